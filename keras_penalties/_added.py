@@ -1,0 +1,78 @@
+"""What a term adds to the loss, on its way into the logs."""
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_penalties import _backend
+from keras_penalties._serialization import register
+
+
+@dataclass
+class _Offer:
+    loss: Any
+    value: Any
+    batch: Any
+    taken: bool = False
+    shown: bool = False
+
+
+class _Offers:
+    """A plain holder, which the attribute tracking of Keras and TensorFlow leaves alone."""
+
+    def __init__(self):
+        self.list: list[_Offer] = []
+        self.scope = lambda: None
+
+
+@register
+class AddedMean(keras.metrics.Mean):
+    """The mean of what a layer added to the loss, weighted by batch size as Keras weights `loss`.
+
+    A layer's `call` cannot update a metric on JAX, and must not leave an update behind in an exported
+    model. So `call` offers its value, a loss that reads it takes it, and the metric counts it when it
+    is asked for its result, which a training step does in the same graph or trace. The metric has
+    nothing to save, so a layer that owns it loads checkpoints that know nothing of it.
+    """
+
+    def __init__(self, name="added", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+        self._offers = _Offers()
+
+    def enter(self, scope) -> bool:
+        """Begin a new list of offers if `scope` is not the one of the last; say whether it is new."""
+        is_new = scope is not self._offers.scope()
+        if is_new:
+            self.withdraw()
+            self._offers.scope = weakref.ref(scope) if scope is not None else lambda: None
+        return is_new
+
+    def offer(self, loss, batch):
+        # The loss itself is kept until the next step: Keras tells losses apart by their `id`, which
+        # Python may otherwise give to another one.
+        self._offers.list.append(_Offer(loss, ops.stop_gradient(loss), batch))
+
+    def take(self, losses):
+        for offer in self._offers.list:
+            offer.taken = offer.taken or any(offer.loss is loss for loss in losses)
+
+    def withdraw(self):
+        self._offers.list.clear()
+
+    def result(self):
+        new = [o for o in self._offers.list if o.taken and not o.shown]
+        new = [o for o in new if _backend.belongs_here(o.value)]
+        if new:  # a layer that is used twice adds twice in one step
+            self.update_state(sum(o.value for o in new), sample_weight=new[0].batch)
+        for offer in new:
+            offer.shown = True
+        return super().result()
+
+    def save_own_variables(self, store):
+        pass
+
+    def load_own_variables(self, store):
+        pass

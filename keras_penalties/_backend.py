@@ -1,0 +1,50 @@
+"""What `keras.ops` cannot say. No other file knows a backend or a private part of Keras."""
+
+import keras
+from keras.src.backend import get_keras_mask as get_keras_mask
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+
+# From 3.14 on, `Layer.__call__` divides what an `activity_regularizer` returns by the batch size.
+KERAS_DIVIDES_BY_BATCH = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14)
+
+
+def stateless_scope():
+    """The scope in which JAX collects a step's losses, or None outside of one."""
+    return get_stateless_scope() if in_stateless_scope() else None
+
+
+def belongs_here(value) -> bool:
+    """Whether `value` may be used in the graph or trace that is being built now."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        symbolic = not hasattr(value, "numpy")
+        return not symbolic or value.graph is tf.compat.v1.get_default_graph()
+    if backend == "jax":
+        import jax
+
+        tracing = isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+        return tracing or not isinstance(value, jax.core.Tracer)
+    return True
+
+
+def replica() -> int:
+    """The index of the TensorFlow replica that runs this code; 0 where there are none."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is not None:
+            return int(tf.get_static_value(context.replica_id_in_sync_group) or 0)
+    return 0
+
+
+def unscale(loss):
+    """Undo the division by the number of TensorFlow replicas that Keras puts into a loss."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return loss * replicas if replicas > 1 else loss
+    return loss

@@ -1,0 +1,93 @@
+"""Checks of arguments: each error names the argument, what was expected, what came and what to do."""
+
+import math
+import numbers
+
+import keras
+
+
+def number(value, argument, owner, *, at_least=None, above=None, below=None) -> float:
+    """`value` as a float within the bounds."""
+    bounds = " and ".join(
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", at_least), (">", above), ("<", below))
+        if bound is not None
+    )
+    expected = f"a finite number{' ' if bounds else ''}{bounds}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{argument}` of {owner} must be {expected}. "
+            f"Received: {argument}={value!r} (of type {type(value).__name__}). "
+            f"Pass a plain Python number."
+        )
+    value = float(value)
+    inside = (
+        math.isfinite(value)
+        and (at_least is None or value >= at_least)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
+    if not inside:
+        raise ValueError(
+            f"`{argument}` of {owner} must be {expected}. Received: {argument}={value!r}."
+        )
+    return value
+
+
+def strength(value, owner) -> float:
+    """A strength: how hard a penalty presses."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        raise TypeError(
+            f"`strength` of {owner} must be a finite number >= 0. Received a schedule: "
+            f"strength={value!r}. A strength over time needs an owner that counts training steps, "
+            "and this release has none: pass a number."
+        )
+    return number(value, "strength", owner, at_least=0.0)
+
+
+def choice(value, argument, owner, allowed):
+    if value not in allowed:
+        raise ValueError(
+            f"`{argument}` of {owner} must be one of {', '.join(map(repr, allowed))}. "
+            f"Received: {argument}={value!r}."
+        )
+    return value
+
+
+def tensor(x, owner, argument="x", *, axis=None):
+    """Refuse what no penalty can measure: integers, scalars, a features axis that is not there."""
+    dtype, shape = keras.backend.standardize_dtype(x.dtype), tuple(x.shape)
+    if "float" not in dtype:
+        raise TypeError(
+            f"`{argument}` of {owner} must be a tensor of floats. Received: dtype={dtype}, "
+            f"shape={shape}. Cast it first, for instance with `keras.ops.cast({argument}, 'float32')`."
+        )
+    if not shape:
+        raise ValueError(
+            f"`{argument}` of {owner} must have rank 1 at least, the first axis being the batch. "
+            f"Received a scalar: shape={shape}. Add an axis, with `keras.ops.reshape({argument}, (1, 1))`."
+        )
+    if axis is None or (len(shape) == 1 and axis == -1):
+        return
+    if not (-len(shape) < axis < len(shape)) or axis == 0:
+        raise ValueError(
+            f"`axis` of {owner} must name an axis of `{argument}` behind the batch. "
+            f"Received: axis={axis} for `{argument}` of shape {shape}. "
+            f"Expected one of {', '.join(str(a) for a in range(1, len(shape)))} or -1."
+        )
+
+
+def mask(value, shape, owner, argument="mask"):
+    """Refuse a mask that is not a prefix of `shape`, which is given without the features."""
+    if value is None:
+        return
+    got = tuple(value.shape)
+    fits = 1 <= len(got) <= len(shape) and all(
+        a is None or b is None or a == b for a, b in zip(got, shape, strict=False)
+    )
+    if not fits:
+        prefixes = " or ".join(str(shape[:n]) for n in range(1, len(shape) + 1))
+        raise ValueError(
+            f"`{argument}` of {owner} must have the shape of its tensor up to the features, or a "
+            f"prefix of that: {prefixes}. Received a mask of shape {got}."
+        )

@@ -1,0 +1,57 @@
+"""Sums in float32 at least, and what a mask leaves of them."""
+
+import keras
+from keras import ops
+
+
+def is_float(dtype) -> bool:
+    return "float" in keras.backend.standardize_dtype(dtype)
+
+
+def accumulate(x):
+    """`x` in the type in which sums are safe: float64 stays, every other float becomes float32."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
+
+
+def expand_like(mask, x):
+    """`mask` with axes of size one behind it, so that it broadcasts against `x`."""
+    return ops.reshape(mask, tuple(ops.shape(mask)) + (1,) * (len(x.shape) - len(mask.shape)))
+
+
+def keep(x, mask):
+    """`x` with zeros where `mask` drops it; not even a NaN there is seen, by value or by gradient."""
+    return x if mask is None else ops.where(expand_like(mask, x), x, ops.zeros_like(x))
+
+
+def at_least_one(count):
+    return ops.maximum(count, ops.ones_like(count))
+
+
+def sum_examples(x):
+    """The sum of `x` over all axes but the first."""
+    return ops.sum(ops.reshape(x, (ops.shape(x)[0], -1)), axis=1) if len(x.shape) > 1 else x
+
+
+def mean_of_examples(values, valid=None):
+    """The mean of one value an example, over the examples that are `valid`; 0 if there are none."""
+    if valid is None:
+        count = ops.cast(ops.shape(values)[0], values.dtype)
+    else:
+        valid = ops.cast(valid, values.dtype)
+        values, count = values * valid, ops.sum(valid)
+    return ops.sum(values) / at_least_one(count)
+
+
+def row_weights(rows, mask):
+    """The share of each row in a mean: equal, summing to one, and zero where `mask` drops the row."""
+    if mask is None:
+        count = ops.cast(ops.shape(rows)[0], rows.dtype)
+        return ops.ones_like(rows[:, 0]) / at_least_one(count)
+    weights = ops.cast(ops.reshape(mask, (-1,)), rows.dtype)
+    return weights / at_least_one(ops.sum(weights))
+
+
+def weighted_mean(rows, weights):
+    """The mean row."""
+    return ops.sum(rows * weights[:, None], axis=0)

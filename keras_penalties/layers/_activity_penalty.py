@@ -1,0 +1,98 @@
+"""A layer that punishes the tensor passing through it."""
+
+import keras
+from keras import ops, tree
+
+from keras_penalties import _backend, _terms
+from keras_penalties._added import AddedMean
+from keras_penalties._serialization import register
+
+
+@register
+class ActivityPenalty(keras.layers.Layer):
+    """Passes its input on untouched, and adds what a penalty says of it to the loss.
+
+    The value is shown under the layer's name in the progress bar and the history, `val_` included.
+    A mask that reaches the layer is used and passed on. The layer has no weights, so checkpoints of
+    the model without it load into the model with it, and back; nothing of it is left in an exported
+    model.
+
+    Args:
+        penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
+            Keras regularizer counts as Keras 3.15 counts it: its value divided by the batch size,
+            with zeros for what the mask drops.
+        training_only: whether `evaluate` leaves the penalty out. Defaults to False.
+        **kwargs: `name=` and the other arguments of a Keras layer.
+
+    Call arguments:
+        inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
+        mask: what to count; Keras fills it in from the layers before.
+        training: whether this is a training step; Keras fills it in.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> x = keras.Input((2,))
+    >>> h = kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name="small")(x)
+    >>> model = keras.Model(x, h)
+    >>> model.compile(loss="mse")
+    >>> batch = np.array([[1.0, -2.0], [0.0, 3.0]], "float32")
+    >>> logs = model.evaluate(batch, batch, verbose=0, return_dict=True)
+    >>> round(float(logs["small"]), 6)  # 0.1 * (5 + 9) / 2
+    0.7
+
+    Raises:
+        TypeError: if `penalty` is not a penalty (a lambda cannot be saved); if the input is not of
+            floats.
+        ValueError: if the penalty compares more, or fewer, tensors than it is called on.
+    """
+
+    def __init__(self, penalty, training_only=False, **kwargs):
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+        self.penalty = penalty
+        self.training_only = bool(training_only)
+        self.supports_masking = True
+        self._penalties = tuple(_terms.as_penalties(penalty, "penalty", "ActivityPenalty"))
+        self._added = AddedMean(name=self.name)
+        self._build_at_init()
+
+    def call(self, inputs, mask=None, training=None):
+        if training or not self.training_only:
+            if self._added.enter(_backend.stateless_scope()):
+                self._loss_ids.clear()
+            value = _terms.added_to_loss(self._penalties, inputs, mask)
+            self.add_loss(value)
+            self._added.offer(value, ops.shape(tree.flatten(inputs)[0])[0])
+        return inputs
+
+    def _get_own_losses(self):
+        # A loss reads what was added: only then is it shown. A plain `model(x)` shows nothing.
+        losses = super()._get_own_losses()
+        self._added.take(losses)
+        return losses
+
+    def _clear_losses(self):
+        # Keras clears at the start of each outermost call. In JAX's training step the outermost call
+        # is not a `__call__`, so every layer seems outermost, and its second use would erase the loss
+        # of its first. There the scope is new with every step and nothing has to be cleared.
+        if _backend.stateless_scope() is None:
+            super()._clear_losses()
+            self._added.withdraw()
+
+    def compute_output_spec(self, inputs, mask=None, training=None):
+        _terms.check(self._penalties, inputs, f"the layer '{self.name}'")
+        return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
+
+    def compute_mask(self, inputs, previous_mask):
+        return previous_mask
+
+    def get_config(self):
+        penalty = keras.saving.serialize_keras_object(self.penalty)
+        config = {**super().get_config(), "penalty": penalty, "training_only": self.training_only}
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        penalty = keras.saving.deserialize_keras_object(config["penalty"])
+        return cls(**{**config, "penalty": penalty})

@@ -1,0 +1,1 @@
+"""Models that hand hidden layers to compiled losses."""

@@ -1,0 +1,110 @@
+"""How large the activations are."""
+
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+from keras_penalties.regularizers._families import PerExamplePenalty
+
+
+@register
+class L1(PerExamplePenalty):
+    r"""The sum of the absolute activations of an example, averaged over the batch.
+
+    $$\frac{1}{N}\sum_n \sum_i |x_{ni}|$$
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.L1(0.1).measure([[1.0, -2.0], [0.0, 3.0]]))  # (3 + 3) / 2
+    3.0
+    >>> float(kp.regularizers.L1(0.1, per="element").measure([[1.0, -2.0], [0.0, 3.0]]))
+    1.5
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite, or `per` is neither word.
+
+    Source: the lasso, Tibshirani, Journal of the Royal Statistical Society B 58 (1996), put on
+    activations. `keras.regularizers.L1` gives the same number from Keras 3.14 on, without masks, and
+    one that grows with the batch before.
+    """
+
+    def elements(self, x):
+        return ops.abs(x)
+
+
+@register
+class L2(PerExamplePenalty):
+    r"""The sum of the squared activations of an example, averaged over the batch.
+
+    $$\frac{1}{N}\sum_n \sum_i x_{ni}^2$$
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units
+    of `x`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.L2(0.1).measure([[1.0, -2.0], [0.0, 3.0]]))  # (5 + 9) / 2
+    7.0
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite, or `per` is neither word.
+
+    Source: ridge regression, Hoerl and Kennard, Technometrics 12 (1970), put on activations. Not
+    halved, like `keras.regularizers.L2`, which gives the same number from Keras 3.14 on (without
+    masks, and `inf` where float16 overflows), and one that grows with the batch before.
+    """
+
+    def elements(self, x):
+        return ops.square(x)
+
+
+@register
+class L1L2(PerExamplePenalty):
+    r"""Absolute and squared activations of an example together, averaged over the batch.
+
+    $$\frac{1}{N}\sum_n \sum_i \left(l_1 |x_{ni}| + l_2 x_{ni}^2\right)$$
+
+    The two strengths are part of the formula, so `measure` is what reaches the loss.
+
+    Args:
+        l1: the strength of the absolute values, a finite float >= 0.
+        l2: the strength of the squares, a finite float >= 0.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.L1L2(l1=0.5, l2=0.25).measure([[1.0, -2.0], [0.0, 3.0]]))
+    3.25
+
+    Raises:
+        TypeError: if `l1` or `l2` is not a number.
+        ValueError: if `l1` or `l2` is negative or not finite, or `per` is neither word.
+
+    Source: the elastic net, Zou and Hastie, Journal of the Royal Statistical Society B 67 (2005), put
+    on activations; arguments as in `keras.regularizers.L1L2`.
+    """
+
+    def __init__(self, l1=0.0, l2=0.0, per="example"):
+        super().__init__(1.0, per=per)
+        self.l1 = _checks.number(l1, "l1", self._owner, at_least=0.0)
+        self.l2 = _checks.number(l2, "l2", self._owner, at_least=0.0)
+
+    def elements(self, x):
+        return self.l1 * ops.abs(x) + self.l2 * ops.square(x)

@@ -1,0 +1,158 @@
+"""The contract that every penalty keeps."""
+
+import inspect
+import warnings
+
+import keras
+from keras import ops
+
+from keras_penalties import _backend, _checks, _numerics, _serialization
+
+
+class Penalty(keras.regularizers.Regularizer):
+    """A number that says how far a hidden layer is from what it should do.
+
+    `strength * measure(x)` is what reaches the loss, by whichever way the penalty is attached, on
+    every Keras release and backend. Subclass `PerExamplePenalty` or `BatchStatisticPenalty` to write
+    a penalty of your own in one method; subclass `Penalty` itself where neither fits, and give
+    `value(x, mask)`.
+
+    Arguments of `__init__` that are kept as attributes under their own names are saved and loaded
+    with no further code. Register the class with `keras.saving.register_keras_serializable`, so that
+    a saved model finds it again.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+
+    Attributes:
+        tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
+
+    Raises:
+        TypeError: if `strength` is not a number; if the tensor is not of floats; if the penalty is
+            used on a layer's weights, as `kernel_regularizer=` or the like.
+        ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit.
+    """
+
+    tensors = 1
+    axis = None
+
+    def __init__(self, strength):
+        self.strength = _checks.strength(strength, self._owner)
+        if not _serialization.is_registered(type(self)):
+            warnings.warn(
+                f"{self._owner} is not registered, so a model that uses it trains but cannot be saved. "
+                f"Put `@keras.saving.register_keras_serializable(package='my_project')` above "
+                f"`class {self._owner}`.",
+                stacklevel=2,
+            )
+
+    @property
+    def _owner(self) -> str:
+        return type(self).__name__
+
+    def value(self, x, mask):
+        """The published formula, without the strength.
+
+        Args:
+            x: a tensor, float32 or float64, the batch first and the features last, with zeros
+                where `mask` drops something; a list of them where the penalty compares several.
+            mask: booleans of `x`'s shape up to the features, or a prefix of that; or None.
+        """
+        raise NotImplementedError(
+            f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
+            "`PerExamplePenalty` or `BatchStatisticPenalty`, which ask for less."
+        )
+
+    def measure(self, x, mask=None):
+        """The penalty of `x` without its strength: a float32 scalar (float64 for float64 input).
+
+        Args:
+            x: a float tensor or array whose first axis is the batch; a list of them where the
+                penalty compares several.
+            mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that.
+                What it drops counts for nothing. A list of masks where `x` is a list.
+        """
+        return self.measure_validated(*self.validate(x, mask))
+
+    def validate(self, x, mask=None):
+        """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
+        xs = self._as_list(x)
+        masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
+        if len(masks) != len(xs):
+            raise ValueError(
+                f"`mask` of {self._owner} must be one mask for each of the {len(xs)} tensors, or None. "
+                f"Received {len(masks)} masks."
+            )
+        xs = [t if isinstance(t, keras.KerasTensor) else ops.convert_to_tensor(t) for t in xs]
+        masks = [
+            None
+            if m is None
+            else (m if isinstance(m, keras.KerasTensor) else ops.convert_to_tensor(m))
+            for m in masks
+        ]
+        for i, (t, m) in enumerate(zip(xs, masks, strict=True)):
+            index = f"[{i}]" if self.tensors > 1 else ""
+            _checks.tensor(t, self._owner, f"x{index}", axis=self.axis)
+            positions = list(t.shape)
+            if len(positions) > 1:
+                positions.pop(-1 if self.axis is None else self.axis)
+            _checks.mask(m, tuple(positions), self._owner, f"mask{index}")
+        return xs, masks
+
+    def measure_validated(self, xs, masks):
+        masks = [None if m is None else ops.cast(m, "bool") for m in masks]
+        xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
+        return self.value(xs, masks) if self.tensors > 1 else self.value(xs[0], masks[0])
+
+    def __call__(self, x):
+        """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
+        size on Keras releases that divide by it afterwards. Call `measure` for the number itself."""
+        if isinstance(x, keras.Variable):
+            raise TypeError(
+                f"{self._owner} is a penalty on what a layer does, not on its weights: it cannot be a "
+                f"`kernel_regularizer`, `bias_regularizer` or the like. Received the variable "
+                f"'{x.path}'. Give it as `activity_regularizer=`, or take one of `keras.regularizers` "
+                "for the weights."
+            )
+        value = self.strength * self.measure(x)
+        if _backend.KERAS_DIVIDES_BY_BATCH:
+            value = value * ops.cast(ops.shape(x)[0], value.dtype)
+        return value
+
+    def get_config(self):
+        if not _serialization.is_registered(type(self)):
+            raise ValueError(
+                f"{self._owner} cannot be saved: it is not registered, so that no file that names it "
+                f"could be loaded. Put `@keras.saving.register_keras_serializable(package="
+                f"'my_project')` above `class {self._owner}`."
+            )
+        names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise ValueError(
+                f"{self._owner} cannot be saved: its arguments {', '.join(missing)} are not kept as "
+                f"attributes of the same name. Set them in `__init__`, or write `get_config`."
+            )
+        return {name: getattr(self, name) for name in names}
+
+    def _as_list(self, x):
+        if self.tensors == 1:
+            if isinstance(x, (list, tuple)) and any(hasattr(t, "shape") for t in x):
+                raise ValueError(
+                    f"{self._owner} measures one tensor. Received a list of {len(x)}. "
+                    "Measure each by itself."
+                )
+            return [x]
+        if not isinstance(x, (list, tuple)) or len(x) != self.tensors:
+            got = f"a list of {len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(
+                f"{self._owner} compares {self.tensors} tensors and takes them as a list. "
+                f"Received: {got}."
+            )
+        return list(x)
+
+    def _prepare(self, x):
+        x = _numerics.accumulate(x)
+        if len(x.shape) == 1:
+            x = x[:, None]
+        return x if self.axis in (None, -1) else ops.moveaxis(x, self.axis, -1)
