@@ -59,6 +59,11 @@ class AddedMean(keras.metrics.Mean):
         for offer in self._offers.list:
             offer.taken = offer.taken or any(offer.loss is loss for loss in losses)
 
+    @property
+    def losses(self):
+        """What was offered, as the loss that it is part of."""
+        return [offer.loss for offer in self._offers.list]
+
     def withdraw(self):
         self._offers.list.clear()
 

@@ -3,6 +3,7 @@
 import keras
 from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+from keras.src.models.functional import Functional
 
 # From 3.14 on, `Layer.__call__` divides what an `activity_regularizer` returns by the batch size.
 KERAS_DIVIDES_BY_BATCH = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14)
@@ -48,3 +49,27 @@ def unscale(loss):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         return loss * replicas if replicas > 1 else loss
     return loss
+
+
+def is_functional(model) -> bool:
+    """Whether `model` is a graph of layers, which can be wired anew around the same layers."""
+    return isinstance(model, Functional)
+
+
+def graph_calls(model) -> dict:
+    """For each layer or operation of a functional model, by name, its calls in the order in which the
+    graph runs them, as pairs of (how many calls of it were made before, the tensors it gave)."""
+    calls = {}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            calls.setdefault(node.operation.name, []).append(node)
+    order = {
+        name: sorted(nodes, key=nodes[0].operation._inbound_nodes.index) for name, nodes in calls.items()
+    }
+    return {name: [(order[name].index(n), list(n.outputs)) for n in nodes] for name, nodes in calls.items()}
+
+
+def overridden(model, names) -> list:
+    """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
+    base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
+    return [name for name in names if getattr(type(model), name) is not getattr(base, name)]

@@ -28,9 +28,7 @@ def number(value, argument, owner, *, at_least=None, above=None, below=None) -> 
         and (below is None or value < below)
     )
     if not inside:
-        raise ValueError(
-            f"`{argument}` of {owner} must be {expected}. Received: {argument}={value!r}."
-        )
+        raise ValueError(f"`{argument}` of {owner} must be {expected}. Received: {argument}={value!r}.")
     return value
 
 

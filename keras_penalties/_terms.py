@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
 from keras_penalties.regularizers import Penalty
 
 

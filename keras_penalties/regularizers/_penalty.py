@@ -85,9 +85,7 @@ class Penalty(keras.regularizers.Regularizer):
             )
         xs = [t if isinstance(t, keras.KerasTensor) else ops.convert_to_tensor(t) for t in xs]
         masks = [
-            None
-            if m is None
-            else (m if isinstance(m, keras.KerasTensor) else ops.convert_to_tensor(m))
+            None if m is None else (m if isinstance(m, keras.KerasTensor) else ops.convert_to_tensor(m))
             for m in masks
         ]
         for i, (t, m) in enumerate(zip(xs, masks, strict=True)):
@@ -139,15 +137,13 @@ class Penalty(keras.regularizers.Regularizer):
         if self.tensors == 1:
             if isinstance(x, (list, tuple)) and any(hasattr(t, "shape") for t in x):
                 raise ValueError(
-                    f"{self._owner} measures one tensor. Received a list of {len(x)}. "
-                    "Measure each by itself."
+                    f"{self._owner} measures one tensor. Received a list of {len(x)}. Measure each by itself."
                 )
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != self.tensors:
             got = f"a list of {len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
             raise ValueError(
-                f"{self._owner} compares {self.tensors} tensors and takes them as a list. "
-                f"Received: {got}."
+                f"{self._owner} compares {self.tensors} tensors and takes them as a list. Received: {got}."
             )
         return list(x)
 
