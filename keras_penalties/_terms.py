@@ -10,7 +10,7 @@ from keras_penalties.regularizers import Penalty
 def as_penalties(value, argument, owner) -> list:
     """A penalty, a Keras regularizer (or its name or config), or a list of these, as a list."""
     items = list(value) if isinstance(value, (list, tuple)) else [value]
-    penalties = [keras.regularizers.get(i) if isinstance(i, (str, dict)) else i for i in items]
+    penalties = [_by_name(item) for item in items]
     for item, penalty in zip(items, penalties, strict=True):
         if isinstance(penalty, type) and issubclass(penalty, keras.regularizers.Regularizer):
             raise TypeError(
@@ -27,6 +27,15 @@ def as_penalties(value, argument, owner) -> list:
     if not penalties:
         raise ValueError(f"`{argument}` of {owner} must hold one penalty at least. Received: [].")
     return penalties
+
+
+def _by_name(item):
+    if not isinstance(item, (str, dict)):
+        return item
+    try:
+        return keras.regularizers.get(item)
+    except ValueError:
+        return item
 
 
 def check(penalties, x, owner):

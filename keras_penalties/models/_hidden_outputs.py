@@ -10,6 +10,10 @@ from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
 
 
+def _of_wrapped(name):
+    return property(lambda self: getattr(self.model, name), doc=f"The wrapped model's `{name}`.")
+
+
 @register
 class HiddenOutputs(keras.Model):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
@@ -49,6 +53,11 @@ class HiddenOutputs(keras.Model):
 
     def __init__(self, model, hidden=(), name=None, **kwargs):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
+        if isinstance(model, HiddenOutputs):
+            raise ValueError(
+                f"`model` of HiddenOutputs is a HiddenOutputs itself ('{model.name}'). Wrap its `.model`, "
+                "and name all hidden tensors at once."
+            )
         _graph.check_model(model)
         self.model = model
         if hasattr(model, "output_names"):
@@ -67,9 +76,13 @@ class HiddenOutputs(keras.Model):
         """The hidden tensors: name to reference."""
         return dict(self._state.references)
 
-    @property
-    def layers(self):
-        return self.model.layers
+    layers = _of_wrapped("layers")
+    inputs = _of_wrapped("inputs")
+    outputs = _of_wrapped("outputs")
+    input = _of_wrapped("input")
+    output = _of_wrapped("output")
+    input_shape = _of_wrapped("input_shape")
+    output_shape = _of_wrapped("output_shape")
 
     def call(self, inputs, training=None, mask=None):
         outputs, hidden = self._state.probe(inputs, training=training, mask=mask)

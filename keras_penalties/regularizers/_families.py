@@ -110,12 +110,12 @@ class BatchStatisticPenalty(Penalty):
         raise NotImplementedError(f"{self._owner} must implement `statistic(rows, weights)`.")
 
     def value(self, x, mask):
-        return self.statistic(*self._table(x, mask))
-
-    @staticmethod
-    def _table(x, mask):
         if mask is not None:
             positions = ops.ones_like(x[..., 0], dtype="bool")
             mask = ops.logical_and(_numerics.expand_like(mask, positions), positions)
         rows = ops.reshape(x, (-1, x.shape[-1]))
-        return rows, _numerics.row_weights(rows, mask)
+        weights = _numerics.row_weights(rows, mask)
+        value = self.statistic(rows, weights)
+        if mask is None and rows.shape[0]:
+            return value
+        return ops.where(ops.sum(weights) > 0, value, ops.zeros_like(value))

@@ -1,0 +1,96 @@
+"""Bad input to `HiddenOutputs.compile`: said where it is made, with what to do."""
+
+import keras
+import pytest
+
+import keras_penalties as kp
+from tests.models.networks import data, one_hidden
+from tests.own_penalty import Distance
+
+L2 = kp.regularizers.L2
+
+
+def unregistered(y_true, hidden):
+    return hidden
+
+
+@pytest.mark.parametrize(
+    ("compiled", "error", "message"),
+    [
+        ({"hidden_losses": {"dense_5": L2(0.1)}}, ValueError, "'dense_5' is not exposed.*are 'dense_4', 'out'"),
+        ({"hidden_losses": {"dense_4": L2}}, TypeError, r"must be an object, not a class.*L2\(\.\.\.\)"),
+        ({"hidden_losses": {"dense_4": lambda y, h: h}}, ValueError, "is a lambda.*register_keras_serializable"),
+        ({"hidden_losses": {"dense_4": 3}}, TypeError, "must be a penalty.*Received: 3"),
+        ({"hidden_losses": {"dense_4": "msee"}}, TypeError, "must be a penalty.*Received: 'msee'"),
+        ({"hidden_losses": {"dense_4": [L2(0.1), "mse"]}}, TypeError, "list of these. Received: 'mse'"),
+        ({"hidden_losses": {"dense_4": []}}, TypeError, "must be a penalty"),
+        ({"hidden_losses": [L2(0.1)]}, TypeError, "must be a dict"),
+        ({"hidden_losses": {("dense_4", "out"): L2(0.1)}}, ValueError, "L2 measures one tensor.*list of 2"),
+        ({"hidden_losses": {"dense_4": Distance(0.1)}}, ValueError, "Distance compares 2 tensors"),
+        (
+            {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_loss_weights": {"dense_4": 2.0}},
+            ValueError,
+            "carries its own strength",
+        ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"out": 2.0}},
+            ValueError,
+            "'out'.*`hidden_losses` has not",
+        ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": "2"}},
+            TypeError,
+            "hidden_loss_weights.*finite number",
+        ),
+        ({"joint_loss": lambda y, p, h: p}, ValueError, "`joint_loss` is a lambda"),
+        ({"joint_loss": "mse"}, TypeError, r"function of \(y_true, y_pred, hidden\).*'mse'"),
+    ],
+)
+def test_what_cannot_be_compiled(compiled, error, message):
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4", "out"])
+    with pytest.raises(error, match=message):
+        model.compile("sgd", "mse", **compiled)
+
+
+def test_a_log_key_that_is_taken():
+    model = kp.models.HiddenOutputs(one_hidden(), hidden={"main": "dense_4"})
+    with pytest.raises(ValueError, match="logged as 'main_loss'.*hidden={'another': 'dense_4'}"):
+        model.compile("sgd", "mse", hidden_losses={"main": L2(0.1)})
+
+
+def test_nothing_to_train_on():
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="no loss to train on"):
+        model.fit(*data(), verbose=0)
+
+
+def test_several_sample_weights_for_one_hidden_loss():
+    x = keras.Input((3,))
+    h = keras.layers.Dense(2, name="h")(x)
+    outputs = [keras.layers.Dense(1, name=name)(h) for name in ("a", "b")]
+    model = kp.models.HiddenOutputs(keras.Model(x, outputs), hidden=["h"])
+    model.compile("sgd", ["mse", "mse"], hidden_losses={"h": first_label_distance})
+    batch, labels = data()
+    y = [labels[:, :1], labels[:, 1:]]
+    model.evaluate(batch, y, verbose=0)
+    weights = [labels[:, 0] ** 2, labels[:, 1] ** 2]
+    with pytest.raises(ValueError, match="`sample_weight` must be one array.*2 arrays"):
+        model.evaluate(batch, y, sample_weight=weights, verbose=0)
+
+
+def first_label_distance(y_true, hidden):
+    return keras.losses.mean_squared_error(y_true[0], hidden[:, :1])
+
+
+def test_a_function_that_could_not_be_loaded_again_is_refused_before_a_file_is_touched(tmp_path):
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
+    file = tmp_path / "model.keras"
+    model.compile("sgd", "mse", hidden_losses={"dense_4": L2(0.1)})
+    model.save(file)
+    before = file.read_bytes()
+    model.compile("sgd", "mse", hidden_losses={"dense_4": unregistered})
+    model.train_on_batch(*data())
+    with pytest.raises(ValueError, match="function `unregistered`.*register_keras_serializable"):
+        model.save(file)
+    assert file.read_bytes() == before

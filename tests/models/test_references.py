@@ -1,0 +1,180 @@
+"""Which hidden tensor a name means, and what is said when it means none or several."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_penalties as kp
+from tests.models.networks import set_weights
+
+HiddenOutputs = kp.models.HiddenOutputs
+
+
+def nested():
+    """A shared encoder, used twice, around a nested block; and a recurrent layer that gives states."""
+    start = keras.Input((4,))
+    block = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner"), layers.Dense(3, name="last")], name="block")
+    encoder = keras.Model(start, layers.Dense(2, name="head")(block(start)), name="encoder")
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    a, b = encoder(left), encoder(right)
+    steps = keras.Input((5, 2), name="steps")
+    sequence, state, _ = layers.LSTM(2, return_sequences=True, return_state=True, name="lstm")(steps)
+    pooled = layers.GlobalAveragePooling1D(name="pool")(sequence)
+    joined = layers.Concatenate(name="join")([a, b, pooled, state])
+    model = keras.Model([left, right, steps], layers.Dense(1, name="out")(joined), name="net")
+    return set_weights(model), a, b
+
+
+def inputs(seed=0):
+    random = np.random.RandomState(seed)
+    return [random.randn(6, *shape).astype("float32") for shape in ((4,), (4,), (5, 2))]
+
+
+def dense(x, layer):
+    kernel, bias = layer.get_weights()
+    return x @ kernel + bias
+
+
+def measured(model, references, x):
+    """The mean square of each hidden tensor, as `HiddenOutputs` sees it."""
+    wrapped = HiddenOutputs(model, hidden=references)
+    penalty = kp.regularizers.L2(1.0, per="element")
+    wrapped.compile(loss="mse", hidden_losses={name: penalty for name in wrapped.hidden})
+    logs = wrapped.evaluate(x, np.zeros((6, 1)), verbose=0, return_dict=True)
+    return {name: logs[f"{name}_loss"] for name in wrapped.hidden}
+
+
+def test_paths_uses_outputs_and_tensors():
+    model, a, b = nested()
+    x = inputs()
+    encoder = model.get_layer("encoder")
+    inner = encoder.get_layer("block").get_layer("inner")
+    found = measured(
+        model,
+        {
+            "first": "encoder@0/block/inner",
+            "second": "encoder@1/block/inner",
+            "a": a,
+            "b": "encoder@1",
+            "state": "lstm:1",
+            "steps": "lstm",
+            "input": "left",
+        },
+        x,
+    )
+    lstm = ops.convert_to_numpy(model.get_layer("lstm")(x[2])[0])
+    expected = {
+        "first": dense(x[0], inner),
+        "second": dense(x[1], inner),
+        "a": ops.convert_to_numpy(encoder(x[0])),
+        "b": ops.convert_to_numpy(encoder(x[1])),
+        "state": lstm[:, -1],
+        "steps": lstm,
+        "input": x[0],
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], np.mean(np.square(value)), rtol=1e-4, err_msg=name)
+
+
+def test_a_name_inside_a_nested_model_needs_no_path_where_it_is_the_only_one():
+    block = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner")], name="block")
+    model = keras.Sequential([keras.Input((4,)), block, layers.Dense(1, name="out")])
+    assert HiddenOutputs(model, hidden=["inner"]).hidden == {"inner": "inner"}
+
+
+def test_the_wrapped_model_is_left_as_it_was():
+    model, _, b = nested()
+    x = inputs()
+    before = model.get_config(), model.predict(x, verbose=0), len(model.layers)
+    wrapped = HiddenOutputs(model, hidden={"inner": "encoder@1/block/inner", "b": b})
+    assert wrapped.model is model
+    assert (model.get_config(), len(model.layers)) == (before[0], before[2])
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before[1])
+    np.testing.assert_allclose(wrapped.predict(x, verbose=0), before[1], rtol=1e-6)
+    assert [w.path for w in wrapped.trainable_weights] == [w.path for w in model.trainable_weights]
+
+
+def test_masks_reach_the_penalty():
+    steps = keras.Input((4, 2))
+    h = layers.LSTM(3, return_sequences=True, name="lstm")(layers.Masking()(steps))
+    model = set_weights(keras.Model(steps, layers.Dense(1)(h[:, -1])))
+    x = np.random.RandomState(0).randn(5, 4, 2).astype("float32")
+    x[:, 2:] = 0.0
+    wrapped = HiddenOutputs(model, hidden=["lstm"])
+    wrapped.compile(loss="mse", hidden_losses={"lstm": kp.regularizers.L2(1.0)})
+    logs = wrapped.evaluate(x, np.zeros((5, 1)), verbose=0, return_dict=True)
+    hidden = ops.convert_to_numpy(keras.Model(steps, h)(x))[:, :2]
+    np.testing.assert_allclose(logs["lstm_loss"], np.sum(hidden**2) / 5, rtol=1e-5)
+
+
+class OwnCall(keras.Model):
+    def call(self, x):
+        return super().call(x) * 2
+
+
+class OwnStep(keras.Model):
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs)
+
+
+class Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+def small(cls=keras.Model):
+    x = keras.Input((2,))
+    return cls(x, layers.Dense(1, name="dense")(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (Subclassed, ValueError, "subclassed one.*ActivityPenalty"),
+        (lambda: small(OwnStep), ValueError, "its own `compute_loss`.*ActivityPenalty"),
+        (lambda: small(OwnCall), ValueError, "its own `call`"),
+        (lambda: keras.Sequential([layers.Dense(1)]), ValueError, r"must be built.*keras.Input\(shape\)"),
+        (lambda: HiddenOutputs(small()), ValueError, "is a HiddenOutputs itself"),
+        (lambda: layers.Dense(1), TypeError, "must be a Keras model.*Dense"),
+    ],
+)
+def test_models_that_cannot_be_wrapped(model, error, message):
+    with pytest.raises(error, match=message):
+        HiddenOutputs(model(), hidden=["dense"])
+
+
+@pytest.mark.parametrize(
+    ("hidden", "error", "message"),
+    [
+        (["ou"], ValueError, "no such layer. Near it are 'out'"),
+        (["encoder"], ValueError, "'encoder' is used 2 times.*'encoder@0', 'encoder@1'"),
+        (["encoder/block/inner"], ValueError, "'encoder' is used 2 times"),
+        (["inner"], ValueError, "'encoder' is used 2 times|Say which use"),
+        (["encoder@2"], ValueError, r"used 2 time\(s\)"),
+        (["lstm:3"], ValueError, r"gives 3 tensor\(s\)"),
+        (["out", "out"], ValueError, "names 'out' twice"),
+        ("out", TypeError, r"must be a list.*Write \['out'\]"),
+        ([3], TypeError, "must hold names of layers.*of type int"),
+        ({"a": keras.KerasTensor((2, 2))}, ValueError, "does not compute"),
+    ],
+)
+def test_names_that_mean_nothing_or_too_much(hidden, error, message):
+    model, _, _ = nested()
+    with pytest.raises(error, match=message):
+        HiddenOutputs(model, hidden=hidden)
+
+
+def test_a_name_that_two_nested_models_hold():
+    first = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner")], name="first")
+    second = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner")], name="second")
+    model = keras.Sequential([keras.Input((4,)), first, second])
+    with pytest.raises(ValueError, match="several layers.*'first/inner', 'second/inner'"):
+        HiddenOutputs(model, hidden=["inner"])
+
+
+def test_a_layer_inside_a_wrapper_layer_is_named_with_the_wrapper():
+    steps = keras.Input((3, 2))
+    model = keras.Model(steps, layers.TimeDistributed(layers.Dense(1, name="inner"), name="each")(steps))
+    with pytest.raises(ValueError, match=r"inside 'each' \(TimeDistributed\).*name 'each' itself"):
+        HiddenOutputs(model, hidden=["inner"])
