@@ -25,7 +25,8 @@ def keep(x, mask):
 
 
 def at_least_one(count):
-    return ops.maximum(count, ops.ones_like(count))
+    # `ops.maximum` of float64 gives float32 on torch
+    return ops.where(count < 1, ops.ones_like(count), count)
 
 
 def sum_examples(x):
@@ -53,5 +54,13 @@ def row_weights(rows, mask):
 
 
 def weighted_mean(rows, weights):
-    """The mean row."""
-    return ops.sum(rows * weights[:, None], axis=0)
+    """The mean row. The mean of equal rows is that row to the last bit."""
+    total = ops.sum(weights)
+    total = ops.where(total > 0, total, ops.ones_like(total))
+    return ops.sum(rows * weights[:, None], axis=0) / total
+
+
+def log(x, edge=1e-7):
+    """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
+    above = ops.where(x < edge, ops.full_like(x, edge), x)
+    return ops.log(above) + (x - above) / edge

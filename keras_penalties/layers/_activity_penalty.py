@@ -84,6 +84,9 @@ class ActivityPenalty(keras.layers.Layer):
         _terms.check(self._penalties, inputs, f"the layer '{self.name}'")
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
     def compute_mask(self, inputs, previous_mask):
         return previous_mask
 

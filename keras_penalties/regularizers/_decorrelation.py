@@ -47,12 +47,12 @@ class DeCov(BatchStatisticPenalty):
 
 
 def _by_covariance(centered):
-    covariance = ops.matmul(ops.transpose(centered), centered)
+    covariance = ops.transpose(centered) @ centered
     off_diagonal = covariance * (1.0 - ops.eye(centered.shape[-1], dtype=centered.dtype))
     return 0.5 * ops.sum(ops.square(off_diagonal))
 
 
 def _by_gram(centered):
-    gram = ops.matmul(centered, ops.transpose(centered))
+    gram = centered @ ops.transpose(centered)
     variances = ops.sum(ops.square(centered), axis=0)
     return ops.relu(0.5 * (ops.sum(ops.square(gram)) - ops.sum(ops.square(variances))))

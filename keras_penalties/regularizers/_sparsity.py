@@ -8,8 +8,6 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 
-_EDGE = 1e-7
-
 
 @register
 class KLSparsity(BatchStatisticPenalty):
@@ -18,9 +16,9 @@ class KLSparsity(BatchStatisticPenalty):
     $$\sum_j \rho\log\frac{\rho}{\hat\rho_j} + (1-\rho)\log\frac{1-\rho}{1-\hat\rho_j},\qquad
     \hat\rho_j = \frac{1}{N}\sum_n x_{nj}$$
 
-    For activations between 0 and 1, as after a sigmoid. Where a mean activation leaves
-    `[1e-7, 1 - 1e-7]`, the tangent at that edge goes on in place of the formula, which has no finite
-    value there: the gradient stays finite and points back inside.
+    For activations between 0 and 1, as after a sigmoid. Where \(\hat\rho_j\) or \(1 - \hat\rho_j\)
+    falls below 1e-7, its logarithm goes on as the tangent there: value and gradient stay finite, and
+    the gradient of a dead, saturated or out-of-range feature points back inside.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0; Ng's notes use 3.
@@ -54,9 +52,6 @@ class KLSparsity(BatchStatisticPenalty):
     def statistic(self, rows, weights):
         p = self.target
         mean = _numerics.weighted_mean(rows, weights)
-        inside = ops.clip(mean, _EDGE, 1.0 - _EDGE)
-        divergence = p * (math.log(p) - ops.log(inside))
-        divergence = divergence + (1.0 - p) * (math.log1p(-p) - ops.log1p(-inside))
-        slope = ops.stop_gradient((1.0 - p) / (1.0 - inside) - p / inside)
-        divergence = divergence + slope * (mean - inside)
-        return ops.sum(divergence)
+        active = p * (math.log(p) - _numerics.log(mean))
+        inactive = (1.0 - p) * (math.log1p(-p) - _numerics.log(1.0 - mean))
+        return ops.sum(ops.relu(active + inactive))
