@@ -11,11 +11,12 @@ from keras_penalties import _backend
 from keras_penalties._serialization import register
 
 
-@dataclass
+@dataclass(eq=False)
 class _Offer:
     loss: Any
     value: Any
     batch: Any
+    replica: int
     taken: bool = False
     shown: bool = False
 
@@ -53,22 +54,28 @@ class AddedMean(keras.metrics.Mean):
     def offer(self, loss, batch):
         # The loss itself is kept until the next step: Keras tells losses apart by their `id`, which
         # Python may otherwise give to another one.
-        self._offers.list.append(_Offer(loss, ops.stop_gradient(loss), batch))
+        self._offers.list.append(_Offer(loss, ops.stop_gradient(loss), batch, _backend.replica()))
 
     def take(self, losses):
-        for offer in self._offers.list:
+        for offer in self._here():
             offer.taken = offer.taken or any(offer.loss is loss for loss in losses)
 
     @property
     def losses(self):
         """What was offered, as the loss that it is part of."""
-        return [offer.loss for offer in self._offers.list]
+        return [offer.loss for offer in self._here()]
 
     def withdraw(self):
-        self._offers.list.clear()
+        for offer in self._here():
+            self._offers.list.remove(offer)
+
+    def _here(self):
+        """The offers of this replica: TensorFlow's replicas are threads that share the layer."""
+        replica = _backend.replica()
+        return [offer for offer in self._offers.list if offer.replica == replica]
 
     def result(self):
-        new = [o for o in self._offers.list if o.taken and not o.shown]
+        new = [o for o in self._here() if o.taken and not o.shown]
         new = [o for o in new if _backend.belongs_here(o.value)]
         if new:  # a layer that is used twice adds twice in one step
             self.update_state(sum(o.value for o in new), sample_weight=new[0].batch)

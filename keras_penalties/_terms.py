@@ -38,11 +38,11 @@ def _by_name(item):
         return item
 
 
-def check(penalties, x, owner):
-    """Refuse at building time what `penalties` cannot measure; `x` may be symbolic."""
+def check(penalties, x, owner, mask=None):
+    """Refuse at building time what `penalties` cannot measure; `x` and `mask` may be symbolic."""
     for penalty in penalties:
         if isinstance(penalty, Penalty):
-            penalty.validate(x)
+            penalty.validate(x, mask)
         elif isinstance(x, (list, tuple)):
             raise ValueError(
                 f"{type(penalty).__name__}, given to {owner}, measures one tensor. "
@@ -62,6 +62,7 @@ def _one(penalty, x, mask):
         return penalty.strength * penalty.measure(x, mask)
     # Keras 3.15's rule: what a regularizer returns, divided by the batch size. What the mask drops
     # is shown to it as zeros.
+    _checks.tensor(x, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
     value = penalty(_numerics.keep(_numerics.accumulate(x), mask))
     return value / _numerics.at_least_one(ops.cast(ops.shape(x)[0], value.dtype))

@@ -67,8 +67,10 @@ class ActivityPenalty(keras.layers.Layer):
         return inputs
 
     def _get_own_losses(self):
+        # Outside of JAX's scope, TensorFlow's replicas would read each other's losses in Keras' list.
+        scoped = _backend.stateless_scope() is not None
+        losses = super()._get_own_losses() if scoped else self._added.losses
         # A loss reads what was added: only then is it shown. A plain `model(x)` shows nothing.
-        losses = super()._get_own_losses()
         self._added.take(losses)
         return losses
 
@@ -81,7 +83,7 @@ class ActivityPenalty(keras.layers.Layer):
             self._added.withdraw()
 
     def compute_output_spec(self, inputs, mask=None, training=None):
-        _terms.check(self._penalties, inputs, f"the layer '{self.name}'")
+        _terms.check(self._penalties, inputs, f"the layer '{self.name}'", mask)
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
     def compute_output_shape(self, input_shape):

@@ -1,0 +1,83 @@
+"""What a penalty costs in a compiled training step, counted by XLA: operations and bytes, not time."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_penalties as kp
+
+pytestmark = pytest.mark.backends("jax")
+
+
+def mlp(regularizer=None, behind=None):
+    start = h = keras.Input((64,))
+    for i in range(6):
+        h = layers.Dense(64, activation="relu", name=f"hidden_{i}", activity_regularizer=regularizer)(h)
+        if behind is not None:
+            h = behind(i)(h)
+    return keras.Model(start, layers.Dense(10)(h))
+
+
+def cost(model, **compiled):
+    """Operations and bytes of one training step."""
+    import jax
+
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.MeanSquaredError(), **compiled)
+    x, y = np.ones((32, 64), "float32"), np.ones((32, 10), "float32")
+    model.train_on_batch(x, y)
+    state = tuple(
+        [v.value for v in variables]
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+    )
+    analysis = jax.jit(model.train_step).lower(state, (x, y)).compile().cost_analysis()
+    analysis = analysis[0] if isinstance(analysis, list) else analysis
+    return analysis["flops"], analysis["bytes accessed"]
+
+
+def test_l2_on_six_layers_costs_what_keras_own_costs():
+    keras_flops, keras_bytes = cost(mlp(keras.regularizers.L2(1e-3)))
+    plain_flops, _ = cost(mlp())
+    assert keras_flops > plain_flops  # the count sees a penalty
+    flops, accessed = cost(mlp(kp.regularizers.L2(1e-3)))
+    assert flops <= keras_flops
+    assert accessed <= 1.01 * keras_bytes
+
+    def named(i):
+        return kp.layers.ActivityPenalty(kp.regularizers.L2(1e-3), name=f"penalty_{i}")
+
+    flops, accessed = cost(mlp(behind=named))
+    assert flops <= keras_flops + 6 * 10  # the means that are shown: scalars, ten operations each at most
+    assert accessed <= 1.01 * keras_bytes
+
+
+class ByHand(keras.Model):
+    """What one would write instead of `HiddenOutputs`."""
+
+    def __init__(self, model):
+        super().__init__()
+        hidden = [model.get_layer(f"hidden_{i}").output for i in (2, 4)]
+        self.inner = keras.Model(model.input, [model.output, *hidden])
+        self.built = True
+
+    def call(self, x):
+        output, *self.hidden = self.inner(x)
+        return output
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        a, b = self.hidden
+        loss = ops.mean(ops.square(y - y_pred))
+        return loss + 1e-3 * ops.sum(ops.square(a)) / 32 + 1e-2 * ops.sum(ops.abs(b)) / 32
+
+
+def test_hidden_outputs_cost_what_the_same_terms_by_hand_cost():
+    by_hand, _ = cost(ByHand(mlp()))
+    model = kp.models.HiddenOutputs(mlp(), hidden=["hidden_2", "hidden_4"])
+    terms = {"hidden_2": kp.regularizers.L2(1e-3), "hidden_4": kp.regularizers.L1(1e-2)}
+    flops, _ = cost(model, hidden_losses=terms)
+    assert flops <= 1.02 * by_hand
