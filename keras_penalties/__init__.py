@@ -1,9 +1,10 @@
 """Penalties on what the hidden layers of a Keras model do: one penalty, one number, everywhere."""
 
 from keras_penalties import layers as layers
+from keras_penalties import losses as losses
 from keras_penalties import models as models
 from keras_penalties import regularizers as regularizers
 
 __version__ = "0.1.0"
 
-__all__ = ["layers", "models", "regularizers"]
+__all__ = ["layers", "losses", "models", "regularizers"]

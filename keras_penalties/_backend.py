@@ -2,6 +2,7 @@
 
 import keras
 from keras.src.backend import get_keras_mask as get_keras_mask
+from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.models.functional import Functional
 
@@ -73,3 +74,15 @@ def overridden(model, names) -> list:
     """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
     base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
     return [name for name in names if getattr(type(model), name) is not getattr(base, name)]
+
+
+def as_numpy(x):
+    """The values of `x`, or None inside a compiled step, where there are none to be seen."""
+    if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if isinstance(x, jax.core.Tracer):
+            return None
+    return keras.ops.convert_to_numpy(x)

@@ -64,3 +64,9 @@ def log(x, edge=1e-7):
     """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
     above = ops.where(x < edge, ops.full_like(x, edge), x)
     return ops.log(above) + (x - above) / edge
+
+
+def sqrt(x):
+    """The square root, with gradient 0 at 0."""
+    positive = ops.where(x > 0, x, ops.ones_like(x))
+    return ops.where(x > 0, ops.sqrt(positive), ops.zeros_like(x))

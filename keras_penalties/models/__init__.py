@@ -1,5 +1,8 @@
-"""Models that hand hidden layers to compiled losses."""
+"""Models that hand hidden layers to compiled losses, and models of several passes."""
 
+from keras_penalties.models._anti_piracy import AntiPiracy as AntiPiracy
 from keras_penalties.models._hidden_outputs import HiddenOutputs as HiddenOutputs
+from keras_penalties.models._siamese import Siamese as Siamese
+from keras_penalties.models._siamese import balanced_pairs as balanced_pairs
 
-__all__ = ["HiddenOutputs"]
+__all__ = ["AntiPiracy", "HiddenOutputs", "Siamese", "balanced_pairs"]

@@ -39,20 +39,24 @@ class DeCov(BatchStatisticPenalty):
     """
 
     def statistic(self, rows, weights):
-        centered = (rows - _numerics.weighted_mean(rows, weights)) * ops.sqrt(weights)[:, None]
-        n, d = ops.shape(centered)
+        centered = rows - _numerics.weighted_mean(rows, weights)
+        weights = weights[:, None]
+        n, d = ops.shape(rows)
         if not isinstance(n, int):
-            return ops.cond(n < d, lambda: _by_gram(centered), lambda: _by_covariance(centered))
-        return _by_gram(centered) if n < d else _by_covariance(centered)
+            return ops.cond(
+                n < d, lambda: _by_gram(centered, weights), lambda: _by_covariance(centered, weights)
+            )
+        return _by_gram(centered, weights) if n < d else _by_covariance(centered, weights)
 
 
-def _by_covariance(centered):
-    covariance = ops.transpose(centered) @ centered
+def _by_covariance(centered, weights):
+    covariance = ops.transpose(weights * centered) @ centered
     off_diagonal = covariance * (1.0 - ops.eye(centered.shape[-1], dtype=centered.dtype))
     return 0.5 * ops.sum(ops.square(off_diagonal))
 
 
-def _by_gram(centered):
-    gram = centered @ ops.transpose(centered)
-    variances = ops.sum(ops.square(centered), axis=0)
-    return ops.relu(0.5 * (ops.sum(ops.square(gram)) - ops.sum(ops.square(variances))))
+def _by_gram(centered, weights):
+    # The squared entries of C and of the rows' Gram matrix have the same sum.
+    gram = (weights * centered) @ ops.transpose(centered)
+    variances = ops.sum(weights * ops.square(centered), axis=0)
+    return ops.relu(0.5 * (ops.sum(gram * ops.transpose(gram)) - ops.sum(ops.square(variances))))

@@ -43,8 +43,15 @@ class Penalty(keras.regularizers.Regularizer):
                 f"{self._owner} is not registered, so a model that uses it trains but cannot be saved. "
                 f"Put `@keras.saving.register_keras_serializable(package='my_project')` above "
                 f"`class {self._owner}`.",
-                stacklevel=2,
+                stacklevel=self._lines_above(),
             )
+
+    def _lines_above(self) -> int:
+        """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
+        level, frame = 2, inspect.currentframe().f_back.f_back
+        while frame is not None and frame.f_locals.get("self") is self:
+            level, frame = level + 1, frame.f_back
+        return level
 
     @property
     def _owner(self) -> str:

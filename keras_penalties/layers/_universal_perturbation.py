@@ -1,0 +1,75 @@
+"""One learned pattern that is added to every input."""
+
+import keras
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+
+
+@register
+class UniversalPerturbation(keras.layers.Layer):
+    r"""Adds one learned pattern, the same for every example, that stays within a bound.
+
+    $$x + b\tanh(w)$$
+
+    Args:
+        bound: the largest change of an element, a finite float > 0, in the units of the input.
+        value_range: a pair `(low, high)` that the result is clipped to, or None.
+        initial: the pattern's standard deviation at the start, as a share of `bound`. A pattern of zeros
+            would leave input and result alike, and nothing to tell them apart by.
+        **kwargs: `name=` and the other arguments of a Keras layer.
+
+    Call arguments:
+        inputs: a float tensor `(batch, ...)`; the result has its shape.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> layer = kp.layers.UniversalPerturbation(bound=0.5)
+    >>> change = keras.ops.convert_to_numpy(layer(np.zeros((2, 3))))
+    >>> change.shape, bool(np.all(np.abs(change) < 0.5))
+    ((2, 3), True)
+
+    Raises:
+        TypeError: if `bound` or `initial` is not a number.
+        ValueError: if `bound` is not positive; if `value_range` is not a pair of rising numbers.
+
+    Source: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal Adversarial Perturbations", CVPR
+    2017, for the idea of one pattern; Chen and Wu, WIFS 2018, for its use as a key. The `tanh` keeps the
+    bound without projection.
+    """
+
+    def __init__(self, bound, value_range=None, initial=0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.bound = _checks.number(bound, "bound", "UniversalPerturbation", above=0.0)
+        self.initial = _checks.number(initial, "initial", "UniversalPerturbation", at_least=0.0)
+        self.value_range = None if value_range is None else tuple(value_range)
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(
+                "`value_range` of UniversalPerturbation must be a pair (low, high) with low < high, or "
+                f"None. Received: {value_range!r}."
+            )
+
+    def build(self, input_shape):
+        if any(n is None for n in input_shape[1:]):
+            raise ValueError(
+                "UniversalPerturbation needs to know its input's shape behind the batch. "
+                f"Received: {tuple(input_shape)}."
+            )
+        self.pattern = self.add_weight(
+            shape=tuple(input_shape[1:]),
+            initializer=keras.initializers.RandomNormal(stddev=self.initial),
+            name="pattern",
+        )
+
+    def call(self, inputs):
+        result = inputs + ops.cast(self.bound * ops.tanh(self.pattern), inputs.dtype)
+        return result if self.value_range is None else ops.clip(result, *self.value_range)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        config = {"bound": self.bound, "value_range": self.value_range, "initial": self.initial}
+        return {**super().get_config(), **config}

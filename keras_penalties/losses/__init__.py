@@ -1,0 +1,33 @@
+"""Losses that Keras has not, or has under another form. Each has its function beside it."""
+
+from keras_penalties.losses._amplitude import AmplitudeWeightedMSE as AmplitudeWeightedMSE
+from keras_penalties.losses._amplitude import DualWeightedMSE as DualWeightedMSE
+from keras_penalties.losses._amplitude import amplitude_weighted_mse as amplitude_weighted_mse
+from keras_penalties.losses._amplitude import dual_weighted_mse as dual_weighted_mse
+from keras_penalties.losses._categorical import CategoricalCrossentropy as CategoricalCrossentropy
+from keras_penalties.losses._categorical import categorical_crossentropy as categorical_crossentropy
+from keras_penalties.losses._confusion import Confusion as Confusion
+from keras_penalties.losses._confusion import LogConfusion as LogConfusion
+from keras_penalties.losses._confusion import confusion as confusion
+from keras_penalties.losses._confusion import log_confusion as log_confusion
+from keras_penalties.losses._contrastive import Contrastive as Contrastive
+from keras_penalties.losses._contrastive import contrastive as contrastive
+from keras_penalties.losses._huber import Huber as Huber
+from keras_penalties.losses._huber import huber as huber
+
+__all__ = [
+    "AmplitudeWeightedMSE",
+    "CategoricalCrossentropy",
+    "Confusion",
+    "Contrastive",
+    "DualWeightedMSE",
+    "Huber",
+    "LogConfusion",
+    "amplitude_weighted_mse",
+    "categorical_crossentropy",
+    "confusion",
+    "contrastive",
+    "dual_weighted_mse",
+    "huber",
+    "log_confusion",
+]

@@ -1,0 +1,111 @@
+"""Squared errors that weigh large amplitudes more, for targets in which they are rare."""
+
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+from keras_penalties.losses._loss import FormulaLoss, pair, same_shape
+
+
+@register
+def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
+    """`mean(exp(rate * y_true) * (y_pred - y_true)**2)` over the last axis, as `AmplitudeWeightedMSE`."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "amplitude_weighted_mse")
+    return _mean(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
+
+
+@register
+def dual_weighted_mse(y_true, y_pred, gamma=1.0):
+    """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "dual_weighted_mse")
+    a, b = ops.abs(y_true), ops.abs(y_pred)
+    larger = ops.where(a < b, b, a)
+    # Both are 0 where the larger is: there the error is 0 too, and a root would have no gradient.
+    some = ops.where(larger > 0, larger, ops.ones_like(larger))
+    weight = ops.where(larger > 0, ops.power(some, gamma), ops.zeros_like(larger)) if gamma else 1.0
+    return _mean(weight * ops.square(y_pred - y_true))
+
+
+def _mean(values):
+    return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
+
+
+@register
+class AmplitudeWeightedMSE(FormulaLoss):
+    r"""The squared error, weighted by the exponential of the true amplitude.
+
+    $$\operatorname{mean}_i\; e^{r y_i}\,(\hat y_i - y_i)^2$$
+
+    For targets scaled to [0, 1] of which most are near 0 and the few near 1 matter most: at rate 5 a
+    full amplitude weighs 148 times a zero. Computed in float32 at least: in float16 the weight alone
+    overflows at `rate * y = 11.1`.
+
+    Args:
+        rate: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., outputs)`; without reduction, `(batch, ...)`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> loss = kp.losses.AmplitudeWeightedMSE(rate=1.0)
+    >>> round(float(loss([[0.0, 1.0]], [[1.0, 0.0]])), 6)  # (1 + e) / 2
+    1.859141
+
+    Raises:
+        TypeError: if `rate` is not a number.
+        ValueError: if `rate` is negative or not finite; if the shapes differ.
+
+    Source: the exponential weight for rare large amplitudes that practitioners of precipitation
+    nowcasting use; compare the step-wise weights of Shi et al., "Deep Learning for Precipitation
+    Nowcasting: A Benchmark and A New Model", NIPS 2017.
+    """
+
+    formula = staticmethod(amplitude_weighted_mse)
+
+    def __init__(self, rate=5.0, reduction="sum_over_batch_size", name="amplitude_weighted_mse", dtype=None):
+        super().__init__(name, reduction, dtype)
+        self.rate = _checks.number(rate, "rate", "AmplitudeWeightedMSE", at_least=0.0)
+
+
+@register
+class DualWeightedMSE(FormulaLoss):
+    r"""The squared error, weighted by the larger of the true and the predicted amplitude.
+
+    $$\operatorname{mean}_i\; \max(|y_i|, |\hat y_i|)^\gamma\,(\hat y_i - y_i)^2$$
+
+    A large amplitude that is missed weighs as much as one that is made up, so that false alarms are
+    held down too. The weight takes part in the gradient.
+
+    Args:
+        gamma: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., outputs)`; without reduction, `(batch, ...)`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.losses.DualWeightedMSE(gamma=2.0)([[0.0, 2.0]], [[1.0, 0.0]]))  # (1 * 1 + 4 * 4) / 2
+    8.5
+
+    Raises:
+        TypeError: if `gamma` is not a number.
+        ValueError: if `gamma` is negative or not finite; if the shapes differ.
+
+    Source: the two-sided form of `AmplitudeWeightedMSE`; a weight that depends on both sides is what
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, do for classes.
+    """
+
+    formula = staticmethod(dual_weighted_mse)
+
+    def __init__(self, gamma=1.0, reduction="sum_over_batch_size", name="dual_weighted_mse", dtype=None):
+        super().__init__(name, reduction, dtype)
+        self.gamma = _checks.number(gamma, "gamma", "DualWeightedMSE", at_least=0.0)

@@ -1,0 +1,104 @@
+"""The cross-entropy between labels and predicted probabilities, as the formula is written."""
+
+import numpy as np
+from keras import ops
+
+from keras_penalties import _backend, _checks
+from keras_penalties._serialization import register
+from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside, same_shape
+
+FLOOR = 1e-7
+
+
+@register
+def categorical_crossentropy(
+    y_true, y_pred, from_logits=False, label_smoothing=0.0, ignore_class=None, axis=-1
+):
+    """`-sum(y_true * log(y_pred))` over the classes: one value a row, as `CategoricalCrossentropy`."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "categorical_crossentropy")
+    valid = None if ignore_class is None else ops.not_equal(ops.argmax(y_true, axis=axis), ignore_class)
+    if label_smoothing:
+        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[axis]
+    if from_logits:
+        log_q = ops.log_softmax(y_pred, axis=axis)
+    else:
+        log_q = ops.log(ops.where(y_pred < FLOOR, ops.full_like(y_pred, FLOOR), y_pred))
+    # Where a label is 0 its term is 0, even against an infinite logarithm.
+    terms = ops.where(
+        y_true == 0, ops.zeros_like(log_q), y_true * ops.where(y_true == 0, 0.0 * y_true, log_q)
+    )
+    values = -ops.sum(terms, axis=axis)
+    if valid is not None:
+        values = ops.where(valid, values, ops.zeros_like(values))
+        _backend.set_keras_mask(values, valid)
+    return values
+
+
+@register
+class CategoricalCrossentropy(FormulaLoss):
+    r"""The cross-entropy of one-hot or soft labels and predicted probabilities.
+
+    $$-\sum_k y_k \log q_k,\qquad 0\log 0 = 0$$
+
+    Where a label meets a probability below 1e-7, `log 1e-7 = -16.118` stands for its logarithm, so that
+    the loss stays finite; its gradient is zero there. Logits have no such floor.
+
+    Args:
+        from_logits: whether `y_pred` holds logits instead of probabilities.
+        label_smoothing: the share of each label that is spread over all classes, in [0, 1].
+        ignore_class: a class whose rows count neither in the sum nor in the mean, or None.
+        axis: the axis of the classes.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., classes)`; without reduction, `(batch, ...)`. In nats.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> y = np.eye(5)[[4, 1]]
+    >>> q = np.array([[0, 0.7, 0, 0, 0.3], [0, 0.6, 0.3, 0, 0.1]])
+    >>> round(float(kp.losses.CategoricalCrossentropy()(y, q)), 6)  # -(log 0.3 + log 0.6) / 2
+    0.857399
+
+    Raises:
+        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1]; if
+            `label_smoothing` is.
+        TypeError: if `label_smoothing` is not a number.
+
+    Source: Good, "Rational Decisions", Journal of the Royal Statistical Society B 14 (1952).
+    `keras.losses.CategoricalCrossentropy` divides the probabilities by their sum first, and clips them
+    from above too; on rows that sum to one the two agree.
+    """
+
+    formula = staticmethod(categorical_crossentropy)
+
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        ignore_class=None,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(name, reduction, dtype)
+        self.from_logits = bool(from_logits)
+        owner = type(self).__name__
+        self.label_smoothing = _checks.number(label_smoothing, "label_smoothing", owner, at_least=0.0)
+        if self.label_smoothing > 1:
+            raise ValueError(
+                f"`label_smoothing` of {owner} must be between 0 and 1. Received: {label_smoothing}."
+            )
+        self.ignore_class = ignore_class
+        self.axis = axis
+
+    def refuse(self, y_true, y_pred):
+        owner = type(self).__name__
+        hint = "One-hot integer labels with `keras.utils.to_categorical`."
+        refuse_outside(y_true, "y_true", owner, hint)
+        if not self.from_logits:
+            refuse_outside(np.asarray(y_pred), "y_pred", owner, "For logits, set `from_logits=True`.")

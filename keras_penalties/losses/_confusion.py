@@ -1,0 +1,118 @@
+"""Losses that a classifier lowers by not giving the right answer."""
+
+from keras import ops
+
+from keras_penalties import _numerics
+from keras_penalties._serialization import register
+from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside, same_shape
+
+
+@register
+def confusion(y_true, y_pred, from_logits=False):
+    """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "confusion")
+    q = ops.softmax(y_pred, axis=-1) if from_logits else y_pred
+    return ops.sum(y_true * q, axis=-1)
+
+
+@register
+def log_confusion(y_true, y_pred, from_logits=False):
+    """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "log_confusion")
+    if from_logits:
+        # 1 - q_k is the share of all other classes: their log-sum-exp, less that of all.
+        k = y_pred.shape[-1]
+        others = y_pred[..., None, :] - 1e30 * ops.eye(k, dtype=y_pred.dtype)
+        log_rest = ops.logsumexp(others, axis=-1) - ops.logsumexp(y_pred, axis=-1, keepdims=True)
+    else:
+        log_rest = _numerics.log(1.0 - y_pred)
+    return -ops.sum(y_true * log_rest, axis=-1)
+
+
+class _OfProbabilities(FormulaLoss):
+    def __init__(self, from_logits, reduction, name, dtype):
+        super().__init__(name, reduction, dtype)
+        self.from_logits = bool(from_logits)
+
+    def refuse(self, y_true, y_pred):
+        owner = type(self).__name__
+        hint = "One-hot integer labels with `keras.utils.to_categorical`."
+        refuse_outside(y_true, "y_true", owner, hint)
+        if not self.from_logits:
+            refuse_outside(y_pred, "y_pred", owner, "For logits, set `from_logits=True`.")
+
+
+@register
+class Confusion(_OfProbabilities):
+    r"""The probability that the classifier gives the right answer.
+
+    $$\sum_k p_k q_k$$
+
+    Lowered, it makes a classifier useless on its input, and stops pressing once it is: between 0 and 1,
+    with a gradient that fades as the answer does.
+
+    Args:
+        from_logits: whether `y_pred` holds logits instead of probabilities.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., classes)`; without reduction, `(batch, ...)`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.losses.Confusion()([[0.0, 1.0]], [[0.25, 0.75]]))
+    0.75
+
+    Raises:
+        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
+
+    Source: the raw-input term of Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS
+    2018. Minus the cross-entropy, which is often written in its place, is not bounded from below and
+    wrecks the training.
+    """
+
+    formula = staticmethod(confusion)
+
+    def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="confusion", dtype=None):
+        super().__init__(from_logits, reduction, name, dtype)
+
+
+@register
+class LogConfusion(_OfProbabilities):
+    r"""Minus the logarithm of the probability that the classifier does not give the right answer.
+
+    $$-\sum_k p_k \log(1 - q_k)$$
+
+    It presses the harder the surer the classifier is. Where \(1 - q_k\) falls below 1e-7, the logarithm
+    goes on as its tangent there, so that value and gradient are finite at \(q_k = 1\); logits need no
+    such edge.
+
+    Args:
+        from_logits: whether `y_pred` holds logits instead of probabilities.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., classes)`; without reduction, `(batch, ...)`. In nats.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> round(float(kp.losses.LogConfusion()([[0.0, 1.0]], [[0.25, 0.75]])), 6)  # -log 0.25
+    1.386294
+
+    Raises:
+        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
+
+    Source: the complement of the cross-entropy, as the non-saturating counterpart of `Confusion`
+    (Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, discuss the two for another game).
+    """
+
+    formula = staticmethod(log_confusion)
+
+    def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="log_confusion", dtype=None):
+        super().__init__(from_logits, reduction, name, dtype)

@@ -1,0 +1,66 @@
+"""Contrastive loss on the distance of a pair."""
+
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside, same_shape
+
+
+@register
+def contrastive(y_true, y_pred, margin=1.0):
+    """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
+    y_true, distance = pair(y_true, y_pred)
+    if len(y_true.shape) == len(distance.shape) - 1:
+        y_true = y_true[..., None]
+    same_shape(y_true, distance, "contrastive")
+    short = ops.relu(margin - distance)
+    values = y_true * ops.square(distance) + (1.0 - y_true) * ops.square(short)
+    return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
+
+
+@register
+class Contrastive(FormulaLoss):
+    r"""Pulls similar pairs together, and pushes others apart up to a margin.
+
+    $$Y D^2 + (1 - Y)\max(m - D, 0)^2,\qquad Y = 1 \text{ for a similar pair}$$
+
+    Args:
+        margin: the distance at which a pair that is not similar costs nothing, a finite float > 0.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` is `(batch,)` or `(batch, 1)`, between 0 and 1; `y_pred` is the distance, `(batch,)`
+    or `(batch, 1)`, as `models.Siamese` and `layers.EuclideanDistance` give it.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.losses.Contrastive(margin=2.0)([[1.0], [0.0]], [[3.0], [0.5]]))  # (9 + 1.5**2) / 2
+    5.625
+
+    Raises:
+        TypeError: if `margin` is not a number.
+        ValueError: if `margin` is not positive; if the shapes differ; if labels outside [0, 1], or
+            negative distances, are seen.
+
+    Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
+    CVPR 2006, where 0 means similar and both terms are halved. Here 1 means similar and nothing is
+    halved, as in TensorFlow's course material and most tutorials; pytorch-metric-learning does not
+    square the second term.
+    """
+
+    formula = staticmethod(contrastive)
+
+    def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="contrastive", dtype=None):
+        super().__init__(name, reduction, dtype)
+        self.margin = _checks.number(margin, "margin", "Contrastive", above=0.0)
+
+    def refuse(self, y_true, y_pred):
+        refuse_outside(y_true, "y_true", "Contrastive", "1 is a similar pair, 0 is not.")
+        if y_pred.size and y_pred.min() < 0:
+            raise ValueError(
+                "`y_pred` of Contrastive must be distances, which are not negative. Received values from "
+                f"{y_pred.min():g}. End the model in `keras_penalties.layers.EuclideanDistance`."
+            )

@@ -1,0 +1,52 @@
+"""Huber's loss with a threshold of one's own."""
+
+import keras
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+from keras_penalties.losses._loss import FormulaLoss, pair, same_shape
+
+
+@register
+def huber(y_true, y_pred, threshold=1.0):
+    """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
+    y_true, y_pred = pair(y_true, y_pred)
+    same_shape(y_true, y_pred, "huber")
+    return keras.losses.huber(y_true, y_pred, delta=threshold)
+
+
+@register
+class Huber(FormulaLoss):
+    r"""Squared error up to a threshold, and linear beyond it.
+
+    $$\operatorname{mean}_i \begin{cases}\tfrac12 e_i^2 & |e_i| \le t\\ t\,|e_i| - \tfrac12 t^2 &
+    |e_i| > t\end{cases}\qquad e = y - \hat y$$
+
+    Args:
+        threshold: where the loss turns linear, a finite float > 0, in the units of the labels.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` and `y_pred` are `(batch, ..., outputs)`; without reduction, `(batch, ...)`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.losses.Huber(threshold=0.5)([[0.0, 0.0]], [[1.0, 0.5]]))  # (0.375 + 0.125) / 2
+    0.25
+
+    Raises:
+        TypeError: if `threshold` is not a number.
+        ValueError: if `threshold` is not positive; if the shapes differ.
+
+    Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35
+    (1964). This is `keras.losses.Huber` with `delta` under the name that people look for, checked, and
+    summed in float32 when called as a function in half precision.
+    """
+
+    formula = staticmethod(huber)
+
+    def __init__(self, threshold=1.0, reduction="sum_over_batch_size", name="huber", dtype=None):
+        super().__init__(name, reduction, dtype)
+        self.threshold = _checks.number(threshold, "threshold", "Huber", above=0.0)

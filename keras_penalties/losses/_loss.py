@@ -1,0 +1,80 @@
+"""What the losses of this package share."""
+
+import inspect
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_penalties import _backend, _numerics
+
+
+class FormulaLoss(keras.losses.Loss):
+    """A loss that is one function of `(y_true, y_pred)` and of its own arguments.
+
+    A subclass names the function in `formula`, keeps the function's arguments as attributes, and says
+    in `refuse` which labels and predictions cannot be meant. Values are checked where they can be
+    seen: once for each loss, on the first batch that it gets outside of a compiled step.
+    """
+
+    formula = None
+    _checked = False
+
+    def __init__(self, name, reduction="sum_over_batch_size", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    @property
+    def arguments(self) -> dict:
+        names = list(inspect.signature(type(self).formula).parameters)[2:]
+        return {name: getattr(self, name) for name in names}
+
+    def call(self, y_true, y_pred):
+        self.check_once(y_true, y_pred)
+        return type(self).formula(y_true, y_pred, **self.arguments)
+
+    def check_once(self, y_true, y_pred):
+        values = None if self._checked else [_backend.as_numpy(y_true), _backend.as_numpy(y_pred)]
+        if values is not None and all(v is not None for v in values):
+            self.refuse(*values)
+            self._checked = True
+
+    def refuse(self, y_true, y_pred):
+        """Raise if the values, as NumPy arrays, cannot be meant."""
+
+    def get_config(self):
+        dtype = keras.saving.serialize_keras_object(self._dtype_policy)
+        return {**super().get_config(), **self.arguments, "dtype": dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("dtype"), dict):
+            config = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
+        return cls(**config)
+
+
+def pair(y_true, y_pred):
+    """Both in the predictions' type, float32 at least."""
+    y_pred = ops.convert_to_tensor(y_pred)
+    if not _numerics.is_float(y_pred.dtype):
+        y_pred = ops.cast(y_pred, "float32")
+    y_pred = _numerics.accumulate(y_pred)
+    return ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype), y_pred
+
+
+def same_shape(y_true, y_pred, owner):
+    """Refuse labels whose known shape is not that of the predictions."""
+    a, b = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(a) != len(b) or any(m != n for m, n in zip(a, b, strict=True) if None not in (m, n)):
+        raise ValueError(
+            f"`y_true` of {owner} must have the shape of `y_pred`. Received: y_true of shape {a}, "
+            f"y_pred of shape {b}."
+        )
+
+
+def refuse_outside(values, argument, owner, hint):
+    """Refuse values that are not between 0 and 1."""
+    if values.size and not (values.min() >= -1e-5 and values.max() <= 1 + 1e-5):
+        raise ValueError(
+            f"`{argument}` of {owner} must be between 0 and 1. Received values from {np.min(values):g} "
+            f"to {np.max(values):g}. {hint}"
+        )

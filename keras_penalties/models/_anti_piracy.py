@@ -1,0 +1,234 @@
+"""A classifier that is right on inputs processed with its key, and useless on others."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_penalties import _backend, _checks, _numerics
+from keras_penalties._added import AddedMean
+from keras_penalties._serialization import register
+from keras_penalties.losses import CategoricalCrossentropy, Confusion
+from keras_penalties.losses._loss import refuse_outside
+from keras_penalties.models._first_batch import ChecksFirstBatch, input_of
+
+_TERMS = ("processed_loss", "raw_loss", "perturbation_loss")
+_ACCURACIES = ("processed_accuracy", "raw_accuracy")
+
+
+@register
+class AntiPiracy(ChecksFirstBatch, keras.Model):
+    r"""Trains a classifier and a transform so that only transformed inputs are classified.
+
+    $$E = \alpha E_p + \beta E_r + \gamma \lVert x_p - x_r\rVert_2^2,\qquad x_p = G(x_r)$$
+
+    \(E_p\) is the cross-entropy on the processed input, \(E_r\) the confusion of the raw input, and the
+    last term the size of the perturbation, squared, summed over an example and averaged over the batch.
+    `fit(x, y)` takes raw inputs and their labels; `predict(x)` transforms and classifies, which is the
+    authorized answer. The logs show each term as it is added (`processed_loss`, `raw_loss`,
+    `perturbation_loss`; losses inside the two models as `regularization_loss`) and both accuracies. The
+    model is saved as one; `.classifier` and `.transform` are models that save apart.
+
+    Args:
+        classifier: a built model from inputs to class probabilities `(batch, classes)`.
+        transform: the key \(G\): a layer or model whose output has its input's shape, such as
+            `layers.UniversalPerturbation(0.5)` for one pattern, or any model for one a input.
+        alpha: the weight of \(E_p\), a finite float >= 0.
+        beta: the weight of \(E_r\), a finite float >= 0.
+        gamma: the weight of the perturbation, a finite float >= 0.
+        from_logits: whether the classifier gives logits instead of probabilities.
+        raw_loss: the loss of labels and raw answers. Defaults to `losses.Confusion`, as in the paper.
+        value_range: a pair `(low, high)` in which raw and processed inputs must lie, or None; looked at
+            on the first batch.
+        name: the name of this model.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> classifier = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    >>> model = kp.models.AntiPiracy(classifier, kp.layers.UniversalPerturbation(0.5))
+    >>> model.compile("adam")
+    >>> history = model.fit(np.zeros((8, 4)), np.zeros(8, "int32"), verbose=0).history
+    >>> sorted(history)  # doctest: +NORMALIZE_WHITESPACE
+    ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss', 'raw_accuracy', 'raw_loss']
+
+    Raises:
+        TypeError: if `classifier` is not a model, `transform` not a layer, or a weight not a number.
+        ValueError: if a weight is negative; if the transform's output has another shape than its input;
+            at `fit`, if labels are no classes, or a value leaves `value_range`.
+
+    Source: Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS 2018. Its authors hold the
+    US patent 11,687,623 B2 on a framework of this kind: check before commercial use.
+    """
+
+    def __init__(
+        self,
+        classifier,
+        transform,
+        alpha=1.0,
+        beta=1.0,
+        gamma=0.1,
+        from_logits=False,
+        raw_loss=None,
+        value_range=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        weights = {"alpha": alpha, "beta": beta, "gamma": gamma}
+        weights = {k: _checks.number(v, k, "AntiPiracy", at_least=0.0) for k, v in weights.items()}
+        self.alpha, self.beta, self.gamma = weights.values()
+        self.from_logits = bool(from_logits)
+        self.value_range = None if value_range is None else tuple(value_range)
+        self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
+        self.processed_loss = CategoricalCrossentropy(from_logits=self.from_logits)
+        shape, dtype = input_of(classifier, "classifier", "AntiPiracy")
+        x = keras.Input(batch_shape=shape, dtype=dtype, name="raw")
+        self.classifier = classifier
+        self.transform = _as_model(transform, x)
+        processed = self.transform(x)
+        answer = classifier(processed)
+        self.classes = answer.shape[-1]
+        self.authorized = keras.Model(x, answer, name="authorized")
+        outputs = {"authorized": answer, "raw": classifier(x), "processed": processed}
+        # As one graph, so that on JAX the classifier's second use does not erase the first one's losses.
+        self.both = keras.Model(x, outputs, name="both")
+        self._shown = _Shown()
+        self.build(None)
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.both(inputs, training=training)
+
+    def compute_output_spec(self, inputs, training=None):
+        return self.both.compute_output_spec(inputs)
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configure training: as in Keras, without `loss` and `metrics`, which this model brings."""
+        given = [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]
+        if given:
+            raise ValueError(
+                f"AntiPiracy.compile takes no {', '.join(f'`{name}`' for name in given)}: it has its three "
+                "terms and two accuracies. Change `alpha`, `beta`, `gamma` or `raw_loss`."
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+        means = {key: AddedMean(name=key) for key in (*_TERMS, "regularization_loss", *_ACCURACIES)}
+        self._shown.means, self._shown.has_losses = means, False
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        x, y = ops.convert_to_tensor(x), self._one_hot(y)
+        change = _numerics.accumulate(y_pred["processed"]) - _numerics.accumulate(x)
+        size = _numerics.sum_examples(ops.square(change))
+        terms = {
+            "processed_loss": self.alpha * self.processed_loss(y, y_pred["authorized"], sample_weight),
+            "raw_loss": self.beta * self.raw_loss(y, y_pred["raw"], sample_weight),
+        }
+        losses = list(terms.values())
+        terms = {key: _backend.unscale(value) for key, value in terms.items()}
+        terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
+        losses.append(self._aggregate_additional_loss(terms["perturbation_loss"]))
+        if self.losses:
+            terms["regularization_loss"] = sum(ops.cast(ops.sum(v), "float32") for v in self.losses)
+            losses.extend(self._aggregate_additional_loss(v) for v in self.losses)
+            self._shown.has_losses = True
+        for key, value in terms.items():
+            self._shown.means[key].update_state(ops.stop_gradient(value), sample_weight=ops.shape(x)[0])
+        return sum(losses[1:], start=losses[0])
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        labels = ops.argmax(self._one_hot(y), axis=-1)
+        for key, name in zip(_ACCURACIES, ("authorized", "raw"), strict=True):
+            right = ops.cast(ops.equal(ops.argmax(y_pred[name], axis=-1), labels), "float32")
+            self._shown.means[key].update_state(right, sample_weight=sample_weight)
+        return self.get_metrics_result()
+
+    def _one_hot(self, y):
+        y = ops.convert_to_tensor(y)
+        if len(y.shape) == 2 and y.shape[-1] == self.classes and self.classes > 1:
+            return y
+        return ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self._shown.means.values()]
+
+    def get_metrics_result(self):
+        results = super().get_metrics_result()
+        if not self._shown.has_losses:
+            results.pop("regularization_loss", None)
+        return results
+
+    def predict(self, x, *args, **kwargs):
+        """The authorized answer: the classifier's on the transformed input."""
+        return self.authorized.predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        return self.authorized.predict_on_batch(x)
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the authorized model: transform and classifier."""
+        return self.authorized.export(filepath, *args, **kwargs)
+
+    def check_batch(self, x, y):
+        labels = np.asarray(y)
+        if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
+            refuse_outside(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
+        elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
+            raise ValueError(
+                f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one a row, or "
+                f"one-hot rows. Received: shape {labels.shape}, from {labels.min()} to {labels.max()}."
+            )
+        outputs = self(x)
+        answer = keras.ops.convert_to_numpy(outputs["authorized"])
+        if not self.from_logits:
+            refuse_outside(answer, "classifier", "AntiPiracy", "For logits, set `from_logits=True`.")
+        if self.value_range is not None:
+            low, high = self.value_range
+            for name, values in (("x", x), ("transform", keras.ops.convert_to_numpy(outputs["processed"]))):
+                if np.min(values) < low - 1e-6 or np.max(values) > high + 1e-6:
+                    raise ValueError(
+                        f"`{name}` of AntiPiracy must stay within value_range={self.value_range}. It gives "
+                        f"values from {np.min(values):g} to {np.max(values):g}. Scale the inputs, and end "
+                        "the transform in a clip to that range."
+                    )
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        parts = {k: serialize(getattr(self, k)) for k in ("classifier", "transform", "raw_loss")}
+        weights = {k: getattr(self, k) for k in ("alpha", "beta", "gamma", "from_logits", "value_range")}
+        return {**parts, **weights, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        deserialize = keras.saving.deserialize_keras_object
+        parts = ("classifier", "transform", "raw_loss")
+        parts = {k: deserialize(config[k], custom_objects=custom_objects) for k in parts}
+        return cls(**{**config, **parts})
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**{k: v for k, v in config.items() if v is not None})
+        self.optimizer.build(self.trainable_variables)
+
+
+class _Shown:
+    """What is shown in the logs, out of sight of attribute tracking."""
+
+    def __init__(self):
+        self.means, self.has_losses = {}, False
+
+
+def _as_model(transform, x):
+    if not isinstance(transform, keras.layers.Layer):
+        raise TypeError(
+            "`transform` of AntiPiracy must be a layer or a model. "
+            f"Received: {transform!r} (of type {type(transform).__name__})."
+        )
+    processed = transform(x)
+    if not isinstance(processed, keras.KerasTensor) or tuple(processed.shape) != tuple(x.shape):
+        raise ValueError(
+            "`transform` of AntiPiracy must give the shape of its input. "
+            f"It makes {getattr(processed, 'shape', processed)} of {tuple(x.shape)}."
+        )
+    return transform if isinstance(transform, keras.Model) else keras.Model(x, processed, name="transform")

@@ -1,0 +1,161 @@
+"""One encoder on two inputs, and the distance between what it makes of them."""
+
+import keras
+import numpy as np
+from keras import tree
+
+from keras_penalties._serialization import register
+from keras_penalties.layers import CosineDistance, EuclideanDistance
+from keras_penalties.models._first_batch import ChecksFirstBatch, input_of
+
+_DISTANCES = {"euclidean": EuclideanDistance, "cosine": CosineDistance}
+
+
+@register
+class Siamese(ChecksFirstBatch, keras.Model):
+    """The distance between the embeddings of two inputs by one encoder.
+
+    `fit([a, b], similar)` trains it, with `losses.Contrastive` as a rule; `predict([a, b])` gives the
+    distances, and `embed(x)` the embedding of one input. Penalties inside the encoder count once for
+    each of its two uses, on every backend, since each use is a layer's output that is punished.
+
+    Args:
+        encoder: a built model of one input and one output, the embedding `(batch, ..., features)`.
+        distance: `"euclidean"`, `"cosine"`, or a layer that takes a list of two tensors.
+        name: the name of this model.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
+    >>> model = kp.models.Siamese(encoder)
+    >>> float(model.predict([np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]])], verbose=0)[0, 0])
+    5.0
+
+    Raises:
+        TypeError: if `encoder` is not a Keras model, or `distance` neither a name nor a layer.
+        ValueError: if `encoder` has several inputs or outputs, or is not built; at `fit`, if the two
+            inputs or the labels are not of one length, or the loss refuses the first labels.
+
+    Source: Bromley, Guyon, LeCun, Säckinger and Shah, "Signature Verification Using a 'Siamese' Time
+    Delay Neural Network", NIPS 1993.
+    """
+
+    def __init__(self, encoder, distance="euclidean", name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        shape, dtype = input_of(encoder, "encoder", "Siamese")
+        if isinstance(distance, str) and distance in _DISTANCES:
+            distance = _DISTANCES[distance](name="distance")
+        if not isinstance(distance, keras.layers.Layer):
+            raise TypeError(
+                "`distance` of Siamese must be 'euclidean', 'cosine' or a layer that takes a list of two "
+                f"tensors. Received: {distance!r} (of type {type(distance).__name__})."
+            )
+        self.encoder = encoder
+        self.distance = distance
+        first, second = (keras.Input(batch_shape=shape, dtype=dtype, name=n) for n in ("first", "second"))
+        # As one graph, so that on JAX the second use of the encoder does not erase the first one's losses.
+        self.pair = keras.Model([first, second], distance([encoder(first), encoder(second)]), name="pair")
+        self.build(None)
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.pair(inputs, training=training)
+
+    def compute_output_spec(self, inputs, training=None):
+        return self.pair.compute_output_spec(inputs)
+
+    def embed(self, x, **kwargs):
+        """The embeddings of `x`, as `predict` gives them and with its arguments."""
+        kwargs.setdefault("verbose", 0)
+        return self.encoder.predict(x, **kwargs)
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
+        if isinstance(x, (list, tuple)) and (len(lengths) != 3 or len(set(lengths)) != 1):
+            raise ValueError(
+                "Siamese.fit takes `[first, second], similar`: two arrays and one label a pair, all of one "
+                f"length. Received: arrays of {', '.join(map(str, lengths))} rows."
+            )
+        return super().fit(x, y, *args, **kwargs)
+
+    def check_batch(self, x, y):
+        check = getattr(self.loss, "refuse", None)
+        if check is not None:
+            check(y, keras.ops.convert_to_numpy(self(x)))
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        encoder, distance = serialize(self.encoder), serialize(self.distance)
+        return {"encoder": encoder, "distance": distance, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        deserialize = keras.saving.deserialize_keras_object
+        parts = {k: deserialize(config[k], custom_objects=custom_objects) for k in ("encoder", "distance")}
+        return cls(**{**config, **parts})
+
+
+def balanced_pairs(x, labels, count=None, seed=None):
+    """Pairs from labelled data, half of them of one class and half of two, in random order.
+
+    Args:
+        x: an array `(rows, ...)`.
+        labels: `(rows,)`, the class of each row.
+        count: how many pairs, an even number >= 2. Defaults to twice the rows: each row stands first in
+            one pair of each kind.
+        seed: what makes the choice repeatable.
+
+    Returns:
+        `[first, second], similar`: two arrays `(count, ...)`, and float32 `(count,)` with 1 for pairs of
+        one class.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> x, labels = np.arange(6), np.array([0, 0, 0, 1, 1, 1])
+    >>> (first, second), similar = kp.models.balanced_pairs(x, labels, seed=0)
+    >>> len(first), float(similar.mean())
+    (12, 0.5)
+    >>> bool(np.all((labels[first] == labels[second]) == (similar == 1)))
+    True
+
+    Raises:
+        ValueError: if lengths differ, a class has one row alone, there is one class alone, or `count` is
+            not even.
+    """
+    x, labels = np.asarray(x), np.asarray(labels)
+    if labels.ndim != 1 or len(x) != len(labels):
+        raise ValueError(
+            "`labels` of balanced_pairs must hold one class a row of `x`. Received: labels of shape "
+            f"{labels.shape} for {len(x)} rows."
+        )
+    classes, sizes = np.unique(labels, return_counts=True)
+    if len(classes) < 2 or sizes.min() < 2:
+        raise ValueError(
+            "`labels` of balanced_pairs must hold two classes at least, each with two rows at least. "
+            f"Received: {dict(zip(classes.tolist(), sizes.tolist(), strict=True))}."
+        )
+    count = 2 * len(x) if count is None else count
+    if count < 2 or count % 2:
+        raise ValueError(f"`count` of balanced_pairs must be an even number >= 2. Received: {count}.")
+    random = np.random.default_rng(seed)
+    rows = np.concatenate([random.permutation(len(x)) for _ in range(-(-count // 2 // len(x)))])
+    first = np.tile(rows[: count // 2], 2)
+    similar = np.repeat([1.0, 0.0], count // 2).astype("float32")
+    members = {c: np.flatnonzero(labels == c) for c in classes}
+    others = {c: np.flatnonzero(labels != c) for c in classes}
+    second = np.array(
+        [_partner(r, s, labels, members, others, random) for r, s in zip(first, similar, strict=True)]
+    )
+    order = random.permutation(count)
+    return [x[first[order]], x[second[order]]], similar[order]
+
+
+def _partner(row, similar, labels, members, others, random):
+    if not similar:
+        return random.choice(others[labels[row]])
+    same = members[labels[row]]
+    return random.choice(same[same != row])
