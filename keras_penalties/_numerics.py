@@ -1,5 +1,7 @@
 """Sums in float32 at least, and what a mask leaves of them."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -54,19 +56,22 @@ def row_weights(rows, mask):
 
 
 def weighted_mean(rows, weights):
-    """The mean row. The mean of equal rows is that row to the last bit."""
-    total = ops.sum(weights)
-    total = ops.where(total > 0, total, ops.ones_like(total))
-    return ops.sum(rows * weights[:, None], axis=0) / total
+    """The mean row. The mean of equal rows is that row to the last bit: ones are counted, not shares."""
+    count = weights / nonzero(ops.max(weights))
+    return ops.sum(rows * count[:, None], axis=0) / at_least_one(ops.sum(count))
+
+
+def nonzero(x):
+    """`x`, with ones for what is not positive: a denominator."""
+    return ops.where(x > 0, x, ops.ones_like(x))
 
 
 def log(x, edge=1e-7):
     """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
     above = ops.where(x < edge, ops.full_like(x, edge), x)
-    return ops.log(above) + (x - above) / edge
+    return ops.where(x < edge, math.log(edge) + (x - edge) / edge, ops.log(above))
 
 
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
-    positive = ops.where(x > 0, x, ops.ones_like(x))
-    return ops.where(x > 0, ops.sqrt(positive), ops.zeros_like(x))
+    return ops.where(x > 0, ops.sqrt(nonzero(x)), ops.zeros_like(x))

@@ -99,6 +99,6 @@ class CosineDistance(_Distance):
 def _unit(x):
     # Scaled by its largest entry first, so that squares neither overflow nor vanish.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-    x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
+    x = x / _numerics.nonzero(largest)
     norm = _numerics.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
-    return x / ops.where(norm > 0, norm, ops.ones_like(norm))
+    return x / _numerics.nonzero(norm)
