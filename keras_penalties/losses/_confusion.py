@@ -1,5 +1,6 @@
 """Losses that a classifier lowers by not giving the right answer."""
 
+import keras
 from keras import ops
 
 from keras_penalties import _numerics
@@ -19,16 +20,16 @@ def confusion(y_true, y_pred, from_logits=False):
 @register
 def log_confusion(y_true, y_pred, from_logits=False):
     """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
+    half = keras.backend.standardize_dtype(getattr(y_pred, "dtype", "float32")) == "float16"
     y_true, y_pred = pair(y_true, y_pred)
     same_shape(y_true, y_pred, "log_confusion")
     if from_logits:
-        # 1 - q_k is the share of all other classes: their log-sum-exp, less that of all.
-        k = y_pred.shape[-1]
-        others = y_pred[..., None, :] - 1e30 * ops.eye(k, dtype=y_pred.dtype)
-        log_rest = ops.logsumexp(others, axis=-1) - ops.logsumexp(y_pred, axis=-1, keepdims=True)
+        # 1 - q_k is the sigmoid of how far the log-sum-exp of the other classes is above z_k.
+        others = y_pred[..., None, :] - 1e30 * ops.eye(y_pred.shape[-1], dtype=y_pred.dtype)
+        minus_log_rest = ops.softplus(y_pred - ops.logsumexp(others, axis=-1))
     else:
-        log_rest = _numerics.log(1.0 - y_pred)
-    return -ops.sum(y_true * log_rest, axis=-1)
+        minus_log_rest = -_numerics.log(1.0 - y_pred, edge=1e-4 if half else 1e-7)
+    return ops.sum(y_true * minus_log_rest, axis=-1)
 
 
 class _OfProbabilities(FormulaLoss):
@@ -87,9 +88,9 @@ class LogConfusion(_OfProbabilities):
 
     $$-\sum_k p_k \log(1 - q_k)$$
 
-    It presses the harder the surer the classifier is. Where \(1 - q_k\) falls below 1e-7, the logarithm
-    goes on as its tangent there, so that value and gradient are finite at \(q_k = 1\); logits need no
-    such edge.
+    It presses the harder the surer the classifier is. Where \(1 - q_k\) falls below 1e-7 (1e-4 in
+    float16, which holds no steeper gradient), the logarithm goes on as its tangent there, so that value
+    and gradient are finite at \(q_k = 1\); logits need no such edge.
 
     Args:
         from_logits: whether `y_pred` holds logits instead of probabilities.

@@ -72,6 +72,10 @@ class Siamese(ChecksFirstBatch, keras.Model):
         kwargs.setdefault("verbose", 0)
         return self.encoder.predict(x, **kwargs)
 
+    def export(self, filepath, *args, **kwargs):
+        """Export the distance of a pair, as a model of plain Keras layers."""
+        return self.pair.export(filepath, *args, **kwargs)
+
     def fit(self, x=None, y=None, *args, **kwargs):
         lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
         if isinstance(x, (list, tuple)) and (len(lengths) != 3 or len(set(lengths)) != 1):
