@@ -8,6 +8,7 @@ from keras_penalties._added import AddedMean
 from keras_penalties._serialization import register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
+from keras_penalties.models._first_batch import ChecksFirstBatch
 
 
 def _of_wrapped(name):
@@ -15,7 +16,7 @@ def _of_wrapped(name):
 
 
 @register
-class HiddenOutputs(keras.Model):
+class HiddenOutputs(ChecksFirstBatch, keras.Model):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
@@ -144,6 +145,16 @@ class HiddenOutputs(keras.Model):
                     f"hidden={{'another': '{self._state.references[term.names[0]]}'}}."
                 )
             taken.add(term.key)
+
+    def check_batch(self, x, y):
+        losses = [(self.loss, None), *((term.loss, term) for term in self._state.terms)]
+        losses = [(loss, term) for loss, term in losses if hasattr(loss, "refuse")]
+        if losses:
+            output = self(x)
+            hidden, _ = self._state.seen.pop(_backend.replica())
+            for loss, term in losses:
+                prediction = output if term is None else term.pick(hidden)
+                loss.refuse(_hidden_losses.one_label(y), keras.ops.convert_to_numpy(prediction))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         state, losses, shown = self._state, [], {}

@@ -1,6 +1,7 @@
 """Bad input to `HiddenOutputs.compile`: said where it is made, with what to do."""
 
 import keras
+import numpy as np
 import pytest
 
 import keras_penalties as kp
@@ -94,3 +95,13 @@ def test_a_function_that_could_not_be_loaded_again_is_refused_before_a_file_is_t
     with pytest.raises(ValueError, match="function `unregistered`.*register_keras_serializable"):
         model.save(file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["loss", "hidden_losses"])
+def test_labels_that_cannot_be_meant_are_seen_on_the_first_batch(where):
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["out"])
+    loss = kp.losses.Confusion(from_logits=True)
+    model.compile("sgd", **({"loss": loss} if where == "loss" else {"hidden_losses": {"out": loss}}))
+    x, _ = data()
+    with pytest.raises(ValueError, match="`y_true` of Confusion must be between 0 and 1. Received.*to 3"):
+        model.fit(x, 3 * np.eye(2, dtype="float32")[np.arange(len(x)) % 2], verbose=0)
