@@ -24,10 +24,10 @@ def belongs_here(value) -> bool:
         symbolic = not hasattr(value, "numpy")
         return not symbolic or value.graph is tf.compat.v1.get_default_graph()
     if backend == "jax":
-        import jax
+        import jax.numpy
+        from jax.core import Tracer
 
-        tracing = isinstance(jax.numpy.zeros(()), jax.core.Tracer)
-        return tracing or not isinstance(value, jax.core.Tracer)
+        return isinstance(jax.numpy.zeros(()), Tracer) or not isinstance(value, Tracer)
     return True
 
 
@@ -83,8 +83,8 @@ def as_numpy(x):
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
         return None
     if keras.backend.backend() == "jax":
-        import jax
+        from jax.core import Tracer
 
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             return None
     return keras.ops.convert_to_numpy(x)

@@ -68,7 +68,7 @@ def nonzero(x):
 
 def log(x, edge=1e-7):
     """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
-    above = ops.where(x < edge, ops.full_like(x, edge), x)
+    above = ops.where(x < edge, ops.zeros_like(x) + edge, x)
     return ops.where(x < edge, math.log(edge) + (x - edge) / edge, ops.log(above))
 
 

@@ -7,6 +7,6 @@ PACKAGE = "keras_penalties"
 register = keras.saving.register_keras_serializable(package=PACKAGE)
 
 
-def is_registered(cls: type) -> bool:
-    """Whether Keras can find `cls` again when a saved file names it."""
+def is_registered(cls) -> bool:
+    """Whether Keras can find the class or function `cls` again when a saved file names it."""
     return keras.saving.get_registered_name(cls) != cls.__name__

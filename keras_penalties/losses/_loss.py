@@ -1,6 +1,7 @@
 """What the losses of this package share."""
 
 import inspect
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ class FormulaLoss(keras.losses.Loss):
     seen: once for each loss, on the first batch that it gets outside of a compiled step.
     """
 
-    formula = None
+    formula: Callable
     _checked = False
 
     def __init__(self, name, reduction="sum_over_batch_size", dtype=None):

@@ -1,5 +1,7 @@
 """A classifier that is right on inputs processed with its key, and useless on others."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,7 +18,7 @@ _ACCURACIES = ("processed_accuracy", "raw_accuracy")
 
 
 @register
-class AntiPiracy(ChecksFirstBatch, keras.Model):
+class AntiPiracy(ChecksFirstBatch):
     r"""Trains a classifier and a transform so that only transformed inputs are classified.
 
     $$E = \alpha E_p + \beta E_r + \gamma \lVert x_p - x_r\rVert_2^2,\qquad x_p = G(x_r)$$
@@ -116,7 +118,7 @@ class AntiPiracy(ChecksFirstBatch, keras.Model):
         means = {key: AddedMean(name=key) for key in (*_TERMS, "regularization_loss", *_ACCURACIES)}
         self._shown.means, self._shown.has_losses = means, False
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(self, x=None, y=None, y_pred: Any = None, sample_weight=None, training=True):
         x, y = ops.convert_to_tensor(x), self._one_hot(y)
         change = _numerics.accumulate(y_pred["processed"]) - _numerics.accumulate(x)
         size = _numerics.sum_examples(ops.square(change))

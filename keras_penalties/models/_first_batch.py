@@ -13,8 +13,11 @@ def peek(x, y, rows=32):
     return tree.map_structure(lambda a: None if a is None else np.asarray(a[:rows]), (x, y))
 
 
-class ChecksFirstBatch:
+class ChecksFirstBatch(keras.Model):
     """A model that looks at the first batch of arrays that `fit` gets; `check_batch(x, y)` refuses."""
+
+    def __init__(self, name: str | None = None, **kwargs):
+        super().__init__(**({"name": name} if name else {}), **kwargs)
 
     def fit(self, x=None, y=None, *args, **kwargs):
         seen = peek(x, y)
@@ -34,7 +37,7 @@ def input_of(model, argument, owner):
             f"Received: {model!r} (of type {type(model).__name__})."
         )
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or len(inputs) != 1 or len(outputs) != 1:
+    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"`{argument}` of {owner} must be a built functional or Sequential model of one input and one "
             f"output. '{model.name}' ({type(model).__name__}) has {len(inputs) if inputs else 'unknown'} "

@@ -138,7 +138,8 @@ def _matches(path, parts):
 
 
 def _part(part, name, known, path, reference, argument):
-    use, output = re.fullmatch(r"(?:@(\d+))?(?::(\d+))?", part[len(name) :]).groups()
+    suffix = re.fullmatch(r"(?:@(\d+))?(?::(\d+))?", part[len(name) :])
+    use, output = suffix.groups() if suffix else (None, None)
     calls = known[path]
     if use is None and len(calls) > 1:
         choices = ", ".join(repr(f"{name}@{i}") for i in range(len(calls)))

@@ -1,5 +1,7 @@
 """A wrapper that hands hidden layers to compiled losses."""
 
+from typing import Any
+
 import keras
 from keras import ops, tree
 
@@ -16,7 +18,7 @@ def _of_wrapped(name):
 
 
 @register
-class HiddenOutputs(ChecksFirstBatch, keras.Model):
+class HiddenOutputs(ChecksFirstBatch):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
@@ -151,7 +153,7 @@ class HiddenOutputs(ChecksFirstBatch, keras.Model):
         losses = [(loss, term) for loss, term in losses if hasattr(loss, "refuse")]
         if losses:
             output = self(x)
-            hidden, _ = self._state.seen.pop(_backend.replica())
+            hidden, _ = self._state.seen[_backend.replica()]
             for loss, term in losses:
                 prediction = output if term is None else term.pick(hidden)
                 loss.refuse(_hidden_losses.one_label(y), keras.ops.convert_to_numpy(prediction))
@@ -162,7 +164,7 @@ class HiddenOutputs(ChecksFirstBatch, keras.Model):
             main = self._compile_loss(y, y_pred, sample_weight)
             losses.append(main)
             shown["main_loss"] = _backend.unscale(main)
-        hidden, masks = state.seen.pop(_backend.replica(), ({}, {}))
+        hidden, masks = state.seen.get(_backend.replica(), ({}, {}))
         for term in state.terms:
             if term.loss is not None:
                 labels, weight = _hidden_losses.one_label(y), _hidden_losses.one_weight(sample_weight)
@@ -256,6 +258,7 @@ class _State:
 
     def __init__(self, references):
         self.references = references
+        self.probe: Any = None
         self.seen, self.means, self.terms = {}, {}, []
         self.joint_loss = None
         self.has_unnamed = False

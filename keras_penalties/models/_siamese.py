@@ -1,5 +1,7 @@
 """One encoder on two inputs, and the distance between what it makes of them."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import tree
@@ -12,7 +14,7 @@ _DISTANCES = {"euclidean": EuclideanDistance, "cosine": CosineDistance}
 
 
 @register
-class Siamese(ChecksFirstBatch, keras.Model):
+class Siamese(ChecksFirstBatch):
     """The distance between the embeddings of two inputs by one encoder.
 
     `fit([a, b], similar)` trains it, with `losses.Contrastive` as a rule; `predict([a, b])` gives the
@@ -44,18 +46,17 @@ class Siamese(ChecksFirstBatch, keras.Model):
     def __init__(self, encoder, distance="euclidean", name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         shape, dtype = input_of(encoder, "encoder", "Siamese")
-        if isinstance(distance, str) and distance in _DISTANCES:
-            distance = _DISTANCES[distance](name="distance")
-        if not isinstance(distance, keras.layers.Layer):
+        layer: Any = _DISTANCES[distance](name="distance") if distance in _DISTANCES else distance
+        if not isinstance(layer, keras.layers.Layer):
             raise TypeError(
                 "`distance` of Siamese must be 'euclidean', 'cosine' or a layer that takes a list of two "
                 f"tensors. Received: {distance!r} (of type {type(distance).__name__})."
             )
         self.encoder = encoder
-        self.distance = distance
+        self.distance = layer
         first, second = (keras.Input(batch_shape=shape, dtype=dtype, name=n) for n in ("first", "second"))
         # As one graph, so that on JAX the second use of the encoder does not erase the first one's losses.
-        self.pair = keras.Model([first, second], distance([encoder(first), encoder(second)]), name="pair")
+        self.pair = keras.Model([first, second], layer([encoder(first), encoder(second)]), name="pair")
         self.build(None)
 
     def build(self, input_shape=None):

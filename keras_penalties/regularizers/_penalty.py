@@ -1,7 +1,9 @@
 """The contract that every penalty keeps."""
 
 import inspect
+import sys
 import warnings
+from typing import Any
 
 import keras
 from keras import ops
@@ -48,7 +50,7 @@ class Penalty(keras.regularizers.Regularizer):
 
     def _lines_above(self) -> int:
         """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
-        level, frame = 2, inspect.currentframe().f_back.f_back
+        level, frame = 2, sys._getframe(2)
         while frame is not None and frame.f_locals.get("self") is self:
             level, frame = level + 1, frame.f_back
         return level
@@ -83,7 +85,7 @@ class Penalty(keras.regularizers.Regularizer):
 
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
-        xs = self._as_list(x)
+        xs: list[Any] = self._as_list(x)
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
         if len(masks) != len(xs):
             raise ValueError(

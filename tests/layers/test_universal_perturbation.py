@@ -30,7 +30,7 @@ def test_learns_and_goes_through_a_file(tmp_path):
     model = keras.Sequential([keras.Input((3,)), Layer(0.5, value_range=(-1, 1), name="key")])
     model.compile(keras.optimizers.Adam(0.1), "mse")
     x = np.zeros((8, 3), "float32")
-    model.fit(x, x + [0.4, -0.4, 0.0], epochs=120, verbose=0)
+    model.fit(x, x + np.array([0.4, -0.4, 0.0]), epochs=120, verbose=0)
     np.testing.assert_allclose(model.predict(x[:1], verbose=0)[0], [0.4, -0.4, 0.0], atol=0.03)
     model.save(tmp_path / "key.keras")
     again = keras.models.load_model(tmp_path / "key.keras")

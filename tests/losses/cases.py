@@ -39,7 +39,9 @@ class LossCase:
         return self.cls(**{**self.options, **more})
 
     def reference(self, y, p):
-        return np.array([self.formula(a, b) for a, b in zip(y.astype("float64"), p.astype("float64"), strict=True)])
+        return np.array(
+            [self.formula(a, b) for a, b in zip(y.astype("float64"), p.astype("float64"), strict=True)]
+        )
 
 
 def probabilities(random, rows, classes=5):
@@ -105,7 +107,9 @@ LEVELS = [([0, 0], [0, 0]), ([1, 1], [1, 1]), ([0, 1], [1, 0]), ([1, 0], [3, -3]
 PAIRS = [([1], [0]), ([0], [0]), ([0], [1]), ([0.5], [0]), ([0], [9])]
 
 CASES = [
-    LossCase(L.CategoricalCrossentropy, L.categorical_crossentropy, cross_entropy, probabilities, edges=CERTAIN),
+    LossCase(
+        L.CategoricalCrossentropy, L.categorical_crossentropy, cross_entropy, probabilities, edges=CERTAIN
+    ),
     LossCase(
         L.CategoricalCrossentropy,
         L.categorical_crossentropy,
@@ -125,9 +129,13 @@ CASES = [
     LossCase(L.Huber, L.huber, huber, amplitudes, edges=LEVELS),
     LossCase(L.Huber, L.huber, lambda y, p: huber(y, p, 0.2), amplitudes, {"threshold": 0.2}, LEVELS),
     LossCase(L.Contrastive, L.contrastive, contrastive, distances, edges=PAIRS),
-    LossCase(L.Contrastive, L.contrastive, lambda y, d: contrastive(y, d, 0.5), distances, {"margin": 0.5}, PAIRS),
+    LossCase(
+        L.Contrastive, L.contrastive, lambda y, d: contrastive(y, d, 0.5), distances, {"margin": 0.5}, PAIRS
+    ),
     LossCase(L.Confusion, L.confusion, confusion, probabilities, edges=CERTAIN),
-    LossCase(L.Confusion, L.confusion, lambda y, z: confusion(y, softmax(z)), logits, {"from_logits": True}, FAR),
+    LossCase(
+        L.Confusion, L.confusion, lambda y, z: confusion(y, softmax(z)), logits, {"from_logits": True}, FAR
+    ),
     LossCase(L.LogConfusion, L.log_confusion, log_confusion, probabilities, edges=CERTAIN),
     LossCase(
         L.LogConfusion,

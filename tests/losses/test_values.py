@@ -47,7 +47,9 @@ def test_huber_is_keras_own():
     y, p = random.randn(2, 5, 3).astype("float32")
     expected = float(keras.losses.Huber(delta=0.3)(y, p))
     assert float(L.Huber(0.3)(y, p)) == pytest.approx(expected, rel=1e-6)
-    np.testing.assert_allclose(to_numpy(L.huber(y, p, 0.3)), to_numpy(keras.losses.huber(y, p, delta=0.3)), 1e-6)
+    np.testing.assert_allclose(
+        to_numpy(L.huber(y, p, 0.3)), to_numpy(keras.losses.huber(y, p, delta=0.3)), 1e-6
+    )
 
 
 def test_without_a_weight_the_weighted_losses_are_the_mean_squared_error():
@@ -84,12 +86,24 @@ def test_labels_of_contrastive_may_lack_the_last_axis():
         (lambda: L.Contrastive(margin=-1.0), ValueError, "`margin` of Contrastive.*> 0. Received.*-1.0"),
         (lambda: L.AmplitudeWeightedMSE(rate=float("nan")), ValueError, "`rate` of AmplitudeWeightedMSE"),
         (lambda: L.DualWeightedMSE(gamma=-0.5), ValueError, "`gamma` of DualWeightedMSE.*>= 0"),
-        (lambda: L.CategoricalCrossentropy(label_smoothing=1.5), ValueError, "between 0 and 1. Received: 1.5"),
-        (lambda: L.CategoricalCrossentropy()(LABELS, ROWS * 5), ValueError, "`y_pred`.*set `from_logits=True`"),
+        (
+            lambda: L.CategoricalCrossentropy(label_smoothing=1.5),
+            ValueError,
+            "between 0 and 1. Received: 1.5",
+        ),
+        (
+            lambda: L.CategoricalCrossentropy()(LABELS, ROWS * 5),
+            ValueError,
+            "`y_pred`.*set `from_logits=True`",
+        ),
         (lambda: L.CategoricalCrossentropy()(LABELS * 3, ROWS), ValueError, "`y_true`.*to_categorical"),
         (lambda: L.Confusion()(LABELS, ROWS * 5), ValueError, "`y_pred` of Confusion.*from_logits=True"),
         (lambda: L.LogConfusion()(LABELS, ROWS - 1), ValueError, "`y_pred` of LogConfusion"),
-        (lambda: L.Contrastive()([[2.0]], [[1.0]]), ValueError, "`y_true` of Contrastive.*1 is a similar pair"),
+        (
+            lambda: L.Contrastive()([[2.0]], [[1.0]]),
+            ValueError,
+            "`y_true` of Contrastive.*1 is a similar pair",
+        ),
         (lambda: L.Contrastive()([[1.0]], [[-1.0]]), ValueError, "must be distances.*EuclideanDistance"),
     ],
 )

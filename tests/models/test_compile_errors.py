@@ -18,9 +18,17 @@ def unregistered(y_true, hidden):
 @pytest.mark.parametrize(
     ("compiled", "error", "message"),
     [
-        ({"hidden_losses": {"dense_5": L2(0.1)}}, ValueError, "'dense_5' is not exposed.*are 'dense_4', 'out'"),
+        (
+            {"hidden_losses": {"dense_5": L2(0.1)}},
+            ValueError,
+            "'dense_5' is not exposed.*are 'dense_4', 'out'",
+        ),
         ({"hidden_losses": {"dense_4": L2}}, TypeError, r"must be an object, not a class.*L2\(\.\.\.\)"),
-        ({"hidden_losses": {"dense_4": lambda y, h: h}}, ValueError, "is a lambda.*register_keras_serializable"),
+        (
+            {"hidden_losses": {"dense_4": lambda y, h: h}},
+            ValueError,
+            "is a lambda.*register_keras_serializable",
+        ),
         ({"hidden_losses": {"dense_4": 3}}, TypeError, "must be a penalty.*Received: 3"),
         ({"hidden_losses": {"dense_4": "msee"}}, TypeError, "must be a penalty.*Received: 'msee'"),
         ({"hidden_losses": {"dense_4": [L2(0.1), "mse"]}}, TypeError, "list of these. Received: 'mse'"),

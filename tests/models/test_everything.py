@@ -45,7 +45,10 @@ def data():
     x = {name: random.randn(ROWS, STEPS, 2).astype("float32") for name in ("left", "right")}
     for row in range(ROWS):
         x["left"][row, 1 + row % STEPS :] = 0.0
-    y = {"kind": np.eye(2)[np.arange(ROWS) % 2].astype("float32"), "score": random.randn(ROWS, 1).astype("float32")}
+    y = {
+        "kind": np.eye(2)[np.arange(ROWS) % 2].astype("float32"),
+        "score": random.randn(ROWS, 1).astype("float32"),
+    }
     weights = {"kind": np.linspace(0.5, 1.5, ROWS), "score": np.linspace(2.0, 1.0, ROWS)}
     return x, y, weights
 

@@ -80,7 +80,9 @@ def test_sample_weight_and_class_weight_count_for_labels_and_not_for_penalties()
     model = kp.models.HiddenOutputs(one_hidden(), hidden={"h": "dense_4", "again": "dense_4"})
     from_logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
-        keras.optimizers.SGD(0.0), from_logits, hidden_losses={"h": kp.regularizers.L1(0.1), "again": from_logits}
+        keras.optimizers.SGD(0.0),
+        from_logits,
+        hidden_losses={"h": kp.regularizers.L1(0.1), "again": from_logits},
     )
     hidden, output = forward(one_hidden().get_weights(), x)
 
@@ -132,7 +134,9 @@ def lambda_free_difference(y_true, hidden):
 
 def test_other_losses_of_the_wrapped_model_are_counted_once_and_shown():
     x, y = data()
-    base = one_hidden(kernel_regularizer=keras.regularizers.L1(0.01), activity_regularizer=kp.regularizers.L1(0.2))
+    base = one_hidden(
+        kernel_regularizer=keras.regularizers.L1(0.01), activity_regularizer=kp.regularizers.L1(0.2)
+    )
     model = kp.models.HiddenOutputs(base, hidden=["dense_4"])
     model.compile("sgd", "mse", hidden_losses={"dense_4": kp.regularizers.L2(0.1)})
     logs = model.evaluate(x, y, verbose=0, return_dict=True)

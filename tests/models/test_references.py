@@ -14,7 +14,9 @@ HiddenOutputs = kp.models.HiddenOutputs
 def nested():
     """A shared encoder, used twice, around a nested block; and a recurrent layer that gives states."""
     start = keras.Input((4,))
-    block = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner"), layers.Dense(3, name="last")], name="block")
+    block = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(4, name="inner"), layers.Dense(3, name="last")], name="block"
+    )
     encoder = keras.Model(start, layers.Dense(2, name="head")(block(start)), name="encoder")
     left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
     a, b = encoder(left), encoder(right)
@@ -46,7 +48,7 @@ def measured(model, references, x):
 
 
 def test_paths_uses_outputs_and_tensors():
-    model, a, b = nested()
+    model, a, _ = nested()
     x = inputs()
     encoder = model.get_layer("encoder")
     inner = encoder.get_layer("block").get_layer("inner")

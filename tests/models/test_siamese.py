@@ -12,7 +12,9 @@ Siamese, balanced_pairs = kp.models.Siamese, kp.models.balanced_pairs
 
 
 def encoder(**hidden):
-    return set_weights(keras.Sequential([keras.Input((3,)), layers.Dense(2, name="code", **hidden)], name="enc"))
+    return set_weights(
+        keras.Sequential([keras.Input((3,)), layers.Dense(2, name="code", **hidden)], name="enc")
+    )
 
 
 def pairs(rows=10):
@@ -92,7 +94,11 @@ def test_balanced_pairs():
         (lambda: Siamese(keras.Sequential([layers.Dense(2)])), ValueError, "must be a built.*keras.Input"),
         (lambda: Siamese(encoder(), "manhattan"), TypeError, "`distance` of Siamese.*'manhattan'"),
         (lambda: balanced_pairs(np.zeros(3), np.zeros(2)), ValueError, "one class a row"),
-        (lambda: balanced_pairs(np.zeros(3), np.array([0, 0, 1])), ValueError, "at least two rows|two rows at least"),
+        (
+            lambda: balanced_pairs(np.zeros(3), np.array([0, 0, 1])),
+            ValueError,
+            "at least two rows|two rows at least",
+        ),
         (lambda: balanced_pairs(np.zeros(4), np.array([0, 0, 1, 1]), count=3), ValueError, "even number.*3"),
     ],
 )
