@@ -33,7 +33,7 @@ def at_least_one(count):
 
 def sum_examples(x):
     """The sum of `x` over all axes but the first."""
-    return ops.sum(ops.reshape(x, (ops.shape(x)[0], -1)), axis=1) if len(x.shape) > 1 else x
+    return ops.sum(x, axis=tuple(range(1, len(x.shape)))) if len(x.shape) > 1 else x
 
 
 def mean_of_examples(values, valid=None):
@@ -57,8 +57,8 @@ def row_weights(rows, mask):
 
 def weighted_mean(rows, weights):
     """The mean row. The mean of equal rows is that row to the last bit: ones are counted, not shares."""
-    count = weights / nonzero(ops.max(weights))
-    return ops.sum(rows * count[:, None], axis=0) / at_least_one(ops.sum(count))
+    counted = ops.cast(weights > 0, rows.dtype)
+    return ops.sum(rows * counted[:, None], axis=0) / at_least_one(ops.sum(counted))
 
 
 def nonzero(x):

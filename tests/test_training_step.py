@@ -11,7 +11,6 @@ from tests.models.networks import forward
 from tests.ways import WAYS, attach
 
 
-
 def l2(hidden):
     return np.sum(np.square(hidden)) / len(hidden)
 
@@ -84,7 +83,9 @@ def test_gradient_accumulation(way):
     x, y = data(8)
     optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)
     before, after = trained(way, penalty, x, y, 4, optimizer)
-    first, second = (gradients(before, x[s], y[s], penalty.strength, formula) for s in (slice(4), slice(4, 8)))
+    first, second = (
+        gradients(before, x[s], y[s], penalty.strength, formula) for s in (slice(4), slice(4, 8))
+    )
     expected = [w - (a + b) / 2 for w, a, b in zip(before, first, second, strict=True)]
     assert_equal(after, expected)
 

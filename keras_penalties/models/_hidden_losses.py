@@ -156,8 +156,8 @@ def reduce(values, sample_weight):
     """A scalar as it is; one value an example as the mean over the batch, weighted by `sample_weight`."""
     if len(values.shape) == 0:
         return values
-    values = ops.reshape(values, (ops.shape(values)[0], -1))
-    values = ops.mean(values, axis=1)
+    if len(values.shape) > 1:
+        values = ops.mean(values, axis=tuple(range(1, len(values.shape))))
     if sample_weight is not None:
         values = values * ops.reshape(ops.cast(sample_weight, values.dtype), (-1,))
     return ops.mean(values)
