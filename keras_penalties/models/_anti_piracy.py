@@ -7,18 +7,17 @@ import numpy as np
 from keras import ops
 
 from keras_penalties import _backend, _checks, _numerics
-from keras_penalties._added import AddedMean
 from keras_penalties._serialization import register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
 from keras_penalties.losses._loss import refuse_outside
-from keras_penalties.models._first_batch import ChecksFirstBatch, input_of
+from keras_penalties.models._base import ModelOfModels, input_of
 
 _TERMS = ("processed_loss", "raw_loss", "perturbation_loss")
 _ACCURACIES = ("processed_accuracy", "raw_accuracy")
 
 
 @register
-class AntiPiracy(ChecksFirstBatch):
+class AntiPiracy(ModelOfModels):
     r"""Trains a classifier and a transform so that only transformed inputs are classified.
 
     $$E = \alpha E_p + \beta E_r + \gamma \lVert x_p - x_r\rVert_2^2,\qquad x_p = G(x_r)$$
@@ -94,11 +93,7 @@ class AntiPiracy(ChecksFirstBatch):
         outputs = {"authorized": answer, "raw": classifier(x), "processed": processed}
         # As one graph, so that on JAX the classifier's second use does not erase the first one's losses.
         self.both = keras.Model(x, outputs, name="both")
-        self._shown = _Shown()
         self.build(None)
-
-    def build(self, input_shape=None):
-        self.built = True
 
     def call(self, inputs, training=None):
         return self.both(inputs, training=training)
@@ -115,8 +110,7 @@ class AntiPiracy(ChecksFirstBatch):
                 "terms and two accuracies. Change `alpha`, `beta`, `gamma` or `raw_loss`."
             )
         super().compile(optimizer=optimizer, **kwargs)
-        means = {key: AddedMean(name=key) for key in (*_TERMS, "regularization_loss", *_ACCURACIES)}
-        self._shown.means, self._shown.has_losses = means, False
+        self.show_means_of((*_TERMS, *_ACCURACIES))
 
     def compute_loss(self, x=None, y=None, y_pred: Any = None, sample_weight=None, training=True):
         x, y = ops.convert_to_tensor(x), self._one_hot(y)
@@ -130,12 +124,8 @@ class AntiPiracy(ChecksFirstBatch):
         terms = {key: _backend.unscale(value) for key, value in terms.items()}
         terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
         losses.append(self._aggregate_additional_loss(terms["perturbation_loss"]))
-        if self.losses:
-            terms["regularization_loss"] = sum(ops.cast(ops.sum(v), "float32") for v in self.losses)
-            losses.extend(self._aggregate_additional_loss(v) for v in self.losses)
-            self._shown.has_losses = True
-        for key, value in terms.items():
-            self._shown.means[key].update_state(ops.stop_gradient(value), sample_weight=ops.shape(x)[0])
+        losses.extend(self._aggregate_additional_loss(v) for v in self.losses)
+        self.show({**terms, **self.unnamed(self.losses)}, x)
         return sum(losses[1:], start=losses[0])
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -150,16 +140,6 @@ class AntiPiracy(ChecksFirstBatch):
         if len(y.shape) == 2 and y.shape[-1] == self.classes and self.classes > 1:
             return y
         return ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
-
-    @property
-    def metrics(self):
-        return [*super().metrics, *self._shown.means.values()]
-
-    def get_metrics_result(self):
-        results = super().get_metrics_result()
-        if not self._shown.has_losses:
-            results.pop("regularization_loss", None)
-        return results
 
     def predict(self, x, *args, **kwargs):
         """The authorized answer: the classifier's on the transformed input."""
@@ -212,13 +192,6 @@ class AntiPiracy(ChecksFirstBatch):
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{k: v for k, v in config.items() if v is not None})
         self.optimizer.build(self.trainable_variables)
-
-
-class _Shown:
-    """What is shown in the logs, out of sight of attribute tracking."""
-
-    def __init__(self):
-        self.means, self.has_losses = {}, False
 
 
 def _as_model(transform, x):

@@ -3,14 +3,12 @@
 from typing import Any
 
 import keras
-from keras import ops, tree
 
 from keras_penalties import _backend, _terms
-from keras_penalties._added import AddedMean
 from keras_penalties._serialization import register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
-from keras_penalties.models._first_batch import ChecksFirstBatch
+from keras_penalties.models._base import ModelOfModels
 
 
 def _of_wrapped(name):
@@ -18,7 +16,7 @@ def _of_wrapped(name):
 
 
 @register
-class HiddenOutputs(ChecksFirstBatch):
+class HiddenOutputs(ModelOfModels):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
@@ -70,9 +68,6 @@ class HiddenOutputs(ChecksFirstBatch):
         paths = {name: _graph.find(model, reference) for name, reference in references.items()}
         self._state.probe = _graph.expose(model, paths)
         self.build(None)
-
-    def build(self, input_shape=None):
-        self.built = True
 
     @property
     def hidden(self) -> dict:
@@ -133,7 +128,9 @@ class HiddenOutputs(ChecksFirstBatch):
             )
         self._refuse_taken_keys(terms)
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
-        self._state.compiled(terms, joint_loss, has_loss=loss is not None)
+        self._state.terms, self._state.joint_loss = terms, joint_loss
+        keys = [*(["main_loss"] if loss is not None else []), *(term.key for term in terms)]
+        self.show_means_of([*keys, *(["joint_loss"] if joint_loss is not None else [])])
 
     def _refuse_taken_keys(self, terms):
         outputs = getattr(self, "output_names", ())
@@ -182,30 +179,15 @@ class HiddenOutputs(ChecksFirstBatch):
             losses.append(self._aggregate_additional_loss(value))
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
-        if unnamed:
-            shown["regularization_loss"] = sum(ops.cast(ops.sum(loss), "float32") for loss in unnamed)
-            state.has_unnamed = True
         losses.extend(self._aggregate_additional_loss(loss) for loss in own)
         if not losses:
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
-        batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
-        for key, value in shown.items():
-            state.means[key].update_state(ops.stop_gradient(value), sample_weight=batch)
+        self.show({**shown, **self.unnamed(unnamed)}, x)
         return sum(losses[1:], start=losses[0])
 
     def _named_losses(self):
         layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
         return [loss for layer in layers for loss in layer._added.losses]
-
-    @property
-    def metrics(self):
-        return [*super().metrics, *self._state.means.values()]
-
-    def get_metrics_result(self):
-        results = super().get_metrics_result()
-        if not self._state.has_unnamed:
-            results.pop("regularization_loss", None)
-        return results
 
     def export(self, filepath, *args, **kwargs):
         """Export the wrapped model: nothing of this package is left in the file."""
@@ -259,13 +241,5 @@ class _State:
     def __init__(self, references):
         self.references = references
         self.probe: Any = None
-        self.seen, self.means, self.terms = {}, {}, []
-        self.joint_loss = None
-        self.has_unnamed = False
-
-    def compiled(self, terms, joint_loss, has_loss):
-        self.terms, self.joint_loss, self.has_unnamed = terms, joint_loss, False
-        keys = ["main_loss"] if has_loss else []
-        keys += [term.key for term in terms]
-        keys += ["joint_loss"] if joint_loss is not None else []
-        self.means = {key: AddedMean(name=key) for key in [*keys, "regularization_loss"]}
+        self.joint_loss: Any = None
+        self.seen, self.terms = {}, []

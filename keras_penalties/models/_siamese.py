@@ -8,13 +8,13 @@ from keras import tree
 
 from keras_penalties._serialization import register
 from keras_penalties.layers import CosineDistance, EuclideanDistance
-from keras_penalties.models._first_batch import ChecksFirstBatch, input_of
+from keras_penalties.models._base import ModelOfModels, input_of
 
 _DISTANCES = {"euclidean": EuclideanDistance, "cosine": CosineDistance}
 
 
 @register
-class Siamese(ChecksFirstBatch):
+class Siamese(ModelOfModels):
     """The distance between the embeddings of two inputs by one encoder.
 
     `fit([a, b], similar)` trains it, with `losses.Contrastive` as a rule; `predict([a, b])` gives the
@@ -58,9 +58,6 @@ class Siamese(ChecksFirstBatch):
         # As one graph, so that on JAX the second use of the encoder does not erase the first one's losses.
         self.pair = keras.Model([first, second], layer([encoder(first), encoder(second)]), name="pair")
         self.build(None)
-
-    def build(self, input_shape=None):
-        self.built = True
 
     def call(self, inputs, training=None):
         return self.pair(inputs, training=training)

@@ -1,0 +1,87 @@
+"""What models of several passes ask of the model that they are given, and of the first batch."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_penalties._added import AddedMean
+
+
+def peek(x, y, rows=32):
+    """The first rows of arrays, or None where the data is of another kind and would be used up."""
+    arrays = [a for a in tree.flatten((x, y)) if a is not None]
+    if y is None or not all(isinstance(a, np.ndarray) or keras.ops.is_tensor(a) for a in arrays):
+        return None
+    return tree.map_structure(lambda a: None if a is None else np.asarray(a[:rows]), (x, y))
+
+
+class ModelOfModels(keras.Model):
+    """A model that owns no weights but those of the models it is given, and the training of them.
+
+    It shows each term of its loss by name, and looks at the first batch of arrays that `fit` gets:
+    `check_batch(x, y)` refuses what a compiled step could not.
+    """
+
+    def __init__(self, name: str | None = None, **kwargs):
+        super().__init__(**({"name": name} if name else {}), **kwargs)
+        self._shown = _Shown()
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def check_batch(self, x, y):
+        """Raise if the first rows cannot be meant."""
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        seen = peek(x, y)
+        if seen is not None and len(tree.flatten(seen[1])[0]):
+            self.check_batch(*seen)
+        return super().fit(x, y, *args, **kwargs)
+
+    def show(self, terms: dict, x):
+        """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`."""
+        batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
+        for key, value in terms.items():
+            self._shown.means[key].update_state(ops.stop_gradient(value), sample_weight=batch)
+            self._shown.keys.add(key)
+
+    def show_means_of(self, keys, sometimes=("regularization_loss",)):
+        """Begin anew with means under `keys`, and under `sometimes`, which are hidden until there are any."""
+        self._shown.means = {key: AddedMean(name=key) for key in (*keys, *sometimes)}
+        self._shown.keys = set(keys)
+
+    def unnamed(self, losses):
+        """The sum of `losses`, which is shown as `regularization_loss`."""
+        return {"regularization_loss": sum(ops.cast(ops.sum(v), "float32") for v in losses)} if losses else {}
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self._shown.means.values()]
+
+    def get_metrics_result(self):
+        hidden = set(self._shown.means) - self._shown.keys
+        return {key: value for key, value in super().get_metrics_result().items() if key not in hidden}
+
+
+class _Shown:
+    """What is shown in the logs, out of sight of attribute tracking."""
+
+    def __init__(self):
+        self.means, self.keys = {}, set()
+
+
+def input_of(model, argument, owner):
+    """The shape and dtype of the one input of `model`; refuse a model with several, or none known."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{argument}` of {owner} must be a Keras model. "
+            f"Received: {model!r} (of type {type(model).__name__})."
+        )
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"`{argument}` of {owner} must be a built functional or Sequential model of one input and one "
+            f"output. '{model.name}' ({type(model).__name__}) has {len(inputs) if inputs else 'unknown'} "
+            "input(s). Begin a Sequential model with `keras.Input(shape)`."
+        )
+    return inputs[0].shape, inputs[0].dtype
