@@ -1,0 +1,50 @@
+"""What every test starts from: a seed, the default precision, and markers."""
+
+import importlib.util
+
+import hypothesis
+import keras
+import pytest
+
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.differing_executors,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "default_backend_only: needs Keras on its TensorFlow backend")
+    config.addinivalue_line("markers", "needs(*packages): skipped where one of the packages is missing")
+    config.addinivalue_line("markers", "backends(*names): skipped on any other backend of Keras")
+
+
+def pytest_collection_modifyitems(items):
+    backend = keras.backend.backend()
+    for item in items:
+        if item.get_closest_marker("default_backend_only") and backend != "tensorflow":
+            item.add_marker(pytest.mark.skip(reason="needs the TensorFlow backend"))
+        for marker in item.iter_markers("backends"):
+            if backend not in marker.args:
+                item.add_marker(pytest.mark.skip(reason=f"not for the {backend} backend"))
+        for marker in item.iter_markers("needs"):
+            missing = [name for name in marker.args if importlib.util.find_spec(name) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+
+
+@pytest.fixture(autouse=True)
+def _as_new():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")

@@ -1,0 +1,185 @@
+"""What is under contract: one case for each way in which an exported class can be used.
+
+The checks in `tests/regularizers/test_contract_*.py` and `tests/layers/test_contract.py` run over these
+lists, and `tests/test_under_contract.py` fails when an exported class has no case here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import keras_penalties as kp
+from tests import own_penalty, references
+
+
+def normal(rng, shape):
+    """Activations on both sides of zero."""
+    return rng.normal(size=shape)
+
+
+def shares(rng, shape):
+    """Activations between 0 and 1, as after a sigmoid."""
+    return rng.uniform(0.05, 0.95, size=shape)
+
+
+@dataclass(frozen=True)
+class PenaltyCase:
+    """A penalty, with what it is called with and what its paper says of it.
+
+    Args:
+        cls: the class.
+        reference: `(x, mask) -> float`, NumPy loops in float64.
+        options: the arguments of `cls` beside its strengths.
+        strengths: the strengths, by the names of their arguments.
+        inputs: `(rng, shape) -> array`, what the penalty is made for, with the features last.
+        in_measure: whether the strengths are part of `measure`, as in an elastic net.
+        of_a_batch: whether a batch that is given twice counts once.
+    """
+
+    cls: type
+    reference: Callable[..., float]
+    options: dict[str, Any] = field(default_factory=dict)
+    strengths: dict[str, float] = field(default_factory=lambda: {"strength": 0.1})
+    inputs: Callable[..., np.ndarray] = normal
+    in_measure: bool = False
+    of_a_batch: bool = True
+
+    @property
+    def name(self):
+        return "-".join([self.cls.__name__, *(f"{k}={v}" for k, v in self.options.items())])
+
+    @property
+    def axis(self):
+        return self.options.get("axis", -1)
+
+    @property
+    def shapes(self):
+        """Shapes of rank 1 to 5, the features last; with few rows and with many."""
+        shapes = [(6,), (5, 4), (2, 5), (1, 3), (4, 3, 2), (3, 2, 2, 3), (2, 2, 3, 2, 2)]
+        return [s for s in shapes if len(s) > 1 or self.axis == -1]
+
+    def make(self, **changes):
+        return self.cls(**{**self.options, **self.strengths, **changes})
+
+    def arrange(self, x):
+        """`x`, whose features are last, as this penalty wants it."""
+        return np.moveaxis(x, -1, self.axis) if self.axis != -1 else x
+
+    def draw(self, shape, seed=0, dtype="float32"):
+        """Activations of that shape (the features last), already arranged."""
+        return self.arrange(self.inputs(np.random.default_rng(seed), shape)).astype(dtype)
+
+    def expected(self, x, mask=None):
+        """What `measure` must return."""
+        return self.reference(np.asarray(x, "float64"), mask)
+
+    def added(self, x, mask=None):
+        """What must reach the loss."""
+        strength = 1.0 if self.in_measure else self.strengths["strength"]
+        return strength * self.expected(x, mask)
+
+
+def _case(cls, reference, *, strengths=None, inputs=normal, in_measure=False, of_a_batch=True, **options):
+    return PenaltyCase(
+        cls,
+        partial(reference, **options, **(strengths if in_measure else {})),
+        options,
+        strengths or {"strength": 0.1},
+        inputs,
+        in_measure,
+        of_a_batch,
+    )
+
+
+_regularizers, _l1l2 = kp.regularizers, {"l1": 0.3, "l2": 0.2}
+
+PENALTIES = [
+    _case(_regularizers.L1, references.l1),
+    _case(_regularizers.L1, references.l1, per="element"),
+    _case(_regularizers.L2, references.l2),
+    _case(_regularizers.L2, references.l2, per="element"),
+    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, in_measure=True),
+    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, in_measure=True, per="element"),
+    _case(_regularizers.DeCov, references.decov),
+    _case(_regularizers.DeCov, references.decov, axis=1),
+    _case(_regularizers.KLSparsity, references.kl_sparsity, inputs=shares),
+    _case(_regularizers.KLSparsity, references.kl_sparsity, inputs=shares, target=0.3, axis=1),
+    # The bases are not penalties by themselves: these subclasses stand for them.
+    _case(own_penalty.Power, references.power, per="element", exponent=2),
+    _case(own_penalty.Imbalance, references.imbalance),
+    _case(own_penalty.Imbalance, references.imbalance, axis=1),
+    _case(own_penalty.Total, references.total, of_a_batch=False),
+]
+
+BASES = {_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty}
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """A layer that passes its input on and adds something to the loss.
+
+    Args:
+        cls: the class.
+        arguments: makes the arguments of `cls`.
+        added: `(x, mask) -> float`, what it adds to the loss.
+        label: what the case shows, for the test's name.
+        inputs: `(rng, shape) -> array`, what the layer is given.
+    """
+
+    cls: type
+    arguments: Callable[[], dict[str, Any]]
+    added: Callable[..., float]
+    label: str
+    inputs: Callable[..., np.ndarray] = normal
+
+    @property
+    def name(self):
+        return f"{self.cls.__name__}-{self.label}"
+
+    def make(self, **changes):
+        return self.cls(**{**self.arguments(), **changes})
+
+    def draw(self, shape, seed=0, dtype="float32"):
+        return self.inputs(np.random.default_rng(seed), shape).astype(dtype)
+
+
+def _activity_penalty(case):
+    return LayerCase(
+        kp.layers.ActivityPenalty, lambda: {"penalty": case.make()}, case.added, case.name, case.inputs
+    )
+
+
+LAYERS = [
+    *(_activity_penalty(case) for case in PENALTIES if case.name in ("L1L2", "DeCov", "KLSparsity")),
+    LayerCase(
+        kp.layers.ActivityPenalty,
+        lambda: {"penalty": [kp.regularizers.L1(0.1), kp.regularizers.DeCov(0.2)]},
+        lambda x, mask=None: 0.1 * references.l1(x, mask) + 0.2 * references.decov(x, mask),
+        "two penalties",
+    ),
+    LayerCase(
+        kp.layers.ActivityPenalty,
+        lambda: {"penalty": ["l2", kp.regularizers.L1(0.1)]},
+        lambda x, mask=None: 0.01 * _keras_l2(x, mask) + 0.1 * references.l1(x, mask),
+        "one of Keras and one of ours",
+    ),
+]
+
+
+def _keras_l2(x, mask=None):
+    """Keras 3.15's rule: the sum over everything that is kept, divided by the whole batch."""
+    kept = 1 if mask is None else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    return float((np.asarray(x, "float64") ** 2 * kept).sum() / len(x))
+
+
+# Layers that pass nothing on: models of the package are made of them, and they have tests of their own.
+OTHER_LAYERS = {kp.layers.CosineDistance, kp.layers.EuclideanDistance, kp.layers.UniversalPerturbation}
+
+
+def not_under_contract(namespace, cases, exempt=frozenset()):
+    """The exported classes of a namespace that have no case."""
+    exported = {getattr(namespace, name) for name in namespace.__all__}
+    return {c.__name__ for c in exported - {case.cls for case in cases} - set(exempt)}

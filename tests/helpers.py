@@ -1,0 +1,96 @@
+"""What tests need of a backend or of another process."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKEND = keras.backend.backend()
+
+
+def tensor(x, dtype=None):
+    """`x` as a tensor of the backend; half precisions are rounded from float32."""
+    x = ops.convert_to_tensor(np.asarray(x))
+    return x if dtype is None else ops.cast(x, dtype)
+
+
+def dtype_of(x) -> str:
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def to_numpy(x):
+    """`x` as an array that NumPy knows: bfloat16 becomes float32."""
+    if dtype_of(x) == "bfloat16":
+        x = ops.cast(x, "float32")
+    return np.asarray(ops.convert_to_numpy(x))
+
+
+@contextlib.contextmanager
+def float64():
+    """Where float64 stays float64: JAX needs to be told."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def gradient(fn, x):
+    """The gradient of the scalar `fn(x)` by the backend's own differentiation, as an array."""
+    x = x if keras.ops.is_tensor(x) else tensor(x)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = fn(x)
+        return to_numpy(tape.gradient(value, x))
+    if BACKEND == "jax":
+        import jax
+
+        return to_numpy(jax.grad(fn)(x))
+    x = x.detach().clone().requires_grad_()
+    fn(x).backward()
+    return to_numpy(x.grad)
+
+
+def finite_differences(fn, x, step=1e-6):
+    """The gradient of the scalar NumPy function `fn` at `x`, by central differences in float64."""
+    x = np.asarray(x, "float64")
+    result = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        above, below = x.copy(), x.copy()
+        above[i] += step
+        below[i] -= step
+        result[i] = (fn(above) - fn(below)) / (2 * step)
+    return result
+
+
+def fresh_process(code, *, backend=BACKEND, cwd=None, path=(ROOT,)):
+    """What a new Python prints that runs `code`, with `path` in front of its import path."""
+    inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != "."]
+    inherited = [p for p in inherited if Path(p).resolve() != ROOT]
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join([*map(str, path), *inherited]),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return run.stdout.strip()

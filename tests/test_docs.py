@@ -1,0 +1,62 @@
+"""The code in the docstrings, the README and the docs runs as it stands there."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import textwrap
+
+import pytest
+
+import keras_penalties
+from tests.helpers import ROOT
+
+MODULES = ["keras_penalties"]
+MODULES += [m.name for m in pkgutil.walk_packages(keras_penalties.__path__, "keras_penalties.")]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+# A block whose first line holds `no-run` behind `python` is shown and not run.
+FENCE = re.compile(
+    r"^(?P<indent>[ \t]*)```python(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks(text):
+    """The line and the code of each Python block of a page."""
+    for found in FENCE.finditer(text):
+        if "no-run" not in found["info"]:
+            yield text.count("\n", 0, found.start("code")) + 1, textwrap.dedent(found["code"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    flags = doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=flags)
+    assert failed == 0, "the printed report says which example"
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    found = [t for name in MODULES for t in finder.find(importlib.import_module(name)) if t.examples]
+    assert len(found) >= 8
+
+
+def test_there_is_a_readme_with_code():
+    assert any(blocks((ROOT / "README.md").read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_pages(page, tmp_path, monkeypatch):
+    """All blocks of a page in one namespace, one after the other, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for line, code in blocks(page.read_text()):
+        # Empty lines in front let a traceback name the line of the page.
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+
+
+def test_blocks_are_found():
+    text = "\n```python\na = 1\n```\n\n  ```python title='b'\n  b = 2\n  ```\n"
+    text += "```python no-run\nc\n```\n```bash\nd\n```\n"
+    assert [(line, code.strip()) for line, code in blocks(text)] == [(3, "a = 1"), (7, "b = 2")]

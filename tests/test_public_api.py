@@ -1,0 +1,170 @@
+"""The public names: each exported, each documented, each saved under one name only."""
+
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import json
+import pkgutil
+import re
+import tomllib
+import types
+
+import keras
+import pytest
+
+import keras_penalties as kp
+from tests.helpers import ROOT, fresh_process
+
+NAMESPACES = [
+    kp,
+    *(getattr(kp, name) for name in kp.__all__ if isinstance(getattr(kp, name), types.ModuleType)),
+]
+CLASSES = [
+    getattr(module, name)
+    for module in NAMESPACES
+    for name in module.__all__
+    if inspect.isclass(getattr(module, name))
+]
+PENALTIES = [c for c in CLASSES if issubclass(c, keras.regularizers.Regularizer)]
+BASES = [kp.regularizers.Penalty, kp.regularizers.PerExamplePenalty, kp.regularizers.BatchStatisticPenalty]
+
+# Files that users have saved hold these names: none may ever change.
+SAVED_NAMES = {
+    *("L1", "L2", "L1L2", "DeCov", "KLSparsity"),
+    *("ActivityPenalty", "CosineDistance", "EuclideanDistance", "UniversalPerturbation"),
+    *("AmplitudeWeightedMSE", "CategoricalCrossentropy", "Confusion", "Contrastive", "DualWeightedMSE"),
+    *("Huber", "LogConfusion", "AntiPiracy", "HiddenOutputs", "Siamese"),
+}
+
+by_name = pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+
+
+def every_module():
+    yield kp
+    for info in pkgutil.walk_packages(kp.__path__, "keras_penalties."):
+        yield importlib.import_module(info.name)
+
+
+@pytest.mark.parametrize("module", NAMESPACES, ids=lambda m: m.__name__)
+def test_exported_members(module):
+    """`__all__` lists what a user sees in the namespace, and no more."""
+    public = {name for name in vars(module) if not name.startswith("_")}
+    if module is not kp:
+        public = {name for name in public if not isinstance(getattr(module, name), types.ModuleType)}
+    assert sorted(module.__all__) == sorted(public)
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
+def test_namespaces():
+    assert {m.__name__ for m in NAMESPACES} >= {
+        f"keras_penalties{suffix}" for suffix in ("", ".regularizers", ".layers", ".models")
+    }
+    for module in every_module():
+        *_, name = module.__name__.split(".")
+        assert name.startswith("_") or module in NAMESPACES, (
+            f"{module.__name__} is neither private nor exported"
+        )
+
+
+def test_no_registered_name_is_used_twice():
+    classes = {
+        value
+        for module in every_module()
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__.startswith("keras_penalties")
+    }
+    names = {}
+    for cls in classes:
+        names.setdefault(keras.saving.get_registered_name(cls), []).append(cls)
+    assert {name: found for name, found in names.items() if len(found) > 1} == {}
+    for name, (cls,) in names.items():
+        if ">" in name:
+            assert name == f"keras_penalties>{cls.__name__}"
+            assert keras.saving.get_registered_object(name) is cls
+    public = [cls.__name__ for cls in CLASSES]
+    assert len(set(public)) == len(public)
+
+
+def test_saved_names_never_change():
+    for name in SAVED_NAMES:
+        assert keras.saving.get_registered_object(f"keras_penalties>{name}").__name__ == name
+
+
+def test_every_saved_name_is_noted_above():
+    registered = {c.__name__ for c in CLASSES if c not in BASES}
+    assert registered == SAVED_NAMES, "a new class adds its name to SAVED_NAMES; none is ever taken away"
+
+
+def test_importing_brings_nothing_along_and_changes_no_setting():
+    code = """
+import sys, json, keras, random, numpy as np, os
+def state():
+    policy = keras.config.dtype_policy().name
+    return [policy, keras.config.floatx(), keras.config.epsilon(), dict(os.environ), random.getstate(),
+            np.random.get_state()[1].tolist()]
+settings, before = state(), set(sys.modules)
+import keras_penalties as kp
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+new = sorted(new - set(sys.stdlib_module_names))
+print(json.dumps([new, state() == settings, kp.regularizers.L2.__name__]))
+"""
+    assert json.loads(fresh_process(code).splitlines()[-1]) == [["keras_penalties"], True, "L2"]
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", kp.__version__)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    if "version" in project["project"]:
+        assert project["project"]["version"] == kp.__version__
+    else:
+        assert "version" in project["project"]["dynamic"]
+        source = project["tool"]["hatch"]["version"]["path"]
+        assert f'__version__ = "{kp.__version__}"' in (ROOT / source).read_text()
+    try:
+        assert importlib.metadata.version("keras-penalties") == kp.__version__
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed: the version of the project file alone was checked")
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (ROOT / "keras_penalties" / "py.typed").exists()
+
+
+@by_name
+def test_docstring(cls):
+    text = inspect.getdoc(cls)
+    assert len(text.splitlines()[0]) < 110
+    assert text.splitlines()[0].endswith(".")
+    own = cls.__init__.__module__.startswith("keras_penalties")
+    arguments = inspect.signature(cls.__init__).parameters if own else ()
+    arguments = [name for name in arguments if name not in ("self", "args", "kwargs")]
+    section = text.split("\nArgs:\n")[1].split("\n\n")[0] if arguments else ""
+    for argument in arguments:
+        assert re.search(rf"^    {argument}: ", section, re.MULTILINE), f"`{argument}` is not under Args"
+    if cls is not kp.regularizers.Penalty:
+        assert "\nExample:\n" in text
+        assert doctest.DocTestParser().get_examples(text)
+
+
+@pytest.mark.parametrize("cls", [c for c in CLASSES if c not in BASES], ids=lambda c: c.__name__)
+def test_docstring_says_what_is_raised(cls):
+    section = inspect.getdoc(cls).split("\nRaises:\n")[1]
+    errors = ("TypeError", "ValueError") if issubclass(cls, kp.regularizers.Penalty) else ("Error",)
+    for error in errors:
+        assert f"{error}: " in section.split("\n\n")[0]
+
+
+@pytest.mark.parametrize("cls", [c for c in PENALTIES if c not in BASES], ids=lambda c: c.__name__)
+def test_docstring_of_a_penalty_has_formula_shapes_and_source(cls):
+    text = inspect.getdoc(cls)
+    assert text.count("$$") >= 2
+    assert "\nShapes: " in text
+    assert re.search(r"\nSource: .*\d{4}", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("cls", PENALTIES, ids=lambda c: c.__name__)
+def test_public_methods_of_a_penalty_are_documented(cls):
+    for name, method in vars(cls).items():
+        if inspect.isfunction(method) and name in ("value", "measure", "validate", "statistic", "elements"):
+            assert method.__doc__ or any(getattr(base, name, None) for base in cls.__mro__[1:])
