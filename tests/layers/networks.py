@@ -23,7 +23,9 @@ def hidden_then_head(penalty=None, way="layer", activation="sigmoid", name="pres
     model = keras.Model(inputs, keras.layers.Dense(1, name="head")(h))
     rng = np.random.default_rng(7)
     scales = (2.0, 0.3, 0.3, 0.3)  # hidden units that vary, and a loss that does not drown the penalty
-    model.set_weights([s * rng.normal(size=w.shape) for s, w in zip(scales, model.get_weights(), strict=True)])
+    model.set_weights(
+        [s * rng.normal(size=w.shape) for s, w in zip(scales, model.get_weights(), strict=True)]
+    )
     return model
 
 

@@ -92,6 +92,13 @@ def test_any_constant_is_finite(case, number):
     assert np.all(np.isfinite(gradient(case.make().measure, x)))
 
 
+def test_no_rows(case):
+    for shape in ((0, 3), (0, 2, 3), (2, 0, 3)):
+        x = case.arrange(np.zeros(shape, "float32"))
+        assert float(case.make().measure(x)) == 0.0, shape
+        assert gradient(case.make().measure, x).shape == x.shape
+
+
 def test_the_gradient_keeps_the_type_of_the_input(case):
     assert gradient(case.make().measure, tensor(case.draw((4, 3)), "float16")).dtype == np.float16
     assert dtype_of(case.make().measure(tensor(case.draw((4, 3)), "float16"))) == "float32"
