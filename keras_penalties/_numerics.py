@@ -16,6 +16,13 @@ def accumulate(x):
     return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
 
 
+def as_loss(value):
+    """`value` in the type of Keras' losses, which adds no others to it: a float64 layer in a float32
+    model, say. In a float16 world it stays float32."""
+    dtype = keras.config.floatx()
+    return ops.cast(value, dtype) if dtype in ("float32", "float64") else value
+
+
 def expand_like(mask, x):
     """`mask` with axes of size one behind it, so that it broadcasts against `x`."""
     return ops.reshape(mask, tuple(ops.shape(mask)) + (1,) * (len(x.shape) - len(mask.shape)))

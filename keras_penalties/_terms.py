@@ -54,7 +54,7 @@ def check(penalties, x, owner, mask=None):
 
 def added_to_loss(penalties, x, mask=None):
     """The sum of what `penalties` add to the loss for `x`."""
-    return sum(_one(penalty, x, mask) for penalty in penalties)
+    return sum(_numerics.as_loss(_one(penalty, x, mask)) for penalty in penalties)
 
 
 def _one(penalty, x, mask):

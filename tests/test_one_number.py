@@ -97,3 +97,25 @@ def test_a_short_last_batch_is_weighted_by_its_rows(way):
     hidden = hidden_of(x)
     expected = 0.1 * l2(hidden)
     assert added(way, R.L2(0.1), x, batch_size=4) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_float64_layer_in_a_float32_model(way):
+    model, compiled = attach(way, R.L2(0.1))
+    inner = getattr(model, "model", model)
+    model = keras.models.clone_model(inner, clone_function=_in_float64)
+    if way == "compiled":
+        model = kp.models.HiddenOutputs(model, hidden=["hidden"])
+    model.set_weights(inner.get_weights())
+    model.compile(keras.optimizers.SGD(0.0), "mse", **compiled)
+    x = batch(6, 3)
+    kernel, bias, w_out, b_out = inner.get_weights()
+    hidden = relu(x @ kernel + bias)
+    expected = np.mean((hidden @ w_out + b_out) ** 2) + 0.1 * l2(hidden)
+    logs = model.train_on_batch(x, np.zeros((6, 2), "float32"), return_dict=True)
+    assert float(logs["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def _in_float64(layer):
+    config = layer.get_config()
+    return type(layer).from_config({**config, "dtype": "float64"} if layer.name == "hidden" else config)

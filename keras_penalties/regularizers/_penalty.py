@@ -121,7 +121,7 @@ class Penalty(keras.regularizers.Regularizer):
                 f"'{x.path}'. Give it as `activity_regularizer=`, or take one of `keras.regularizers` "
                 "for the weights."
             )
-        value = self.strength * self.measure(x)
+        value = _numerics.as_loss(self.strength * self.measure(x))
         if _backend.KERAS_DIVIDES_BY_BATCH:
             value = value * ops.cast(ops.shape(x)[0], value.dtype)
         return value
