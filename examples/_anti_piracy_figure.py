@@ -1,7 +1,8 @@
 """The figure of anti_piracy.py: what the key does to digits, while training, and over gamma."""
 
-import numpy as np
 from _common import BLUE, GREY, ORANGE, pyplot
+
+import numpy as np
 
 SHOWN = (0, 3, 4, 6)  # the digits that are drawn
 

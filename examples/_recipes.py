@@ -6,9 +6,10 @@ gives, what is right, and what `keras_penalties` gives.
 
 import importlib.util
 
+from _common import in_new_process
+
 import keras
 import numpy as np
-from _common import in_new_process
 from keras import ops
 
 import keras_penalties as kp

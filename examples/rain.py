@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from _common import BLUE, GREY, ORANGE, PINK, in_new_process, pyplot, save_and_reload
+
 import keras
 import numpy as np
-from _common import BLUE, GREY, ORANGE, PINK, in_new_process, pyplot, save_and_reload
 from rich import box
 from rich.console import Console
 from rich.table import Table

@@ -10,9 +10,10 @@ import argparse
 import time
 from pathlib import Path
 
+from _common import BLUE, GREY, ORANGE, PINK, load_digits, pyplot, save_and_reload
+
 import keras
 import numpy as np
-from _common import BLUE, GREY, ORANGE, PINK, load_digits, pyplot, save_and_reload
 from keras import ops
 from rich import box
 from rich.console import Console

@@ -15,10 +15,11 @@ import importlib.util
 import time
 from pathlib import Path
 
+from _common import BLUE, GREY, load_digits, pyplot, save_and_reload
+
 import h5py
 import keras
 import numpy as np
-from _common import BLUE, GREY, load_digits, pyplot, save_and_reload
 from rich import box
 from rich.console import Console
 from rich.table import Table

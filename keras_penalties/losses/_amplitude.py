@@ -2,34 +2,28 @@
 
 from keras import ops
 
-from keras_penalties import _checks
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, pair, same_shape
+from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
 
 
 @register
 def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
     """`mean(exp(rate * y_true) * (y_pred - y_true)**2)` over the last axis, as `AmplitudeWeightedMSE`."""
-    y_true, y_pred = pair(y_true, y_pred)
-    same_shape(y_true, y_pred, "amplitude_weighted_mse")
-    return _mean(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
+    y_true, y_pred = pair(y_true, y_pred, "amplitude_weighted_mse")
+    return mean_of_outputs(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
 
 
 @register
 def dual_weighted_mse(y_true, y_pred, gamma=1.0):
     """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
-    y_true, y_pred = pair(y_true, y_pred)
-    same_shape(y_true, y_pred, "dual_weighted_mse")
+    y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
     a, b = ops.abs(y_true), ops.abs(y_pred)
     larger = ops.where(a < b, b, a)
     # Both are 0 where the larger is: there the error is 0 too, and a root would have no gradient.
-    some = ops.where(larger > 0, larger, ops.ones_like(larger))
-    weight = ops.where(larger > 0, ops.power(some, gamma), ops.zeros_like(larger)) if gamma else 1.0
-    return _mean(weight * ops.square(y_pred - y_true))
-
-
-def _mean(values):
-    return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
+    power = ops.power(_numerics.nonzero(larger), gamma)
+    weight = ops.where(larger > 0, power, ops.zeros_like(larger)) if gamma else 1.0
+    return mean_of_outputs(weight * ops.square(y_pred - y_true))
 
 
 @register

@@ -4,19 +4,19 @@ from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside, same_shape
+from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair, refuse_outside
 
 
 @register
 def contrastive(y_true, y_pred, margin=1.0):
     """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
-    y_true, distance = pair(y_true, y_pred)
-    if len(y_true.shape) == len(distance.shape) - 1:
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    if len(y_true.shape) == len(y_pred.shape) - 1:
         y_true = y_true[..., None]
-    same_shape(y_true, distance, "contrastive")
+    y_true, distance = pair(y_true, y_pred, "contrastive")
     short = ops.relu(margin - distance)
     values = y_true * ops.square(distance) + (1.0 - y_true) * ops.square(short)
-    return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
+    return mean_of_outputs(values)
 
 
 @register

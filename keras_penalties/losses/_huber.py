@@ -4,14 +4,13 @@ import keras
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, pair, same_shape
+from keras_penalties.losses._loss import FormulaLoss, pair
 
 
 @register
 def huber(y_true, y_pred, threshold=1.0):
     """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
-    y_true, y_pred = pair(y_true, y_pred)
-    same_shape(y_true, y_pred, "huber")
+    y_true, y_pred = pair(y_true, y_pred, "huber")
     return keras.losses.huber(y_true, y_pred, delta=threshold)
 
 

@@ -53,23 +53,25 @@ class FormulaLoss(keras.losses.Loss):
         return cls(**config)
 
 
-def pair(y_true, y_pred):
-    """Both in the predictions' type, float32 at least."""
+def pair(y_true, y_pred, owner):
+    """Both in the predictions' type, float32 at least; refuse labels of another shape."""
     y_pred = ops.convert_to_tensor(y_pred)
     if not _numerics.is_float(y_pred.dtype):
         y_pred = ops.cast(y_pred, "float32")
     y_pred = _numerics.accumulate(y_pred)
-    return ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype), y_pred
-
-
-def same_shape(y_true, y_pred, owner):
-    """Refuse labels whose known shape is not that of the predictions."""
+    y_true = ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype)
     a, b = tuple(y_true.shape), tuple(y_pred.shape)
     if len(a) != len(b) or any(m != n for m, n in zip(a, b, strict=True) if None not in (m, n)):
         raise ValueError(
             f"`y_true` of {owner} must have the shape of `y_pred`. Received: y_true of shape {a}, "
             f"y_pred of shape {b}."
         )
+    return y_true, y_pred
+
+
+def mean_of_outputs(values):
+    """The mean over the last axis: one value a row."""
+    return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
 
 
 def refuse_outside(values, argument, owner, hint):

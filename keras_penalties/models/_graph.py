@@ -94,8 +94,10 @@ def find(model, reference: str, argument="hidden") -> list:
         )
     path = list(matches[0])
     given = [*path[: len(path) - len(parts)], *parts]
-    return [_part(p, name, known, tuple(path[: i + 1]), reference, argument) for i, (p, name) in
-            enumerate(zip(given, path, strict=True))]  # fmt: skip
+    return [
+        _part(part, name, known, tuple(path[: i + 1]), reference, argument)
+        for i, (part, name) in enumerate(zip(given, path, strict=True))
+    ]
 
 
 def reference_to(model, tensor, argument="hidden") -> str:
