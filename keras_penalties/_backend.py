@@ -1,5 +1,9 @@
 """What `keras.ops` cannot say. No other file knows a backend or a private part of Keras."""
 
+import itertools
+import weakref
+from typing import ClassVar
+
 import keras
 from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import set_keras_mask as set_keras_mask
@@ -42,14 +46,139 @@ def replica() -> int:
     return 0
 
 
-def unscale(loss):
-    """Undo the division by the number of TensorFlow replicas that Keras puts into a loss."""
+def replicas() -> int:
+    """How many TensorFlow replicas share the batch; 1 elsewhere. JAX sees the global batch anyway."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return loss * replicas if replicas > 1 else loss
-    return loss
+        if tf.distribute.in_cross_replica_context():
+            return 1
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    return 1
+
+
+def unscale(loss):
+    """Undo the division by the number of TensorFlow replicas that Keras puts into a loss."""
+    return loss * replicas() if replicas() > 1 else loss
+
+
+def sum_over_replicas(x):
+    """The sum of `x` over the TensorFlow replicas, with its gradient; `x` itself where there is one."""
+    return _Collectives.sum(x) if replicas() > 1 else x
+
+
+def gather(x):
+    """The rows of all TensorFlow replicas, with their gradient.
+
+    Returns:
+        `(rows, kept, start)`: the rows, which rows are real (None: all are; the others are zeros that
+        fill up uneven splits), and the index of this replica's first row.
+    """
+    if replicas() == 1:
+        return x, None, 0
+    import tensorflow as tf
+
+    count = tf.shape(x)[0]
+    counts = _Collectives.gather(count[None])
+    most = tf.reduce_max(counts)
+    padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
+    rows = _Collectives.gather(tf.ensure_shape(padded, [None, *x.shape[1:]]))
+    kept = tf.reshape(tf.range(most)[None] < counts[:, None], [-1])
+    return tf.ensure_shape(rows, [None, *x.shape[1:]]), kept, replica() * most
+
+
+class _Collectives:
+    """Sums and rows over TensorFlow's replicas.
+
+    `ReplicaContext.all_reduce` makes the threads of a `MirroredStrategy` wait for each other while they
+    build the graph. In between they run through one another's `layer._losses`, and losses that other
+    layers have added are lost or counted twice. Collective operations meet when the graph runs instead,
+    by keys: the k-th of a graph on one replica meets the k-th on the others.
+    """
+
+    _groups: ClassVar[dict] = {}
+    _tokens: ClassVar[dict] = {}
+    _graphs: ClassVar[weakref.WeakKeyDictionary] = weakref.WeakKeyDictionary()
+    _keys: ClassVar[itertools.count] = itertools.count(1_000_000, 10_000)
+
+    @classmethod
+    def sum(cls, x):
+        import tensorflow as tf
+
+        if not cls._in_mirrored_graph():
+            return tf.distribute.get_replica_context().all_reduce("SUM", x)
+
+        @tf.custom_gradient
+        def sum_of_all(x):
+            return cls._reduce(x), cls._reduce
+
+        return sum_of_all(x)
+
+    @classmethod
+    def gather(cls, x):
+        import tensorflow as tf
+
+        if not cls._in_mirrored_graph():
+            return tf.distribute.get_replica_context().all_gather(x, axis=0)
+
+        @tf.custom_gradient
+        def rows_of_all(x):
+            count = tf.shape(x)[0]
+            rows = tf.raw_ops.CollectiveGatherV2(input=x, **cls._meeting())
+
+            def own(slopes):
+                return cls._reduce(slopes)[replica() * count : (replica() + 1) * count]
+
+            return rows, own
+
+        return rows_of_all(x)
+
+    @classmethod
+    def _reduce(cls, x):
+        import tensorflow as tf
+
+        return tf.raw_ops.CollectiveReduceV2(input=x, merge_op="Add", final_op="Id", **cls._meeting())
+
+    @staticmethod
+    def _in_mirrored_graph():
+        import tensorflow as tf
+
+        mirrored = isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
+        return mirrored and not tf.executing_eagerly()
+
+    @classmethod
+    def _meeting(cls):
+        """Where the replicas meet: the same numbers at the same place of the program on each."""
+        import tensorflow as tf
+
+        devices = tuple(tf.distribute.get_strategy().extended.worker_devices)
+        group = cls._groups.setdefault(devices, 7_000_000 + len(cls._groups))
+        graph = tf.compat.v1.get_default_graph()
+        while graph.outer_graph.building_function:
+            graph = graph.outer_graph
+        if graph not in cls._graphs:
+            cls._graphs[graph] = next(cls._keys), {}
+        first, used = cls._graphs[graph]
+        used[replica()] = used.get(replica(), 0) + 1
+        return {
+            "group_size": len(devices),
+            "group_key": group,
+            "instance_key": first + used[replica()],
+            "ordering_token": [cls._token(devices[replica()])],
+        }
+
+    @classmethod
+    def _token(cls, device):
+        """A handle that keeps the operations of one replica in order, and apart from the others'."""
+        import tensorflow as tf
+
+        if device not in cls._tokens:
+            with tf.init_scope(), tf.device(device):
+                name = f"keras_penalties_{len(cls._tokens)}"
+                token = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name=name)
+                tf.raw_ops.AssignVariableOp(resource=token, value=tf.constant(0.0))
+                cls._tokens[device] = token
+        return cls._tokens[device]
 
 
 def is_functional(model) -> bool:

@@ -28,6 +28,12 @@ def expand_like(mask, x):
     return ops.reshape(mask, tuple(ops.shape(mask)) + (1,) * (len(x.shape) - len(mask.shape)))
 
 
+def positions(mask, x):
+    """`mask` with a boolean for each position of `x`: its shape without the features."""
+    ones = ops.ones_like(x[..., 0], dtype="bool")
+    return ops.logical_and(expand_like(mask, ones), ones)
+
+
 def keep(x, mask):
     """`x` with zeros where `mask` drops it; not even a NaN there is seen, by value or by gradient."""
     return x if mask is None else ops.where(expand_like(mask, x), x, ops.zeros_like(x))
@@ -82,3 +88,32 @@ def log(x, edge=1e-7):
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
     return ops.where(x > 0, ops.sqrt(nonzero(x)), ops.zeros_like(x))
+
+
+def scale(x, axis):
+    """The largest absolute value along `axis`, kept as an axis of one, without a gradient; 1 for zeros.
+
+    Dividing by it keeps squares within what the type can hold.
+    """
+    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True, initial=0.0))
+    return ops.where(largest > 1e-37, largest, ops.ones_like(largest))
+
+
+def norm(x, axis, keepdims=False):
+    """The Euclidean norm along `axis`, with gradient 0 where it is 0."""
+    largest = scale(x, axis)
+    length = largest * sqrt(ops.sum(ops.square(x / largest), axis=axis, keepdims=True))
+    return length if keepdims else ops.squeeze(length, axis)
+
+
+def standardize(rows, weights):
+    """Columns less their mean, divided by their standard deviation (of the population). A column that
+    is constant but for rounding becomes zeros."""
+    size = ops.stop_gradient(ops.max(ops.abs(rows), axis=0, keepdims=True, initial=0.0))
+    centered = rows - weighted_mean(rows, weights)
+    centered = ops.where(weights[:, None] > 0, centered, ops.zeros_like(centered))
+    largest = scale(centered, 0)
+    varies = (largest > 1e-6 * size) & (ops.max(ops.abs(centered), axis=0, keepdims=True, initial=0.0) > 0)
+    centered = ops.where(varies, centered / largest, ops.zeros_like(centered))
+    deviation = sqrt(ops.sum(weights[:, None] * ops.square(centered), axis=0))
+    return centered / nonzero(deviation)

@@ -13,6 +13,7 @@ import numpy as np
 
 import keras_penalties as kp
 from tests import own_penalty, references
+from tests import references_catalogue as catalogue
 
 
 def normal(rng, shape):
@@ -23,6 +24,12 @@ def normal(rng, shape):
 def shares(rng, shape):
     """Activations between 0 and 1, as after a sigmoid."""
     return rng.uniform(0.05, 0.95, size=shape)
+
+
+def distributions(rng, shape):
+    """Rows that sum to one, as after a softmax."""
+    x = rng.uniform(0.05, 0.95, size=shape)
+    return x / x.sum(axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,9 @@ class PenaltyCase:
         inputs: `(rng, shape) -> array`, what the penalty is made for, with the features last.
         in_measure: whether the strengths are part of `measure`, as in an elastic net.
         of_a_batch: whether a batch that is given twice counts once.
+        signed: whether the value may be negative, as the docstring says then.
+        inside: the values that are accepted, lowest and highest.
+        positions: how many position axes there must be: least and most.
     """
 
     cls: type
@@ -46,6 +56,9 @@ class PenaltyCase:
     inputs: Callable[..., np.ndarray] = normal
     in_measure: bool = False
     of_a_batch: bool = True
+    signed: bool = False
+    inside: tuple = (-np.inf, np.inf)
+    positions: tuple = (0, 3)
 
     @property
     def name(self):
@@ -53,13 +66,25 @@ class PenaltyCase:
 
     @property
     def axis(self):
-        return self.options.get("axis", -1)
+        axis = self.options.get("axis", -1)
+        return axis if issubclass(self.cls, kp.regularizers.BatchStatisticPenalty) else -1
 
     @property
     def shapes(self):
         """Shapes of rank 1 to 5, the features last; with few rows and with many."""
         shapes = [(6,), (5, 4), (2, 5), (1, 3), (4, 3, 2), (3, 2, 2, 3), (2, 2, 3, 2, 2)]
-        return [s for s in shapes if len(s) > 1 or self.axis == -1]
+        shapes = [s for s in shapes if len(s) > 1 or (self.axis == -1 and self.takes((6, 1)))]
+        return [s for s in shapes if len(s) == 1 or self.takes(s)]
+
+    def takes(self, shape):
+        """Whether the penalty is made for a tensor of that shape, the features last."""
+        least, most = self.positions
+        return least <= len(shape) - 2 <= most and shape[-1] >= self.options.get("top_k", 1)
+
+    def accepts(self, x):
+        """Whether the values of `x` can be meant."""
+        low, high = self.inside
+        return self.takes(x.shape) and (not x.size or (x.min() >= low and x.max() <= high))
 
     def make(self, **changes):
         return self.cls(**{**self.options, **self.strengths, **changes})
@@ -68,9 +93,14 @@ class PenaltyCase:
         """`x`, whose features are last, as this penalty wants it."""
         return np.moveaxis(x, -1, self.axis) if self.axis != -1 else x
 
+    def fit(self, shape):
+        """`shape` with as many position axes more as the penalty needs."""
+        missing = self.positions[0] - (len(shape) - 2)
+        return (*shape[:-1], *(2,) * missing, shape[-1]) if missing > 0 and len(shape) > 1 else shape
+
     def draw(self, shape, seed=0, dtype="float32"):
         """Activations of that shape (the features last), already arranged."""
-        return self.arrange(self.inputs(np.random.default_rng(seed), shape)).astype(dtype)
+        return self.arrange(self.inputs(np.random.default_rng(seed), self.fit(shape))).astype(dtype)
 
     def expected(self, x, mask=None):
         """What `measure` must return."""
@@ -82,36 +112,76 @@ class PenaltyCase:
         return strength * self.expected(x, mask)
 
 
-def _case(cls, reference, *, strengths=None, inputs=normal, in_measure=False, of_a_batch=True, **options):
+def _case(cls, reference, *, strengths=None, inputs=normal, about=None, **options):
+    about = about or {}
     return PenaltyCase(
         cls,
-        partial(reference, **options, **(strengths if in_measure else {})),
+        partial(reference, **options, **(strengths if about.get("in_measure") else {})),
         options,
         strengths or {"strength": 0.1},
         inputs,
-        in_measure,
-        of_a_batch,
+        **about,
     )
 
 
 _regularizers, _l1l2 = kp.regularizers, {"l1": 0.3, "l2": 0.2}
+
+_unbiased = {"of_a_batch": False}
+_estimate = {"of_a_batch": False, "signed": True}
+_probabilities = {"inside": (0.0, 1.0)}
+_with_positions = {"positions": (1, 3)}
 
 PENALTIES = [
     _case(_regularizers.L1, references.l1),
     _case(_regularizers.L1, references.l1, per="element"),
     _case(_regularizers.L2, references.l2),
     _case(_regularizers.L2, references.l2, per="element"),
-    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, in_measure=True),
-    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, in_measure=True, per="element"),
+    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, about={"in_measure": True}),
+    _case(_regularizers.L1L2, references.l1l2, strengths=_l1l2, about={"in_measure": True}, per="element"),
     _case(_regularizers.DeCov, references.decov),
     _case(_regularizers.DeCov, references.decov, axis=1),
     _case(_regularizers.KLSparsity, references.kl_sparsity, inputs=shares),
     _case(_regularizers.KLSparsity, references.kl_sparsity, inputs=shares, target=0.3, axis=1),
+    _case(_regularizers.TransformedL1, catalogue.transformed_l1),
+    _case(_regularizers.TransformedL1, catalogue.transformed_l1, beta=0.1, per="element"),
+    _case(_regularizers.LogSparsity, catalogue.log_sparsity),
+    _case(_regularizers.LogSparsity, catalogue.log_sparsity, eps=0.1, per="element"),
+    _case(_regularizers.Hoyer, catalogue.hoyer),
+    _case(_regularizers.HoyerSquare, catalogue.hoyer_square),
+    _case(_regularizers.GroupLasso, catalogue.group_lasso),
+    _case(_regularizers.GroupLasso, catalogue.group_lasso, axis=[1, 2], about=_with_positions),
+    _case(_regularizers.Excess, catalogue.excess, threshold=0.5),
+    _case(_regularizers.Excess, catalogue.excess, threshold=0.0, per="element"),
+    _case(_regularizers.Covariance, catalogue.covariance, about=_unbiased),
+    _case(_regularizers.Covariance, catalogue.covariance, axis=1, about=_unbiased),
+    _case(_regularizers.Variance, catalogue.variance, about=_unbiased),
+    _case(_regularizers.Variance, catalogue.variance, target=2.0, eps=0.01, axis=1, about=_unbiased),
+    _case(_regularizers.TotalVariation, catalogue.total_variation, about=_with_positions),
+    _case(_regularizers.TotalVariation, catalogue.total_variation, per="element", about=_with_positions),
+    _case(_regularizers.TemporalSmoothness, catalogue.temporal_smoothness, about=_with_positions),
+    _case(_regularizers.Entropy, catalogue.entropy, inputs=shares, about=_probabilities),
+    _case(_regularizers.Entropy, catalogue.entropy, from_logits=True, axis=1),
+    _case(_regularizers.Confidence, catalogue.confidence, inputs=distributions, about=_probabilities),
+    _case(_regularizers.Confidence, catalogue.confidence, from_logits=True),
+    _case(_regularizers.ZLoss, catalogue.z_loss),
+    _case(_regularizers.ZLoss, catalogue.z_loss, axis=1),
+    _case(_regularizers.LoadBalance, catalogue.load_balance),
+    _case(_regularizers.LoadBalance, catalogue.load_balance, top_k=2),
+    _case(
+        _regularizers.LoadBalance,
+        catalogue.load_balance,
+        inputs=shares,
+        from_logits=False,
+        about=_probabilities,
+    ),
+    _case(_regularizers.MMD, catalogue.mmd, about=_estimate),
+    _case(_regularizers.MMD, catalogue.mmd, bandwidth=2.0, axis=1, about=_estimate),
+    _case(_regularizers.MMD, catalogue.mmd, kernel="imq", about=_estimate),
     # The bases are not penalties by themselves: these subclasses stand for them.
     _case(own_penalty.Power, references.power, per="element", exponent=2),
     _case(own_penalty.Imbalance, references.imbalance),
     _case(own_penalty.Imbalance, references.imbalance, axis=1),
-    _case(own_penalty.Total, references.total, of_a_batch=False),
+    _case(own_penalty.Total, references.total, about={"of_a_batch": False}),
 ]
 
 BASES = {_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty}

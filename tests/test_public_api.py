@@ -32,6 +32,9 @@ BASES = [kp.regularizers.Penalty, kp.regularizers.PerExamplePenalty, kp.regulari
 # Files that users have saved hold these names: none may ever change.
 SAVED_NAMES = {
     *("L1", "L2", "L1L2", "DeCov", "KLSparsity"),
+    *("Hoyer", "HoyerSquare", "TransformedL1", "LogSparsity", "GroupLasso", "Excess"),
+    *("Covariance", "Variance", "TotalVariation", "TemporalSmoothness", "MMD", "CORAL"),
+    *("Entropy", "Confidence", "ZLoss", "LoadBalance", "GaussianKL", "Hint", "BarlowTwins", "VICReg"),
     *("ActivityPenalty", "CosineDistance", "EuclideanDistance", "UniversalPerturbation"),
     *("AmplitudeWeightedMSE", "CategoricalCrossentropy", "Confusion", "Contrastive", "DualWeightedMSE"),
     *("Huber", "LogConfusion", "AntiPiracy", "HiddenOutputs", "Siamese"),

@@ -1,9 +1,10 @@
-"""How much the features say the same thing."""
+"""How much the features say the same thing, and whether they say anything."""
 
 from keras import ops
 
-from keras_penalties import _numerics
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties.regularizers import _gram
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 
 
@@ -39,24 +40,106 @@ class DeCov(BatchStatisticPenalty):
     """
 
     def statistic(self, rows, weights):
-        centered = rows - _numerics.weighted_mean(rows, weights)
-        weights = weights[:, None]
-        n, d = ops.shape(rows)
-        if not isinstance(n, int):
-            return ops.cond(
-                n < d, lambda: _by_gram(centered, weights), lambda: _by_covariance(centered, weights)
-            )
-        return _by_gram(centered, weights) if n < d else _by_covariance(centered, weights)
+        z = centered(rows, weights)
+        return 0.5 * _gram.off_diagonal_squares(z, z, weights)
 
 
-def _by_covariance(centered, weights):
-    covariance = ops.transpose(weights * centered) @ centered
-    off_diagonal = covariance * (1.0 - ops.eye(centered.shape[-1], dtype=centered.dtype))
-    return 0.5 * ops.sum(ops.square(off_diagonal))
+@register
+class Covariance(BatchStatisticPenalty):
+    r"""The squared covariances between different features, a feature's share of them.
+
+    $$\frac{1}{D}\sum_{i \ne j} C_{ij}^2,\qquad
+    C_{ij} = \frac{1}{N - 1}\sum_n (x_{ni} - \mu_i)(x_{nj} - \mu_j)$$
+
+    VICReg's third term. With fewer rows than features the rows' Gram matrix gives the same number
+    without the features-by-features covariance.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 1.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the
+    fourth power of the units of `x`. One row, or constant features, give 0.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.Covariance(1.0).measure([[1.0, 2.0], [3.0, 6.0]]))  # C_12 = C_21 = 4
+    16.0
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, or `axis` is the batch.
+
+    Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning", ICLR 2022. `DeCov` is half of the same sum, with `N` for `N - 1` and
+    without the division by the number of features `D`.
+    """
+
+    def statistic(self, rows, weights):
+        return covariance_term(rows, weights)
 
 
-def _by_gram(centered, weights):
-    # The squared entries of C and of the rows' Gram matrix have the same sum.
-    gram = (weights * centered) @ ops.transpose(centered)
-    variances = ops.sum(weights * ops.square(centered), axis=0)
-    return ops.relu(0.5 * (ops.sum(gram * ops.transpose(gram)) - ops.sum(ops.square(variances))))
+@register
+class Variance(BatchStatisticPenalty):
+    r"""How far the standard deviation of each feature falls short of a target.
+
+    $$\frac{1}{D}\sum_j \max\left(0,\; \gamma - \sqrt{\operatorname{Var}(x_j) + \epsilon}\right)$$
+
+    VICReg's second term: it keeps features from collapsing to a constant. The variance is divided by
+    `N - 1`.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 25.
+        target: the standard deviation \(\gamma\) from which on a feature costs nothing, a float > 0.
+        eps: what is added to the variance, a float > 0: it bounds the gradient at a constant.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units
+    of `x`. One row has variance 0, as constant features have: they cost `target - sqrt(eps)`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.Variance(25.0, eps=1e-6).measure([[1.0, 0.5], [3.0, 0.5]])
+    >>> round(float(value), 6)  # deviations 1.414 and 0: (0 + 1 - 0.001) / 2
+    0.4995
+
+    Raises:
+        TypeError: if `strength`, `target` or `eps` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `target` or `eps` is not positive, or `axis`
+            is the batch.
+
+    Source: Bardes, Ponce and LeCun, "VICReg", ICLR 2022, equations 1 and 2.
+    """
+
+    def __init__(self, strength, target=1.0, eps=1e-4, axis=-1):
+        super().__init__(strength, axis=axis)
+        self.target = _checks.number(target, "target", self._owner, above=0.0)
+        self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
+
+    def statistic(self, rows, weights):
+        return variance_term(rows, weights, self.target, self.eps)
+
+
+def centered(rows, weights):
+    """Rows less their mean; zeros where a mask drops the row."""
+    z = rows - _numerics.weighted_mean(rows, weights)
+    return ops.where(weights[:, None] > 0, z, ops.zeros_like(z))
+
+
+def unbiased(weights):
+    """Weights with which squares of centered rows sum to a variance divided by `N - 1`."""
+    count = ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype)
+    return weights * (count / _numerics.at_least_one(count - 1.0))
+
+
+def covariance_term(rows, weights):
+    z = centered(rows, weights)
+    return _gram.off_diagonal_squares(z, z, unbiased(weights)) / rows.shape[-1]
+
+
+def variance_term(rows, weights, target, eps):
+    squares = ops.square(centered(rows, weights))
+    variance = ops.sum(unbiased(weights)[:, None] * squares, axis=0)
+    return ops.sum(ops.relu(target - ops.sqrt(variance + eps))) / rows.shape[-1]

@@ -1,9 +1,45 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
-from keras import ops
+from keras import ops, tree
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _backend, _checks, _numerics
 from keras_penalties.regularizers._penalty import Penalty
+
+
+def same_shape(owner, shapes, of="elements"):
+    """Refuse tensors that are compared one by one and have other shapes."""
+    first = shapes[0]
+    for i, shape in enumerate(shapes[1:], 1):
+        if len(shape) != len(first) or any(
+            a != b for a, b in zip(first, shape, strict=True) if None not in (a, b)
+        ):
+            raise ValueError(
+                f"{owner} compares the {of} of its tensors one by one. Received: x[0] with {of} of shape "
+                f"{first}, x[{i}] with {of} of shape {shape}. Give them the same shape first."
+            )
+
+
+def same_features(owner, shapes, axis=-1):
+    """Refuse tensors that are compared feature by feature and have other numbers of them."""
+    counts = [shape[axis] if len(shape) > 1 else 1 for shape in shapes]
+    if len({count for count in counts if count is not None}) > 1:
+        raise ValueError(
+            f"{owner} compares tensors with the same features. Received: "
+            f"{' and '.join(str(n) for n in counts)} features, in shapes {', '.join(map(str, shapes))}."
+        )
+
+
+def common_mask(masks):
+    """What every mask keeps; None where there is no mask."""
+    masks = [m for m in masks if m is not None]
+    if not masks:
+        return None
+    rank = max(len(m.shape) for m in masks)
+    longest = next(m for m in masks if len(m.shape) == rank)
+    kept = ops.ones_like(longest)
+    for m in masks:
+        kept = ops.logical_and(kept, _numerics.expand_like(m, kept))
+    return kept
 
 
 class PerExamplePenalty(Penalty):
@@ -12,8 +48,9 @@ class PerExamplePenalty(Penalty):
     $$\frac{1}{N}\sum_n \sum_i f(x_{ni}) \quad\text{or, with per="element",}\quad
     \frac{1}{N}\sum_n \operatorname{mean}_i f(x_{ni})$$
 
-    A subclass gives `elements(x)`, which is \(f\). What a mask drops counts neither in the sums nor
-    in the means, and an example with nothing left does not count in \(N\).
+    A subclass gives `elements(x)`, which is \(f\), or `examples(x, mask)` where the value of an example
+    is no sum over its elements. What a mask drops counts neither in the sums nor in the means, and an
+    example with nothing left does not count in \(N\).
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
@@ -36,20 +73,35 @@ class PerExamplePenalty(Penalty):
         self.per = _checks.choice(per, "per", self._owner, ("example", "element"))
 
     def elements(self, x):
-        """One value for each element of `x`, in `x`'s shape."""
-        raise NotImplementedError(f"{self._owner} must implement `elements(x)`.")
+        """One value for each element of `x`, in `x`'s shape. Where the penalty compares several
+        tensors, which are of one shape then, `x` is the list of them."""
+        raise NotImplementedError(f"{self._owner} must implement `elements(x)` or `examples(x, mask)`.")
+
+    def examples(self, x, mask):
+        """One value for each example: `(batch,)`. `x` holds zeros where `mask` drops something."""
+        values = self.elements(x)
+        return _numerics.sum_examples(values if mask is None else _numerics.keep(values, mask))
 
     def value(self, x, mask):
-        values = self.elements(x)
+        if isinstance(x, list):
+            mask = common_mask(mask)
+            x = x if mask is None else [_numerics.keep(t, mask) for t in x]
+        values, first = self.examples(x, mask), x[0] if isinstance(x, list) else x
         if mask is None:
-            total = ops.sum(values) / self._batch(x)
-            return total / self._size(x) if self.per == "element" else total
-        values = _numerics.sum_examples(_numerics.keep(values, mask))
-        counted = _numerics.sum_examples(ops.cast(mask, x.dtype))
+            total = ops.sum(values) / self._batch(first)
+            return total / self._size(first) if self.per == "element" else total
+        kept = ops.cast(mask, first.dtype)
+        counted = _numerics.sum_examples(kept)
         if self.per == "element":
-            features = self._size(x) / self._size(ops.cast(mask, x.dtype))
+            features = self._size(first) / self._size(kept)
             values = values / (_numerics.at_least_one(counted) * features)
-        return _numerics.mean_of_examples(values, counted > 0)
+        valid = ops.cast(counted > 0, values.dtype)
+        # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
+        count = _backend.sum_over_replicas(ops.sum(valid))
+        return ops.sum(values * valid) * _backend.replicas() / _numerics.at_least_one(count)
+
+    def check_shapes(self, shapes):
+        same_shape(self._owner, shapes)
 
     @staticmethod
     def _batch(x):
@@ -68,11 +120,16 @@ class BatchStatisticPenalty(Penalty):
     r"""A number that describes the batch: of its covariances, its mean activations, its spread.
 
     Positions (time, height, width) are taken as rows, so that `x` becomes a table of `(rows,
-    features)`. A subclass gives `statistic(rows, weights)`.
+    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas the table
+    holds the rows of all of them.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
         axis: the axis of the features. Defaults to the last.
+
+    Attributes:
+        paired: for a penalty that compares several tensors, whether row `n` of one belongs to row `n` of
+            the others: then a row that one mask drops counts in none. Defaults to True.
 
     Example:
 
@@ -87,6 +144,8 @@ class BatchStatisticPenalty(Penalty):
     5.0
     """
 
+    paired = True
+
     def __init__(self, strength, axis=-1):
         super().__init__(strength)
         if not isinstance(axis, int) or isinstance(axis, bool):
@@ -97,7 +156,7 @@ class BatchStatisticPenalty(Penalty):
             raise ValueError(
                 f"`axis` of {self._owner} must be behind the batch, which is axis 0. Received: axis=0."
             )
-        self.axis = axis
+        self.axis = self._features = axis
 
     def statistic(self, rows, weights):
         """The statistic of a table.
@@ -106,16 +165,51 @@ class BatchStatisticPenalty(Penalty):
             rows: `(N, features)`, float32 or float64, zeros where a mask drops the row.
             weights: `(N,)`, the share of each row in a mean: they sum to one, and are zero where a
                 mask drops the row. `ops.sum(rows * weights[:, None], axis=0)` is the mean row.
+
+        Where the penalty compares several tensors, both are lists.
+
+        Returns:
+            A scalar, or a dict of scalars, one for each name in `parts`, which are added.
         """
         raise NotImplementedError(f"{self._owner} must implement `statistic(rows, weights)`.")
 
     def value(self, x, mask):
-        if mask is not None:
-            positions = ops.ones_like(x[..., 0], dtype="bool")
-            mask = ops.logical_and(_numerics.expand_like(mask, positions), positions)
-        rows = ops.reshape(x, (-1, x.shape[-1]))
-        weights = _numerics.row_weights(rows, mask)
-        value = self.statistic(rows, weights)
-        if mask is None and rows.shape[0]:
+        several = isinstance(x, list)
+        xs, masks = (x, mask) if several else ([x], [mask])
+        kept = [_row_mask(t, m) for t, m in zip(xs, masks, strict=True)]
+        if self.paired:
+            kept = [common_mask(kept)] * len(xs)
+        tables = [self.table(_rows(t), k) for t, k in zip(xs, kept, strict=True)]
+        rows, weights = ([table[i] for table in tables] for i in (0, 1))
+        value = self.statistic(rows, weights) if several else self.statistic(rows[0], weights[0])
+        if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
             return value
-        return ops.where(ops.sum(weights) > 0, value, ops.zeros_like(value))
+        anything = ops.all(ops.stack([ops.sum(w) for w in weights]) > 0)
+        return tree.map_structure(lambda v: ops.where(anything, v, ops.zeros_like(v)), value)
+
+    @staticmethod
+    def table(rows, kept):
+        """The rows of all replicas, and their weights."""
+        if _backend.replicas() > 1:
+            ones = ops.ones_like(rows[:, :1]) if kept is None else ops.cast(kept[:, None], rows.dtype)
+            table, _, _ = _backend.gather(ops.concatenate([rows, ones], axis=-1))
+            rows, kept = table[:, :-1], table[:, -1] > 0
+        rows = rows if kept is None else _numerics.keep(rows, kept)
+        return rows, _numerics.row_weights(rows, kept)
+
+    def check_shapes(self, shapes):
+        if self.paired and len(shapes) > 1:
+            features = [self._features % max(2, len(s)) for s in shapes]
+            rows = [
+                tuple(n for i, n in enumerate(s) if i != f) for s, f in zip(shapes, features, strict=True)
+            ]
+            same_shape(self._owner, rows, "rows")
+
+
+def _rows(x):
+    """`x` as a table: positions are rows."""
+    return ops.reshape(x, (-1, x.shape[-1]))
+
+
+def _row_mask(x, mask):
+    return None if mask is None else ops.reshape(_numerics.positions(mask, x), (-1,))

@@ -108,3 +108,43 @@ class L1L2(PerExamplePenalty):
 
     def elements(self, x):
         return self.l1 * ops.abs(x) + self.l2 * ops.square(x)
+
+
+@register
+class Excess(PerExamplePenalty):
+    r"""What activations exceed a bound by, on either side: outliers.
+
+    $$\frac{1}{N}\sum_n \sum_i \max(0,\; |x_{ni}| - t)$$
+
+    Activations within the bound cost nothing, and each that is outside is pulled back with the same
+    force. For activations that must fit the range of a quantized or half-precision format.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        threshold: the bound \(t\), a finite float >= 0, in the units of `x`.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.Excess(0.1, threshold=6.0).measure([[1.0, -8.0], [7.0, 6.0]]))  # (2 + 1) / 2
+    1.5
+
+    Raises:
+        TypeError: if `strength` or `threshold` is not a number.
+        ValueError: if `strength` or `threshold` is negative or not finite, or `per` is neither word.
+
+    Source: the margin form of range regularization, Kundu, Yoo, Mishra, Cho and Adya, "R2 Loss: Range
+    Restriction Loss for Model Compression and Quantization", arXiv 2303.08253 (2023), there on weights
+    and with a margin that is learned, here on activations and with a given one. `ReLU(max_value=6)` cuts
+    instead, and gives no gradient beyond.
+    """
+
+    def __init__(self, strength, threshold, per="example"):
+        super().__init__(strength, per=per)
+        self.threshold = _checks.number(threshold, "threshold", self._owner, at_least=0.0)
+
+    def elements(self, x):
+        return ops.relu(ops.abs(x) - self.threshold)

@@ -28,6 +28,7 @@ class Penalty(keras.regularizers.Regularizer):
 
     Attributes:
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
+        parts: the names of the parts that are logged apart, where `value` gives a dict of these.
 
     Raises:
         TypeError: if `strength` is not a number; if the tensor is not of floats; if the penalty is
@@ -36,7 +37,9 @@ class Penalty(keras.regularizers.Regularizer):
     """
 
     tensors = 1
-    axis = None
+    parts: tuple = ()
+    _features: int = -1
+    _seen = False
 
     def __init__(self, strength):
         self.strength = _checks.strength(strength, self._owner)
@@ -66,6 +69,9 @@ class Penalty(keras.regularizers.Regularizer):
             x: a tensor, float32 or float64, the batch first and the features last, with zeros
                 where `mask` drops something; a list of them where the penalty compares several.
             mask: booleans of `x`'s shape up to the features, or a prefix of that; or None.
+
+        Returns:
+            A scalar, or a dict of scalars, one for each name in `parts`, which are added.
         """
         raise NotImplementedError(
             f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
@@ -81,7 +87,11 @@ class Penalty(keras.regularizers.Regularizer):
             mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that.
                 What it drops counts for nothing. A list of masks where `x` is a list.
         """
-        return self.measure_validated(*self.validate(x, mask))
+        return _total(self.measure_validated(*self.validate(x, mask)))
+
+    def refuse(self, x):
+        """Raise if the values of `x`, as a NumPy array, cannot be meant. Called once for each penalty,
+        where values can be seen: outside of a compiled step."""
 
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
@@ -98,18 +108,32 @@ class Penalty(keras.regularizers.Regularizer):
             for m in masks
         ]
         for i, (t, m) in enumerate(zip(xs, masks, strict=True)):
-            index = f"[{i}]" if self.tensors > 1 else ""
-            _checks.tensor(t, self._owner, f"x{index}", axis=self.axis)
+            index = f"[{i}]" if len(xs) > 1 else ""
+            _checks.tensor(t, self._owner, f"x{index}", axis=self._features)
             positions = list(t.shape)
             if len(positions) > 1:
-                positions.pop(-1 if self.axis is None else self.axis)
+                positions.pop(self._features)
             _checks.mask(m, tuple(positions), self._owner, f"mask{index}")
+        self.check_shapes([tuple(t.shape) for t in xs])
         return xs, masks
+
+    def check_shapes(self, shapes):
+        """Raise if tensors of these shapes cannot be measured; unknown sizes are None."""
 
     def measure_validated(self, xs, masks):
         masks = [None if m is None else ops.cast(m, "bool") for m in masks]
         xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
-        return self.value(xs, masks) if self.tensors > 1 else self.value(xs[0], masks[0])
+        self._refuse_once(xs)
+        return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
+
+    def _refuse_once(self, xs):
+        if self._seen or type(self).refuse is Penalty.refuse:
+            return
+        values = [_backend.as_numpy(x) for x in xs]
+        if all(v is not None and v.size for v in values):
+            for v in values:
+                self.refuse(v)
+            self._seen = True
 
     def __call__(self, x):
         """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
@@ -143,21 +167,23 @@ class Penalty(keras.regularizers.Regularizer):
         return {name: getattr(self, name) for name in names}
 
     def _as_list(self, x):
-        if self.tensors == 1:
-            if isinstance(x, (list, tuple)) and any(hasattr(t, "shape") for t in x):
-                raise ValueError(
-                    f"{self._owner} measures one tensor. Received a list of {len(x)}. Measure each by itself."
-                )
-            return [x]
-        if not isinstance(x, (list, tuple)) or len(x) != self.tensors:
-            got = f"a list of {len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
-            raise ValueError(
-                f"{self._owner} compares {self.tensors} tensors and takes them as a list. Received: {got}."
-            )
-        return list(x)
+        wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)
+        several = isinstance(x, (list, tuple)) and (1 not in wanted or any(hasattr(t, "shape") for t in x))
+        count = len(x) if several else 1
+        if count in wanted and several == (count > 1):
+            return list(x) if several else [x]
+        got = f" a list of {len(x)}" if isinstance(x, (list, tuple)) else f": {type(x).__name__}"
+        if wanted == (1,):
+            raise ValueError(f"{self._owner} measures one tensor. Received{got}. Measure each by itself.")
+        count = " or ".join(map(str, wanted))
+        raise ValueError(f"{self._owner} compares {count} tensors and takes them as a list. Received{got}.")
 
     def _prepare(self, x):
         x = _numerics.accumulate(x)
         if len(x.shape) == 1:
             x = x[:, None]
-        return x if self.axis in (None, -1) else ops.moveaxis(x, self.axis, -1)
+        return x if self._features == -1 else ops.moveaxis(x, self._features, -1)
+
+
+def _total(value):
+    return sum(value.values()) if isinstance(value, dict) else value

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.regularizers._families import BatchStatisticPenalty
+from keras_penalties.regularizers._families import BatchStatisticPenalty, PerExamplePenalty
 
 
 @register
@@ -55,3 +55,84 @@ class KLSparsity(BatchStatisticPenalty):
         active = p * (math.log(p) - _numerics.log(mean))
         inactive = (1.0 - p) * (math.log1p(-p) - _numerics.log(1.0 - mean))
         return ops.sum(ops.relu(active + inactive))
+
+
+@register
+class TransformedL1(PerExamplePenalty):
+    r"""A bounded count of what is not zero, between the number of non-zeros and their absolute sum.
+
+    $$\frac{1}{N}\sum_n \sum_i \frac{(\beta + 1)\,|x_{ni}|}{\beta + |x_{ni}|}$$
+
+    For small \(\beta\) every activation that is not near zero costs the same, close to 1; for large
+    \(\beta\) it is `L1`. So large activations are not pulled down, which `L1` does.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        beta: where the cost bends, a float > 0, in the units of `x`.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units, below
+    `beta + 1` for each element.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.TransformedL1(0.1).measure([[1.0, -3.0], [0.0, 0.0]]))  # (1 + 1.5) / 2
+    1.25
+
+    Raises:
+        TypeError: if `strength` or `beta` is not a number.
+        ValueError: if `strength` is negative or not finite, `beta` is not positive, or `per` is neither
+            word.
+
+    Source: Nikolova, "Local Strong Homogeneity of a Regularized Estimator", SIAM Journal on Applied
+    Mathematics 61 (2000); Zhang and Xin, "Minimization of Transformed L1 Penalty", Mathematical
+    Programming 169 (2018), where \(\beta\) is called \(a\). On activations: arXiv 2405.19652 (2024).
+    """
+
+    def __init__(self, strength, beta=1.0, per="example"):
+        super().__init__(strength, per=per)
+        self.beta = _checks.number(beta, "beta", self._owner, above=0.0)
+
+    def elements(self, x):
+        size = ops.abs(x)
+        return (self.beta + 1.0) * (size / (self.beta + size))
+
+
+@register
+class LogSparsity(PerExamplePenalty):
+    r"""The logarithm of the absolute activations, which presses small ones hardest.
+
+    $$\frac{1}{N}\sum_n \sum_i \log\left(1 + \frac{|x_{ni}|}{\epsilon}\right)$$
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        eps: the size below which an activation counts as small, a float > 0, in the units of `x`.
+        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, in nats.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.LogSparsity(0.1).measure([[1.0, -3.0], [0.0, 0.0]])
+    >>> round(float(value), 6)  # (log 2 + log 4) / 2
+    1.039721
+
+    Raises:
+        TypeError: if `strength` or `eps` is not a number.
+        ValueError: if `strength` is negative or not finite, `eps` is not positive, or `per` is neither
+            word.
+
+    Source: Candes, Wakin and Boyd, "Enhancing Sparsity by Reweighted L1 Minimization", Journal of Fourier
+    Analysis and Applications 14 (2008), where it is \(\log(|x| + \epsilon)\): less by the constant
+    \(\log\epsilon\), so that zero costs nothing here. Olshausen and Field, Nature 381 (1996), use
+    \(\log(1 + x^2)\) for sparse codes.
+    """
+
+    def __init__(self, strength, eps=1.0, per="example"):
+        super().__init__(strength, per=per)
+        self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
+
+    def elements(self, x):
+        return ops.log1p(ops.abs(x) / self.eps)

@@ -1,0 +1,63 @@
+"""How much the covariances of two batches differ."""
+
+from keras import ops
+
+from keras_penalties._serialization import register
+from keras_penalties.regularizers import _gram
+from keras_penalties.regularizers._decorrelation import centered, unbiased
+from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
+
+
+@register
+class CORAL(BatchStatisticPenalty):
+    r"""The squared difference between the covariances of two batches of features.
+
+    $$\frac{1}{4D^2}\lVert C_a - C_b\rVert_F^2,\qquad
+    C_{ij} = \frac{1}{N - 1}\sum_n (x_{ni} - \mu_i)(x_{nj} - \mu_j)$$
+
+    For two domains whose features should be alike, such as labelled and unlabelled images. With fewer
+    rows than features no features-by-features covariance is built.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: a list of two tensors `(batch, ..., features)`, any float type, which may differ in the batch;
+    the result is a float32 scalar in the fourth power of their units. The covariance of one row is 0.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.zeros((3, 2))
+    >>> float(kp.regularizers.CORAL(1.0).measure([a, b]))  # C_a = [[2, 4], [4, 8]]: 100 / (4 * 2**2)
+    6.25
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or the tensors differ in
+            their features.
+
+    Source: Sun and Saenko, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", ECCV workshop
+    2016, equations 1 to 3. Widely used ports leave the division by \(4D^2\) out, or by 4.
+    """
+
+    tensors = 2
+    paired = False
+
+    def check_shapes(self, shapes):
+        same_features(self._owner, shapes, self._features)
+
+    def statistic(self, rows, weights):
+        a, b = (centered(r, w) for r, w in zip(rows, weights, strict=True))
+        of_a, of_b = (unbiased(w)[:, None] for w in weights)
+        both = ops.concatenate([a, b])
+
+        def by_rows():
+            signed = ops.concatenate([of_a, -of_b])
+            pairs = signed * ops.transpose(signed)
+            return ops.relu(ops.sum(pairs * ops.square(both @ ops.transpose(both))))
+
+        def by_features():
+            return ops.sum(ops.square(ops.transpose(of_a * a) @ a - ops.transpose(of_b * b) @ b))
+
+        return _gram.cheaper(both, by_rows, by_features) / (4.0 * a.shape[-1] ** 2)

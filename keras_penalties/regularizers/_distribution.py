@@ -1,0 +1,231 @@
+"""What the rows say as distributions over their features."""
+
+import math
+
+from keras import ops
+
+from keras_penalties import _backend, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.regularizers._families import BatchStatisticPenalty
+
+
+class MeanOfRows(BatchStatisticPenalty):
+    """The mean over all rows that are kept of `row(rows)`, one value a row. Replicas share sums alone."""
+
+    def row(self, rows):
+        raise NotImplementedError
+
+    def statistic(self, rows, weights):
+        return ops.sum(weights * self.row(rows))
+
+    def table(self, rows, kept):
+        weights = _numerics.row_weights(rows, kept)
+        if _backend.replicas() > 1:
+            counted = ops.ones_like(weights) if kept is None else ops.cast(kept, rows.dtype)
+            count = _backend.sum_over_replicas(ops.sum(counted))
+            # Keras takes the mean over replicas, which may keep other numbers of rows.
+            weights = counted * _backend.replicas() / _numerics.at_least_one(count)
+        return rows if kept is None else _numerics.keep(rows, kept), weights
+
+
+class _OfDistributions(MeanOfRows):
+    """A penalty on rows of probabilities, or of logits."""
+
+    def __init__(self, strength, from_logits=False, axis=-1):
+        super().__init__(strength, axis=axis)
+        self.from_logits = bool(from_logits)
+
+    def refuse(self, x):
+        if not self.from_logits:
+            probabilities(x, self._owner)
+
+    def entropy(self, rows):
+        if self.from_logits:
+            logs = ops.log_softmax(rows, axis=-1)
+            return -ops.sum(ops.exp(logs) * logs, axis=-1)
+        return -ops.sum(rows * _numerics.log(rows), axis=-1)
+
+
+@register
+class Entropy(_OfDistributions):
+    r"""The mean entropy of the rows: low where each row is sure of one feature.
+
+    $$\frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
+
+    Below 1e-7 the logarithm goes on as its tangent there, so that value and gradient are finite at 0.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        from_logits: whether `x` holds logits instead of probabilities.
+        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats,
+    between 0 and the logarithm of the number of features.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.Entropy(0.1).measure([[0.5, 0.5], [1.0, 0.0]])
+    >>> round(float(value), 6)  # (log 2 + 0) / 2
+    0.346574
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
+            [0, 1] are seen where probabilities are expected.
+
+    Source: Grandvalet and Bengio, "Semi-supervised Learning by Entropy Minimization", NIPS 2004.
+    `Confidence` punishes the opposite.
+    """
+
+    def row(self, rows):
+        return self.entropy(rows)
+
+
+@register
+class Confidence(_OfDistributions):
+    r"""How far the rows are from uniform: high where a classifier or an attention is too sure.
+
+    $$\log K - \frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
+
+    It is the mean divergence of the rows from the uniform distribution over the \(K\) features, and so
+    never negative. Below 1e-7 the logarithm goes on as its tangent there.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.1 to 4.
+        from_logits: whether `x` holds logits instead of probabilities.
+        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats,
+    between 0 and the logarithm of the number of features.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.Confidence(0.1).measure([[0.5, 0.5], [1.0, 0.0]])
+    >>> round(float(value), 6)  # log 2 - (log 2 + 0) / 2
+    0.346574
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
+            [0, 1] are seen where probabilities are expected.
+
+    Source: Pereyra, Tucker, Chorowski, Kaiser and Hinton, "Regularizing Neural Networks by Penalizing
+    Confident Output Distributions", ICLR workshop 2017. There it is minus the entropy, which is less by
+    the constant \(\log K\) and negative; the gradient is the same.
+    """
+
+    def row(self, rows):
+        return ops.relu(math.log(rows.shape[-1]) - self.entropy(rows))
+
+
+@register
+class ZLoss(MeanOfRows):
+    r"""The mean squared log-sum-exp of the rows: it keeps logits from drifting off.
+
+    $$\frac{1}{N}\sum_n \left(\log\sum_k e^{x_{nk}}\right)^2$$
+
+    A softmax does not see a constant that is added to a row of logits, half precision does.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.001.
+        axis: the axis of the logits. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, logits of any float type; the result is a float32 scalar.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.ZLoss(0.001).measure([[0.0, 0.0], [1.0, 1.0]])
+    >>> round(float(value), 6)  # (0.693147**2 + 1.693147**2) / 2
+    1.6736
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, or `axis` is the batch.
+
+    Source: Zoph et al., "ST-MoE: Designing Stable and Transferable Sparse Expert Models", 2022, equation
+    5, for routers; for output logits, de Brebisson and Vincent (2016), and PaLM (2022) at 0.0001.
+    """
+
+    def row(self, rows):
+        return ops.square(ops.logsumexp(rows, axis=-1))
+
+
+@register
+class LoadBalance(BatchStatisticPenalty):
+    r"""How unevenly a router sends its rows to the experts.
+
+    $$E\sum_i f_i P_i$$
+
+    \(f_i\) is the share of the rows that have expert \(i\) among their top `top_k`, \(P_i\) the mean
+    probability of expert \(i\). It is `top_k` where the load is even, and `E` at most where all rows go
+    to one of them. The gradient goes through \(P\) alone: a choice has none.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.01.
+        top_k: how many experts each row is sent to, an int from 1 to the number of experts.
+        from_logits: whether `x` holds the router's logits (the default) or its probabilities.
+        axis: the axis of the experts. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., experts)`, any float type; the result is a float32 scalar.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> penalty = kp.regularizers.LoadBalance(0.01, from_logits=False)
+    >>> round(float(penalty.measure([[0.75, 0.25], [0.75, 0.25]])), 6)  # 2 * (1 * 0.75 + 0 * 0.25)
+    1.5
+    >>> round(float(penalty.measure([[0.75, 0.25], [0.25, 0.75]])), 6)  # 2 * (0.5 * 0.5 + 0.5 * 0.5)
+    1.0
+
+    Raises:
+        TypeError: if `strength` is not a number, or `top_k` or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `top_k` is less than 1 or more than there are
+            experts, `axis` is the batch, or values outside [0, 1] are seen where probabilities are
+            expected.
+
+    Source: Fedus, Zoph and Shazeer, "Switch Transformers", Journal of Machine Learning Research 23 (2022),
+    equations 4 to 6, for `top_k=1`. With more, each of a row's choices counts as one, as in the codes of
+    Mixtral, so that the least value is `top_k`; others divide by it.
+    """
+
+    def __init__(self, strength, top_k=1, from_logits=True, axis=-1):
+        super().__init__(strength, axis=axis)
+        if type(top_k) is not int:
+            raise TypeError(f"`top_k` of LoadBalance must be an int. Received: top_k={top_k!r}.")
+        if top_k < 1:
+            raise ValueError(f"`top_k` of LoadBalance must be 1 at least. Received: top_k={top_k}.")
+        self.top_k = top_k
+        self.from_logits = bool(from_logits)
+
+    def refuse(self, x):
+        if not self.from_logits:
+            probabilities(x, self._owner)
+
+    def check_shapes(self, shapes):
+        (shape,) = shapes
+        experts = shape[self._features] if len(shape) > 1 else 1
+        if experts is not None and self.top_k > experts:
+            raise ValueError(
+                f"`top_k` of LoadBalance must be no more than the number of experts. Received: "
+                f"top_k={self.top_k} for `x` of shape {shape}."
+            )
+
+    def statistic(self, rows, weights):
+        experts = rows.shape[-1]
+        q = ops.softmax(rows, axis=-1) if self.from_logits else rows
+        _, chosen = ops.top_k(ops.stop_gradient(rows), self.top_k)
+        load = ops.sum(ops.one_hot(chosen, experts, dtype=rows.dtype), axis=1)
+        shares, probability = (ops.sum(weights[:, None] * t, axis=0) for t in (load, q))
+        return experts * ops.sum(ops.stop_gradient(shares) * probability)
+
+
+def probabilities(x, owner):
+    """Refuse values that cannot be probabilities."""
+    if x.min() < -1e-5 or x.max() > 1 + 1e-5:
+        raise ValueError(
+            f"`x` of {owner} must be probabilities, between 0 and 1. Received values from {x.min():g} to "
+            f"{x.max():g}. For logits, set `from_logits=True`."
+        )

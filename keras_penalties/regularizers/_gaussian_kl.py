@@ -1,0 +1,77 @@
+"""How much a code of means and variances says."""
+
+from keras import ops
+
+from keras_penalties import _backend, _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.regularizers._families import common_mask, same_shape
+from keras_penalties.regularizers._penalty import Penalty
+
+
+@register
+class GaussianKL(Penalty):
+    r"""The divergence of a diagonal Gaussian code from the standard normal.
+
+    $$\sum_j \max\left(\lambda,\; K_j\right),\qquad
+    K_j = \frac{1}{N}\sum_n \tfrac12\left(\mu_{nj}^2 + e^{v_{nj}} - 1 - v_{nj}\right)$$
+
+    and with a capacity \(C\) the absolute difference of that sum from \(C\). \(\mu\) are the means and
+    \(v\) the logarithms of the variances, as the encoder of a variational autoencoder gives them.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0: the \(\beta\) of a beta-VAE.
+        free_bits: what each feature may say for free, \(\lambda\), in nats, a float >= 0.
+        capacity: the divergence \(C\) to keep to, in nats, a float >= 0; None presses towards 0.
+
+    Shapes: a list of the means and the log variances, both `(batch, ..., features)`, any float type; the
+    divergences of positions are summed. The result is a float32 scalar in nats.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> mean, log_var = np.array([[1.0, 0.0], [1.0, 0.0]]), np.zeros((2, 2))
+    >>> float(kp.regularizers.GaussianKL(1.0).measure([mean, log_var]))  # 0.5 * 1**2 + 0
+    0.5
+    >>> float(kp.regularizers.GaussianKL(1.0, free_bits=0.25).measure([mean, log_var]))
+    0.75
+    >>> float(kp.regularizers.GaussianKL(1.0, capacity=2.0).measure([mean, log_var]))  # |0.5 - 2|
+    1.5
+
+    Raises:
+        TypeError: if `strength`, `free_bits` or `capacity` is not a number.
+        ValueError: if one of them is negative or not finite, or the two tensors differ in shape.
+
+    Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, appendix B; free bits:
+    Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", NIPS 2016, appendix
+    C.8, where the maximum is taken of the batch's mean, as here, and not of each example's term;
+    capacity: Burgess et al., "Understanding disentangling in beta-VAE", 2018.
+    """
+
+    tensors = 2
+
+    def __init__(self, strength, free_bits=0.0, capacity=None):
+        super().__init__(strength)
+        self.free_bits = _checks.number(free_bits, "free_bits", self._owner, at_least=0.0)
+        self.capacity = capacity
+        if capacity is not None:
+            self.capacity = _checks.number(capacity, "capacity", self._owner, at_least=0.0)
+
+    def check_shapes(self, shapes):
+        same_shape(self._owner, shapes)
+
+    def value(self, x, mask):
+        (mean, log_variance), mask = x, common_mask(mask)
+        elements = 0.5 * (ops.square(mean) + ops.relu(ops.expm1(log_variance) - log_variance))
+        if mask is None:
+            examples = ops.cast(ops.shape(mean)[0], elements.dtype)
+        else:
+            elements = _numerics.keep(elements, mask)
+            kept = _numerics.sum_examples(ops.cast(mask, elements.dtype)) > 0
+            examples = ops.sum(ops.cast(kept, elements.dtype))
+        sums = ops.sum(elements, axis=tuple(range(len(elements.shape) - 1)))
+        count = _backend.sum_over_replicas(examples)
+        of_features = _backend.sum_over_replicas(sums) / _numerics.at_least_one(count)
+        total = ops.sum(ops.where(of_features > self.free_bits, of_features, self.free_bits))
+        if self.capacity is not None:
+            total = ops.abs(total - self.capacity)
+        return ops.where(count > 0, total, ops.zeros_like(total))

@@ -1,0 +1,156 @@
+"""How few of the activations, or groups of them, carry an example."""
+
+from keras import ops
+
+from keras_penalties import _numerics
+from keras_penalties._serialization import register
+from keras_penalties.regularizers._families import PerExamplePenalty
+
+
+def _scaled(x):
+    """Each example divided by its largest value: the formulas here do not depend on scale, squares do."""
+    return x / _numerics.scale(x, tuple(range(1, len(x.shape))))
+
+
+@register
+class Hoyer(PerExamplePenalty):
+    r"""The absolute sum of an example over its Euclidean norm: how evenly its activations are spread.
+
+    $$\frac{1}{N}\sum_n \frac{\lVert x_n\rVert_1}{\lVert x_n\rVert_2}$$
+
+    It is 1 where a single activation of an example is not zero, and \(\sqrt{D}\) where all \(D\) are
+    equal. It does not depend on the scale of an example, so it cannot be lowered by shrinking, as `L1`.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
+    example of zeros counts as 0, with gradient 0.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.Hoyer(0.1).measure([[3.0, -4.0], [0.0, 2.0]])
+    >>> round(float(value), 6)  # (7 / 5 + 1) / 2
+    1.2
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite.
+
+    Source: Hoyer, "Non-negative Matrix Factorization with Sparseness Constraints", Journal of Machine
+    Learning Research 5 (2004), whose sparseness is \((\sqrt{D} - h) / (\sqrt{D} - 1)\) of this \(h\). On
+    activations: Krishnan, Tay and Fergus, CVPR 2011. The usual code divides by the norm as it is, and
+    gives NaN for an example of zeros.
+    """
+
+    def __init__(self, strength):
+        super().__init__(strength)
+
+    def examples(self, x, mask):
+        x = _scaled(x)
+        norm = _numerics.sqrt(_numerics.sum_examples(ops.square(x)))
+        return _numerics.sum_examples(ops.abs(x)) / _numerics.nonzero(norm)
+
+
+@register
+class HoyerSquare(PerExamplePenalty):
+    r"""The squared absolute sum of an example over its sum of squares: about how many activations it uses.
+
+    $$\frac{1}{N}\sum_n \frac{\lVert x_n\rVert_1^2}{\lVert x_n\rVert_2^2}$$
+
+    It is \(k\) for \(k\) equal activations and zeros elsewhere, and does not depend on the scale of an
+    example: a smooth stand-in for the number of non-zeros, which does not shrink the large ones.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
+    example of zeros counts as 0, with gradient 0.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> value = kp.regularizers.HoyerSquare(0.1).measure([[3.0, -4.0], [0.0, 2.0]])
+    >>> round(float(value), 6)  # (49 / 25 + 1) / 2
+    1.48
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite.
+
+    Source: Yang, Wen and Li, "DeepHoyer: Learning Sparser Neural Network with Differentiable
+    Scale-Invariant Sparsity Measures", ICLR 2020, put on activations. Their code takes a layer's whole
+    tensor as one vector; here each example is one.
+    """
+
+    def __init__(self, strength):
+        super().__init__(strength)
+
+    def examples(self, x, mask):
+        x = _scaled(x)
+        squares = _numerics.sum_examples(ops.square(x))
+        return ops.square(_numerics.sum_examples(ops.abs(x))) / _numerics.nonzero(squares)
+
+
+@register
+class GroupLasso(PerExamplePenalty):
+    r"""The Euclidean norms of groups of activations, summed over an example: whole groups go to zero.
+
+    $$\frac{1}{N}\sum_n \sum_g \lVert x_{ng}\rVert_2$$
+
+    A group runs along the named axes. For an image of shape `(batch, height, width, channels)`,
+    `axis=(1, 2)` takes each channel as a group, and `axis=-1` each position.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        axis: the axis, or a tuple of the axes, along which a group runs; not the batch.
+
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`. A
+    group of zeros costs 0, with gradient 0.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.GroupLasso(0.1, axis=-1).measure([[[3.0, 4.0], [0.0, 2.0]]]))  # 5 + 2
+    7.0
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` holds something that is not an int.
+        ValueError: if `strength` is negative or not finite, `axis` names the batch, the same axis twice,
+            or one that the tensor has not.
+
+    Source: Yuan and Lin, "Model Selection and Estimation in Regression with Grouped Variables", Journal of
+    the Royal Statistical Society B 68 (2006), put on activations. Groups are not weighed by the root of
+    their size: as groups along an axis they have one size.
+    """
+
+    def __init__(self, strength, axis=-1):
+        super().__init__(strength)
+        axes = (axis,) if isinstance(axis, int) else axis
+        if not isinstance(axes, (tuple, list)) or not axes or any(type(a) is not int for a in axes):
+            raise TypeError(
+                "`axis` of GroupLasso must be an int or a tuple of ints: the axes along which a group runs. "
+                f"Received: axis={axis!r}."
+            )
+        if 0 in axes:
+            raise ValueError(
+                f"`axis` of GroupLasso must not name the batch, which is axis 0. Received: axis={axis!r}."
+            )
+        self.axis = axis if isinstance(axis, int) else list(axes)
+
+    def _axes(self, rank):
+        axes = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
+        return tuple(a % rank if -rank <= a < rank else None for a in axes)
+
+    def check_shapes(self, shapes):
+        (shape,) = shapes
+        axes = self._axes(max(2, len(shape)))
+        if None in axes or 0 in axes or len(set(axes)) < len(axes):
+            raise ValueError(
+                f"`axis` of GroupLasso must name axes of `x` behind the batch, each once. Received: "
+                f"axis={self.axis!r} for `x` of shape {shape}."
+            )
+
+    def examples(self, x, mask):
+        return _numerics.sum_examples(_numerics.norm(x, self._axes(len(x.shape))))

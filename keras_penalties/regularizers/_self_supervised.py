@@ -1,0 +1,126 @@
+"""Two views of the same examples: alike in each feature, and features unlike each other."""
+
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.regularizers import _gram
+from keras_penalties.regularizers._decorrelation import covariance_term, variance_term
+from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
+
+
+class _OfTwoViews(BatchStatisticPenalty):
+    tensors = 2
+
+    def check_shapes(self, shapes):
+        super().check_shapes(shapes)
+        same_features(self._owner, shapes, self._features)
+
+
+@register
+class BarlowTwins(_OfTwoViews):
+    r"""How far the cross-correlation of two views is from the identity.
+
+    $$\sum_i (1 - C_{ii})^2 + \lambda\sum_{i \ne j} C_{ij}^2,\qquad
+    C_{ij} = \frac{1}{N}\sum_n \hat a_{ni}\,\hat b_{nj}$$
+
+    \(\hat a\) and \(\hat b\) are the two views with each feature less its mean and divided by its
+    standard deviation over the batch (of `N`, not `N - 1`). With fewer rows than features no
+    features-by-features matrix is built.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the authors' code uses 1/1024 or less.
+        off_diagonal: the weight \(\lambda\) of the redundancy between features, a float >= 0.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type; row `n` of one is
+    the other view of row `n` of the other. The result is a float32 scalar, without units. A feature that
+    is constant in a view correlates with nothing, and costs 1; so one row costs as much as there are
+    features.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[5.0, 9.0], [6.0, 7.0]])
+    >>> value = kp.regularizers.BarlowTwins(1.0).measure([a, b])  # C = [[1, -1], [1, -1]]
+    >>> round(float(value), 6)  # 0 + 4 + 0.0051 * 2
+    4.0102
+
+    Raises:
+        TypeError: if `strength` or `off_diagonal` is not a number, or `axis` not an int.
+        ValueError: if `strength` or `off_diagonal` is negative or not finite, `axis` is the batch, or the
+            tensors differ in shape.
+
+    Source: Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins: Self-Supervised Learning via Redundancy
+    Reduction", ICML 2021. The authors' code takes the standard deviations from a batch normalization,
+    which adds 1e-5 to the variances; here nothing is added.
+    """
+
+    def __init__(self, strength, off_diagonal=0.0051, axis=-1):
+        super().__init__(strength, axis=axis)
+        self.off_diagonal = _checks.number(off_diagonal, "off_diagonal", self._owner, at_least=0.0)
+
+    def statistic(self, rows, weights):
+        a, b = (_numerics.standardize(r, w) for r, w in zip(rows, weights, strict=True))
+        correlations = ops.sum(weights[0][:, None] * a * b, axis=0)
+        redundancy = _gram.off_diagonal_squares(a, b, weights[0])
+        return ops.sum(ops.square(1.0 - correlations)) + self.off_diagonal * redundancy
+
+
+@register
+class VICReg(_OfTwoViews):
+    r"""Two views are to be equal, each feature is to vary, and different features are to differ.
+
+    $$\lambda\, s(a, b) + \mu\,[v(a) + v(b)] + \nu\,[c(a) + c(b)],\qquad
+    s(a, b) = \frac{1}{ND}\sum_n \lVert a_n - b_n\rVert_2^2$$
+
+    \(v\) is what `Variance` measures and \(c\) what `Covariance` measures. An `ActivityPenalty` or
+    `HiddenOutputs` logs the three terms apart too, as `<key>_invariance`, `<key>_variance` and
+    `<key>_covariance`; they add up to what is logged under the key itself.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        invariance: the weight \(\lambda\) of the difference between the views, a float >= 0.
+        variance: the weight \(\mu\) of the features that vary too little, a float >= 0.
+        covariance: the weight \(\nu\) of the covariances between features, a float >= 0.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type; row `n` of one is
+    the other view of row `n` of the other. The result is a float32 scalar.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[1.0, 2.0], [3.0, 8.0]])
+    >>> float(kp.regularizers.VICReg(1.0).measure([a, b]))  # 25 * 4/4 + 25 * 0 + (16 + 36)
+    77.0
+
+    Raises:
+        TypeError: if `strength` or a weight is not a number, or `axis` not an int.
+        ValueError: if `strength` or a weight is negative or not finite, `axis` is the batch, or the tensors
+            differ in shape.
+
+    Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning", ICLR 2022, algorithm 1, with a target of 1 and 1e-4 added to variances. Its
+    equation 5 does not divide the first term by `D`; the algorithm, for which the default weights were
+    chosen, does. The authors' later code, lightly and pytorch-metric-learning halve the variance term.
+    """
+
+    parts = ("invariance", "variance", "covariance")
+
+    def __init__(self, strength, invariance=25.0, variance=25.0, covariance=1.0, axis=-1):
+        super().__init__(strength, axis=axis)
+        self.invariance = _checks.number(invariance, "invariance", self._owner, at_least=0.0)
+        self.variance = _checks.number(variance, "variance", self._owner, at_least=0.0)
+        self.covariance = _checks.number(covariance, "covariance", self._owner, at_least=0.0)
+
+    def statistic(self, rows, weights):
+        a, b = rows
+        apart = ops.sum(weights[0] * ops.sum(ops.square(a - b), axis=1)) / a.shape[-1]
+        spread = sum(variance_term(r, w, 1.0, 1e-4) for r, w in zip(rows, weights, strict=True))
+        shared = sum(covariance_term(r, w) for r, w in zip(rows, weights, strict=True))
+        return {
+            "invariance": self.invariance * apart,
+            "variance": self.variance * spread,
+            "covariance": self.covariance * shared,
+        }

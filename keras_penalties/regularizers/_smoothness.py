@@ -1,0 +1,122 @@
+"""How much activations change from one position to the next."""
+
+import math
+
+from keras import ops
+
+from keras_penalties import _numerics
+from keras_penalties._serialization import register
+from keras_penalties.regularizers._families import PerExamplePenalty
+
+
+@register
+class TotalVariation(PerExamplePenalty):
+    r"""The absolute differences between neighbours, along each position axis.
+
+    $$\frac{1}{N}\sum_n \sum_{a} \sum_{i} |x_{n,i+e_a} - x_{n,i}|$$
+
+    The axes \(a\) are those between the batch and the features: time, or height and width, or depth
+    too. It is the anisotropic form, without a square root. A pair counts where a mask keeps both.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0.
+        per: `"example"` (the sum over all pairs of an example) or `"element"` (that sum divided by the
+            number of the example's elements).
+
+    Shapes: `x` is `(batch, one to three positions, features)`, any float type; the result is a float32
+    scalar in the units of `x`.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> image = [[[[1.0], [2.0]], [[5.0], [5.0]]]]  # 2 x 2 pixels, one channel
+    >>> float(kp.regularizers.TotalVariation(0.1).measure(image))  # 1 + 0 across, 4 + 3 down
+    8.0
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite, `per` is neither word, or `x` has no position
+            axis, or more than three.
+
+    Source: Rudin, Osher and Fatemi, "Nonlinear Total Variation Based Noise Removal Algorithms", Physica D
+    60 (1992), in its anisotropic form. Equal to the mean over a batch of `tf.image.total_variation`.
+    """
+
+    def check_shapes(self, shapes):
+        positions(self._owner, shapes[0], most=3)
+
+    def examples(self, x, mask):
+        mask = None if mask is None else _numerics.positions(mask, x)
+        total = 0.0
+        for axis in range(1, len(x.shape) - 1):
+            before, after = (ops.moveaxis(x, axis, 1)[:, part] for part in (slice(None, -1), slice(1, None)))
+            steps = ops.abs(after - before)
+            if mask is not None:
+                kept = ops.moveaxis(mask, axis, 1)
+                steps = _numerics.keep(steps, ops.logical_and(kept[:, :-1], kept[:, 1:]))
+            total = total + _numerics.sum_examples(steps)
+        return total
+
+
+@register
+class TemporalSmoothness(PerExamplePenalty):
+    r"""The mean squared step from one position in time to the next.
+
+    $$\frac{1}{N}\sum_n \frac{1}{(T_n - 1)\,D}\sum_{t} \lVert x_{n,t+1} - x_{n,t}\rVert_2^2$$
+
+    Known as temporal activation regularization, TAR; `L2(per="element")` on the same tensor is its
+    companion AR. Under a mask the steps go from one position that is kept to the next that is kept.
+
+    Args:
+        strength: how hard the penalty presses, a finite float >= 0; the paper uses 1 to 2 for TAR.
+
+    Shapes: `x` is `(batch, time, ..., features)`, any float type; the result is a float32 scalar in the
+    squared units of `x`. An example with a single position costs 0.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> float(kp.regularizers.TemporalSmoothness(1.0).measure([[[1.0], [2.0], [5.0]]]))  # (1 + 9) / 2
+    5.0
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite, or `x` has no time axis.
+
+    Source: Merity, McCann and Socher, "Revisiting Activation Regularization for Language RNNs", ICML
+    workshop on Learning to Generate Natural Language, 2017. As in the authors' code it is a mean over
+    steps and features; theirs counts padding.
+    """
+
+    def __init__(self, strength):
+        super().__init__(strength)
+
+    def check_shapes(self, shapes):
+        positions(self._owner, shapes[0])
+
+    def examples(self, x, mask):
+        batch, time, features = ops.shape(x)[0], ops.shape(x)[1], x.shape[-1]
+        if mask is None:
+            steps = ops.square(x[:, 1:] - x[:, :-1])
+            return _numerics.sum_examples(steps) / self._size(steps)
+        tracks = math.prod(ops.shape(x)[2:-1])
+        kept = ops.reshape(_numerics.positions(mask, x), (batch, time, tracks))
+        x = ops.reshape(x, (batch, time, tracks, features))
+        # What is kept moves to the front, in its order; so the next that is kept is the next.
+        places = ops.reshape(ops.arange(time), (1, -1, 1))
+        order = ops.argsort(ops.where(kept, places, places + time), axis=1)
+        x = ops.take_along_axis(x, order[..., None], axis=1)
+        both = ops.take_along_axis(kept, order, axis=1)[:, 1:]
+        steps = _numerics.keep(ops.square(x[:, 1:] - x[:, :-1]), both)
+        counted = _numerics.sum_examples(ops.cast(both, x.dtype)) * features
+        return _numerics.sum_examples(steps) / _numerics.at_least_one(counted)
+
+
+def positions(owner, shape, most=None):
+    """Refuse a tensor without positions between the batch and the features."""
+    count = len(shape) - 2
+    if count < 1 or (most is not None and count > most):
+        wanted = "a position axis" if most is None else f"one to {most} position axes"
+        raise ValueError(
+            f"`x` of {owner} must have {wanted} between the batch and the features. Received: shape={shape}."
+        )
