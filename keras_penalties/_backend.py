@@ -2,7 +2,7 @@
 
 import itertools
 import weakref
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 from keras.src.backend import get_keras_mask as get_keras_mask
@@ -47,19 +47,27 @@ def replica() -> int:
 
 
 def replicas() -> int:
-    """How many TensorFlow replicas share the batch; 1 elsewhere. JAX sees the global batch anyway."""
+    """How many TensorFlow replicas share the batch, in a graph; 1 elsewhere.
+
+    JAX sees the global batch anyway. In eager replicas nothing is shared: a collective would make their
+    threads run through one another's losses.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        if tf.distribute.in_cross_replica_context():
-            return 1
-        return tf.distribute.get_strategy().num_replicas_in_sync
+        if not tf.executing_eagerly() and not tf.distribute.in_cross_replica_context():
+            return tf.distribute.get_strategy().num_replicas_in_sync
     return 1
 
 
 def unscale(loss):
     """Undo the division by the number of TensorFlow replicas that Keras puts into a loss."""
-    return loss * replicas() if replicas() > 1 else loss
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        count = tf.distribute.get_strategy().num_replicas_in_sync
+        return loss * count if count > 1 else loss
+    return loss
 
 
 def sum_over_replicas(x):
@@ -80,11 +88,17 @@ def gather(x):
 
     count = tf.shape(x)[0]
     counts = _Collectives.gather(count[None])
-    most = tf.reduce_max(counts)
+    # Collectives keep the shape that they had when they first met. So rows are filled up to one of few
+    # sizes, at most an eighth more than needed, and for each size they meet under another key.
+    place = tf.searchsorted(_SIZES, tf.reduce_max(counts)[None])[0]
+    most = tf.gather(_SIZES, place)
     padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
-    rows = _Collectives.gather(tf.ensure_shape(padded, [None, *x.shape[1:]]))
+    rows = _Collectives.gather(tf.ensure_shape(padded, [None, *x.shape[1:]]), place)
     kept = tf.reshape(tf.range(most)[None] < counts[:, None], [-1])
     return tf.ensure_shape(rows, [None, *x.shape[1:]]), kept, replica() * most
+
+
+_SIZES = [*range(1, 8), *(eighths * 2**e for e in range(28) for eighths in range(8, 16))]
 
 
 class _Collectives:
@@ -93,19 +107,20 @@ class _Collectives:
     `ReplicaContext.all_reduce` makes the threads of a `MirroredStrategy` wait for each other while they
     build the graph. In between they run through one another's `layer._losses`, and losses that other
     layers have added are lost or counted twice. Collective operations meet when the graph runs instead,
-    by keys: the k-th of a graph on one replica meets the k-th on the others.
+    by keys: the k-th of a graph on one replica meets the k-th on the others. `place` tells apart up to 256
+    shapes that the tensors of one collective may have.
     """
 
     _groups: ClassVar[dict] = {}
     _tokens: ClassVar[dict] = {}
     _graphs: ClassVar[weakref.WeakKeyDictionary] = weakref.WeakKeyDictionary()
-    _keys: ClassVar[itertools.count] = itertools.count(1_000_000, 10_000)
+    _keys: ClassVar[itertools.count] = itertools.count(2**20, 2**18)
 
     @classmethod
-    def sum(cls, x):
+    def sum(cls, x) -> Any:
         import tensorflow as tf
 
-        if not cls._in_mirrored_graph():
+        if not cls._mirrored():
             return tf.distribute.get_replica_context().all_reduce("SUM", x)
 
         @tf.custom_gradient
@@ -115,39 +130,39 @@ class _Collectives:
         return sum_of_all(x)
 
     @classmethod
-    def gather(cls, x):
+    def gather(cls, x, place=0) -> Any:
         import tensorflow as tf
 
-        if not cls._in_mirrored_graph():
-            return tf.distribute.get_replica_context().all_gather(x, axis=0)
+        if not cls._mirrored():
+            parts = [x if i == replica() else tf.zeros_like(x) for i in range(replicas())]
+            return cls.sum(tf.concat(parts, 0))
 
         @tf.custom_gradient
         def rows_of_all(x):
             count = tf.shape(x)[0]
-            rows = tf.raw_ops.CollectiveGatherV2(input=x, **cls._meeting())
+            rows = tf.raw_ops.CollectiveGatherV2(input=x, **cls._meeting(place))
 
             def own(slopes):
-                return cls._reduce(slopes)[replica() * count : (replica() + 1) * count]
+                return cls._reduce(slopes, place)[replica() * count : (replica() + 1) * count]
 
             return rows, own
 
         return rows_of_all(x)
 
     @classmethod
-    def _reduce(cls, x):
+    def _reduce(cls, x, place=0):
         import tensorflow as tf
 
-        return tf.raw_ops.CollectiveReduceV2(input=x, merge_op="Add", final_op="Id", **cls._meeting())
+        return tf.raw_ops.CollectiveReduceV2(input=x, merge_op="Add", final_op="Id", **cls._meeting(place))
 
     @staticmethod
-    def _in_mirrored_graph():
+    def _mirrored():
         import tensorflow as tf
 
-        mirrored = isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
-        return mirrored and not tf.executing_eagerly()
+        return isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
 
     @classmethod
-    def _meeting(cls):
+    def _meeting(cls, place):
         """Where the replicas meet: the same numbers at the same place of the program on each."""
         import tensorflow as tf
 
@@ -163,7 +178,7 @@ class _Collectives:
         return {
             "group_size": len(devices),
             "group_key": group,
-            "instance_key": first + used[replica()],
+            "instance_key": (first + 256 * used[replica()]) % 2**31 + place,
             "ordering_token": [cls._token(devices[replica()])],
         }
 

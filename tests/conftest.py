@@ -9,7 +9,7 @@ import pytest
 hypothesis.settings.register_profile(
     "suite",
     deadline=None,
-    max_examples=10,
+    max_examples=10 if keras.backend.backend() == "tensorflow" else 4,
     derandomize=True,
     database=None,
     suppress_health_check=[

@@ -37,6 +37,7 @@ SAVED_NAMES = {
     *("Entropy", "Confidence", "ZLoss", "LoadBalance", "GaussianKL", "Hint", "BarlowTwins", "VICReg"),
     *("ActivityPenalty", "CosineDistance", "EuclideanDistance", "UniversalPerturbation"),
     *("AmplitudeWeightedMSE", "CategoricalCrossentropy", "Confusion", "Contrastive", "DualWeightedMSE"),
+    *("NTXent", "PairwiseContrastive", "SupervisedContrastive", "Triplet"),
     *("Huber", "LogConfusion", "AntiPiracy", "HiddenOutputs", "Siamese"),
 }
 

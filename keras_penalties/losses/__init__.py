@@ -14,6 +14,14 @@ from keras_penalties.losses._contrastive import Contrastive as Contrastive
 from keras_penalties.losses._contrastive import contrastive as contrastive
 from keras_penalties.losses._huber import Huber as Huber
 from keras_penalties.losses._huber import huber as huber
+from keras_penalties.losses._pairwise import PairwiseContrastive as PairwiseContrastive
+from keras_penalties.losses._pairwise import pairwise_contrastive as pairwise_contrastive
+from keras_penalties.losses._similarity import NTXent as NTXent
+from keras_penalties.losses._similarity import SupervisedContrastive as SupervisedContrastive
+from keras_penalties.losses._similarity import ntxent as ntxent
+from keras_penalties.losses._similarity import supervised_contrastive as supervised_contrastive
+from keras_penalties.losses._triplet import Triplet as Triplet
+from keras_penalties.losses._triplet import triplet as triplet
 
 __all__ = [
     "AmplitudeWeightedMSE",
@@ -23,6 +31,10 @@ __all__ = [
     "DualWeightedMSE",
     "Huber",
     "LogConfusion",
+    "NTXent",
+    "PairwiseContrastive",
+    "SupervisedContrastive",
+    "Triplet",
     "amplitude_weighted_mse",
     "categorical_crossentropy",
     "confusion",
@@ -30,4 +42,8 @@ __all__ = [
     "dual_weighted_mse",
     "huber",
     "log_confusion",
+    "ntxent",
+    "pairwise_contrastive",
+    "supervised_contrastive",
+    "triplet",
 ]

@@ -1,6 +1,6 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
-from keras import ops, tree
+from keras import ops
 
 from keras_penalties import _backend, _checks, _numerics
 from keras_penalties.regularizers._penalty import Penalty
@@ -167,9 +167,6 @@ class BatchStatisticPenalty(Penalty):
                 mask drops the row. `ops.sum(rows * weights[:, None], axis=0)` is the mean row.
 
         Where the penalty compares several tensors, both are lists.
-
-        Returns:
-            A scalar, or a dict of scalars, one for each name in `parts`, which are added.
         """
         raise NotImplementedError(f"{self._owner} must implement `statistic(rows, weights)`.")
 
@@ -185,7 +182,7 @@ class BatchStatisticPenalty(Penalty):
         if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
             return value
         anything = ops.all(ops.stack([ops.sum(w) for w in weights]) > 0)
-        return tree.map_structure(lambda v: ops.where(anything, v, ops.zeros_like(v)), value)
+        return ops.where(anything, value, ops.zeros_like(value))
 
     @staticmethod
     def table(rows, kept):

@@ -12,17 +12,15 @@ class Hint(PerExamplePenalty):
 
     $$\frac{1}{N}\sum_n \tfrac12\sum_i (t_{ni} - s_{ni})^2$$
 
-    The second tensor is the teacher: no gradient goes into it. With `projection=True` the student's
-    features go through a learned linear map to the teacher's number of features first; the layer or
-    wrapper that the penalty is attached to owns its weights, trains and saves them.
+    The second tensor is the teacher: no gradient goes into it. A student of another width needs a layer of
+    its own that brings its features to the teacher's number, a `Dense` or a convolution of the model.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
         per: `"example"` (the sum over an example's elements, as in the paper) or `"element"` (their mean).
-        projection: whether a learned map takes the student's features to the teacher's.
 
-    Shapes: a list of the student's and the teacher's tensor, `(batch, ..., features)`, any float type, of
-    one shape, or with `projection=True` of one shape up to the features. The result is a float32 scalar.
+    Shapes: a list of the student's and the teacher's tensor, both `(batch, ...)`, any float type. The
+    result is a float32 scalar in the squared units of the tensors.
 
     Example:
 
@@ -33,19 +31,15 @@ class Hint(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, `per` is neither word, the tensors' shapes do
-            not fit, or `measure` is called on features that only a projection could compare.
+        ValueError: if `strength` is negative or not finite, `per` is neither word, or the tensors differ
+            in shape.
 
     Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, "FitNets: Hints for Thin Deep Nets", ICLR
-    2015, equation 3. There the map is a convolution, or a matrix for dense layers; here it is a matrix
-    over the features at each position. Keras' `FeatureDistillation` takes a mean and does not halve.
+    2015, equation 3, where a learned convolution brings the student to the teacher's shape. Keras'
+    `FeatureDistillation` takes a mean and does not halve.
     """
 
     tensors = 2
-
-    def __init__(self, strength, per="example", projection=False):
-        super().__init__(strength, per=per)
-        self.projection = bool(projection)
 
     def elements(self, x):
         student, teacher = x

@@ -28,7 +28,6 @@ class Penalty(keras.regularizers.Regularizer):
 
     Attributes:
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
-        parts: the names of the parts that are logged apart, where `value` gives a dict of these.
 
     Raises:
         TypeError: if `strength` is not a number; if the tensor is not of floats; if the penalty is
@@ -37,7 +36,6 @@ class Penalty(keras.regularizers.Regularizer):
     """
 
     tensors = 1
-    parts: tuple = ()
     _features: int = -1
     _seen = False
 
@@ -69,9 +67,6 @@ class Penalty(keras.regularizers.Regularizer):
             x: a tensor, float32 or float64, the batch first and the features last, with zeros
                 where `mask` drops something; a list of them where the penalty compares several.
             mask: booleans of `x`'s shape up to the features, or a prefix of that; or None.
-
-        Returns:
-            A scalar, or a dict of scalars, one for each name in `parts`, which are added.
         """
         raise NotImplementedError(
             f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
@@ -87,7 +82,7 @@ class Penalty(keras.regularizers.Regularizer):
             mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that.
                 What it drops counts for nothing. A list of masks where `x` is a list.
         """
-        return _total(self.measure_validated(*self.validate(x, mask)))
+        return self.measure_validated(*self.validate(x, mask))
 
     def refuse(self, x):
         """Raise if the values of `x`, as a NumPy array, cannot be meant. Called once for each penalty,
@@ -183,7 +178,3 @@ class Penalty(keras.regularizers.Regularizer):
         if len(x.shape) == 1:
             x = x[:, None]
         return x if self._features == -1 else ops.moveaxis(x, self._features, -1)
-
-
-def _total(value):
-    return sum(value.values()) if isinstance(value, dict) else value

@@ -10,6 +10,7 @@ from keras import ops
 
 import keras_penalties as kp
 from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from tests.losses.batch_cases import BATCH_CASES
 from tests.losses.cases import CASES
 
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -21,8 +22,9 @@ def drawn(case, rows=7, seed=0):
 
 def test_every_exported_loss_has_a_case():
     exported = {getattr(kp.losses, name) for name in kp.losses.__all__}
-    assert {c for c in exported if inspect.isclass(c)} == {case.cls for case in CASES}
-    assert {f for f in exported if not inspect.isclass(f)} == {case.function for case in CASES}
+    cases = [*CASES, *BATCH_CASES]
+    assert {c for c in exported if inspect.isclass(c)} == {case.cls for case in cases}
+    assert {f for f in exported if not inspect.isclass(f)} == {case.function for case in cases}
 
 
 @by_case

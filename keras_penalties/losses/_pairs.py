@@ -1,0 +1,145 @@
+"""What the losses share that compare each row of a batch with the others."""
+
+import numpy as np
+from keras import ops
+
+from keras_penalties import _backend, _numerics
+from keras_penalties.losses._loss import FormulaLoss
+
+# Stands for infinity where a number has to stay finite.
+LARGE = 1e30
+
+
+class BatchLoss(FormulaLoss):
+    """A loss of embeddings `(batch, features)` and of labels that say which rows belong together."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        # A conversion to the loss's type would lose the mask, which says which rows are pairs.
+        mask = _backend.get_keras_mask(y_pred)
+        y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
+        if mask is not None:
+            _backend.set_keras_mask(y_pred, mask)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def refuse(self, y_true, y_pred):
+        owner, y_true = type(self).__name__, np.asarray(y_true)
+        numbers = y_true.astype("float64")
+        if y_true.ndim == 2 and y_true.shape[1] > 1:
+            if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all()):
+                raise ValueError(
+                    f"`y_true` of {owner} must be one-hot, a single 1 in each row, if it has more than one "
+                    f"column. Received rows with sums from {numbers.sum(axis=1).min():g} to "
+                    f"{numbers.sum(axis=1).max():g}, and values from {numbers.min():g} to "
+                    f"{numbers.max():g}. Pass integer class ids of shape (batch,)."
+                )
+        elif numbers.size and not (numbers == np.round(numbers)).all():
+            raise ValueError(
+                f"`y_true` of {owner} must hold integer class ids, or one-hot rows. Received values from "
+                f"{numbers.min():g} to {numbers.max():g} that are not integers. Number the classes, for "
+                "instance with `np.unique(labels, return_inverse=True)[1]`."
+            )
+        elif numbers.size and np.abs(numbers).max() >= 2**24:
+            raise ValueError(
+                f"`y_true` of {owner} must hold class ids below 2**24, since Keras hands labels to a loss "
+                f"as float32. Received: {np.abs(numbers).max():.0f}. Number the classes from 0, for "
+                "instance with `np.unique(labels, return_inverse=True)[1]`."
+            )
+
+
+class Pairs:
+    """The rows of a batch as anchors, each against the rows of the whole batch, on all replicas.
+
+    Rows that a Keras mask drops are in no pair.
+
+    Attributes:
+        own: the anchors, `(anchors, features)`, float32 at least.
+        rows: all rows, `(rows, features)`.
+        kept: which of `rows` are real, or None if all are.
+        others: which rows are not the anchor itself, `(anchors, rows)`; so are the next two.
+        positive: the other rows with the anchor's label.
+        negative: the rows with another label.
+    """
+
+    def __init__(self, y_true, y_pred, owner):
+        mask = _backend.get_keras_mask(y_pred)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        check(y_true, y_pred, owner)
+        mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
+        if not _numerics.is_float(y_pred.dtype):
+            y_pred = ops.cast(y_pred, "float32")
+        self.own = _numerics.keep(_numerics.accumulate(y_pred), mask)
+        self.rows, self.kept, start = _backend.gather(self.own)
+        ids = class_ids(y_true)
+        same = ops.equal(ids[:, None], _backend.gather(ids)[0][None, :])
+        index = start + ops.arange(ops.shape(self.own)[0])
+        self.others = ops.not_equal(index[:, None], ops.arange(ops.shape(self.rows)[0])[None, :])
+        if mask is not None:
+            # The rows that fill up uneven replicas come as zeros, so that they are dropped here too.
+            self.kept = _backend.gather(ops.cast(mask, "float32"))[0] > 0
+            self.others = self.others & mask[:, None]
+        if self.kept is not None:
+            self.others = self.others & self.kept[None, :]
+        self.positive = self.others & same
+        self.negative = self.others & ops.logical_not(same)
+
+    def distances(self, squared=False):
+        """The Euclidean distance of each anchor to each row.
+
+        They are taken through products of rows, `a^2 + b^2 - 2ab`. Differences alone matter, so the mean
+        row is taken off first and the largest entry divided out: digits that all rows share cost none.
+        """
+        weights = ops.ones_like(self.rows[:, 0])
+        weights = weights if self.kept is None else ops.cast(self.kept, weights.dtype)
+        center = ops.stop_gradient(_numerics.weighted_mean(self.rows, weights))
+        a, b = self.own - center, _numerics.keep(self.rows - center, self.kept)
+        size = _numerics.scale(b, (0, 1))
+        a, b = a / size, b / size
+        lengths = ops.sum(ops.square(a), axis=1)[:, None] + ops.sum(ops.square(b), axis=1)[None, :]
+        squares = ops.relu(lengths - 2.0 * ops.matmul(a, ops.transpose(b)))
+        return ops.square(size) * squares if squared else size * _numerics.sqrt(squares)
+
+    def cosines(self):
+        """The cosine of the angle between each anchor and each row; 0 where one of them is zero."""
+        return ops.matmul(unit(self.own), ops.transpose(unit(self.rows)))
+
+
+def check(y_true, y_pred, owner):
+    labels, shape = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(shape) != 2:
+        raise ValueError(
+            f"`y_pred` of {owner} must be embeddings of shape (batch, features). Received: shape {shape}. "
+            "Put `keras.layers.Flatten()` or a global pooling layer in front."
+        )
+    if len(labels) not in (1, 2) or labels[-1:] == (None,) * (len(labels) - 1):
+        raise ValueError(
+            f"`y_true` of {owner} must be class ids of shape (batch,) or (batch, 1), or one-hot labels of "
+            f"shape (batch, classes). Received: shape {labels}."
+        )
+    if None not in (labels[0], shape[0]) and labels[0] != shape[0]:
+        raise ValueError(
+            f"`y_true` of {owner} must have one label for each row of `y_pred`. Received: y_true of shape "
+            f"{labels}, y_pred of shape {shape}."
+        )
+
+
+def class_ids(y_true):
+    """The labels as one number a row."""
+    one_hot = len(y_true.shape) == 2 and y_true.shape[1] > 1
+    return ops.argmax(y_true, axis=1) if one_hot else ops.reshape(y_true, (-1,))
+
+
+def unit(rows):
+    """Rows of length 1; a row of zeros stays zero."""
+    # Scaled by its largest entry first, so that squares neither overflow nor vanish.
+    rows = rows / _numerics.scale(rows, 1)
+    return rows / _numerics.nonzero(_numerics.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True)))
+
+
+def mean_where(values, chosen):
+    """For each anchor, the mean of `values` over the rows that are chosen; 0 if none is."""
+    total = ops.sum(ops.where(chosen, values, ops.zeros_like(values)), axis=1)
+    return total / _numerics.at_least_one(count(chosen, values.dtype))
+
+
+def count(chosen, dtype="int32"):
+    return ops.sum(ops.cast(chosen, dtype), axis=1)

@@ -1,0 +1,61 @@
+"""Contrastive loss over all pairs of a batch."""
+
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
+
+
+@register
+def pairwise_contrastive(y_true, y_pred, margin=1.0):
+    """Contrastive loss of each row with the others of the batch: one value a row, as
+    `PairwiseContrastive`."""
+    pairs = Pairs(y_true, y_pred, "pairwise_contrastive")
+    squares = pairs.distances(squared=True)
+    short = ops.relu(margin - _numerics.sqrt(squares))
+    return mean_where(ops.where(pairs.positive, squares, ops.square(short)), pairs.others)
+
+
+@register
+class PairwiseContrastive(BatchLoss):
+    r"""Pulls rows of one class together, and pushes others apart up to a margin, over all pairs.
+
+    $$\ell_i = \frac{1}{N-1}\sum_{j\ne i}\begin{cases}D_{ij}^2 & y_i = y_j\\
+    \max(m - D_{ij}, 0)^2 & y_i \ne y_j\end{cases},\qquad D_{ij} = \lVert x_i - x_j\rVert_2$$
+
+    `Contrastive` of every pair of the batch: the mean over the rows is the mean over all pairs. A row
+    that is alone in its batch has the value 0.
+
+    Args:
+        margin: the distance at which rows of two classes cost nothing, a finite float > 0.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
+    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops are in no pair.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> loss = kp.losses.PairwiseContrastive(margin=2.0)
+    >>> round(float(loss([0, 0, 1], [[0.0], [3.0], [0.5]])), 6)  # (9 + 1.5**2 + 0) / 3
+    3.75
+
+    Raises:
+        TypeError: if `margin` is not a number.
+        ValueError: if `margin` is not positive; if the shapes do not fit; if labels are seen that are
+            neither class ids nor one-hot.
+
+    Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
+    CVPR 2006, without its halves. pytorch-metric-learning's `ContrastiveLoss` squares neither term, and
+    adds the mean of the similar pairs that cost something to that of the others.
+    """
+
+    formula = staticmethod(pairwise_contrastive)
+
+    def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="pairwise_contrastive", dtype=None):
+        super().__init__(name, reduction, dtype)
+        self.margin = _checks.number(margin, "margin", "PairwiseContrastive", above=0.0)

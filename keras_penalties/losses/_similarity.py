@@ -1,0 +1,128 @@
+"""Cross-entropies over the cosines of a batch: which row belongs to which."""
+
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, mean_where
+
+
+@register
+def supervised_contrastive(y_true, y_pred, temperature=0.07):
+    """Supervised contrastive loss of each row: one value a row, as `SupervisedContrastive`."""
+    pairs = Pairs(y_true, y_pred, "supervised_contrastive")
+    logits = pairs.cosines() / temperature
+    return mean_where(_log_total(logits, pairs.others)[:, None] - logits, pairs.positive)
+
+
+@register
+def ntxent(y_true, y_pred, temperature=0.5):
+    """Normalized temperature-scaled cross-entropy of each row: one value a row, as `NTXent`."""
+    pairs = Pairs(y_true, y_pred, "ntxent")
+    logits = pairs.cosines() / temperature
+    return mean_where(ops.softplus(_log_total(logits, pairs.negative)[:, None] - logits), pairs.positive)
+
+
+def _log_total(logits, chosen):
+    return ops.logsumexp(ops.where(chosen, logits, ops.zeros_like(logits) - LARGE), axis=1)
+
+
+class _Similarity(BatchLoss):
+    def __init__(self, temperature, reduction, name, dtype):
+        super().__init__(name, reduction, dtype)
+        self.temperature = _checks.number(temperature, "temperature", type(self).__name__, above=0.0)
+
+
+@register
+class SupervisedContrastive(_Similarity):
+    r"""Wants each row to point to its own class, among all other rows of the batch.
+
+    $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}\log\frac{e^{s_{ip}/t}}{\sum_{k\ne i} e^{s_{ik}/t}},\qquad
+    s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
+
+    \(P_i\) are the other rows of the class of row \(i\). A row without one has the value 0, and counts
+    in the mean; weigh it with `sample_weight` if it should not. A row of zeros has the cosine 0 with all.
+
+    Args:
+        temperature: \(t\), a finite float > 0: the lower, the more the closest rows matter.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`, of any length. Without
+    reduction the result is `(batch,)`, in nats. Rows that a mask drops are in no pair.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> loss = kp.losses.SupervisedContrastive(temperature=1.0)
+    >>> round(float(loss([0, 0, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])), 6)  # log(1 + 1 / e) * 2 / 3
+    0.208841
+
+    Raises:
+        TypeError: if `temperature` is not a number.
+        ValueError: if `temperature` is not positive; if the shapes do not fit; if labels are seen that
+            are neither class ids nor one-hot.
+
+    Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, its "L_out". The authors'
+    code multiplies by `temperature / 0.07`, and gave NaN for rows without a positive.
+    pytorch-metric-learning leaves out of the mean what is 0, and gives 0 for a batch of one class.
+    """
+
+    formula = staticmethod(supervised_contrastive)
+
+    def __init__(
+        self,
+        temperature=0.07,
+        reduction="sum_over_batch_size",
+        name="supervised_contrastive",
+        dtype=None,
+    ):
+        super().__init__(temperature, reduction, name, dtype)
+
+
+@register
+class NTXent(_Similarity):
+    r"""Wants the views of one image to find each other in a batch: SimCLR's loss.
+
+    $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}
+    \log\frac{e^{s_{ip}/t}}{e^{s_{ip}/t} + \sum_{n\in N_i} e^{s_{in}/t}},\qquad
+    s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
+
+    \(P_i\) are the other views of the image of row \(i\), \(N_i\) the views of other images. With two
+    views of each image that is SimCLR's formula, and `SupervisedContrastive` too. With more views a
+    positive competes with the negatives alone here, and with the other positives too there. A row
+    without a positive, or without a negative, has the value 0, and counts in the mean.
+
+    Args:
+        temperature: \(t\), a finite float > 0: the lower, the more the closest rows matter.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` says which image a row is a view of, by ids below 2**24, `(batch,)` or `(batch, 1)`,
+    or one-hot, `(batch, images)`; `y_pred` holds the embeddings, `(batch, features)`, of any length.
+    Without reduction the result is `(batch,)`, in nats. Rows that a mask drops are in no pair.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> first, second = [[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 3.0]]  # two views of two images,
+    >>> views, ids = np.concatenate([first, second]), np.concatenate([[0, 1], [0, 1]])  # in one batch
+    >>> round(float(kp.losses.NTXent(temperature=1.0)(ids, views)), 6)  # log(1 + 2 / e)
+    0.551445
+
+    Raises:
+        TypeError: if `temperature` is not a number.
+        ValueError: if `temperature` is not positive; if the shapes do not fit; if labels are seen that
+            are neither ids nor one-hot.
+
+    Source: Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual
+    Representations", ICML 2020. For more than two views as pytorch-metric-learning and optax do.
+    """
+
+    formula = staticmethod(ntxent)
+
+    def __init__(self, temperature=0.5, reduction="sum_over_batch_size", name="ntxent", dtype=None):
+        super().__init__(temperature, reduction, name, dtype)

@@ -1,0 +1,139 @@
+"""Triplet loss over the triplets of a batch."""
+
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, count, mean_where
+
+MINING = ("semi_hard", "hard", "all")
+DISTANCES = ("euclidean", "squared")
+
+
+@register
+def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"):
+    """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
+    pairs = Pairs(y_true, y_pred, "triplet")
+    mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
+    values = mine(pairs.distances(squared=distance == "squared"), pairs, margin)
+    complete = ops.any(pairs.positive, axis=1) & ops.any(pairs.negative, axis=1)
+    return ops.where(complete, values, ops.zeros_like(values))
+
+
+@register
+class Triplet(BatchLoss):
+    r"""Wants each row closer to its own class than to any other, by a margin.
+
+    $$\max(D_{ap} - D_{an} + m, 0)$$
+
+    for an anchor \(a\), a positive \(p\) (another row of its class) and a negative \(n\) (a row of
+    another class). A row's value is the mean over the triplets in which it is the anchor:
+
+    - `"semi_hard"`: for each positive, the closest negative that is farther than the positive, or the
+      farthest of all if none is farther.
+    - `"hard"`: one triplet, the farthest positive and the closest negative.
+    - `"all"`: every positive with every negative, those at zero cost included.
+
+    A row without a positive or without a negative in its batch has the value 0, and counts in the mean.
+    Memory grows with the square of the batch in all three.
+
+    Args:
+        margin: how much closer, in the distance's units, a finite float > 0.
+        mining: `"semi_hard"`, `"hard"` or `"all"`.
+        distance: `"euclidean"`, or `"squared"` for its square.
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
+    is `(batch,)`. Rows that a mask drops are in no triplet. Embeddings are taken as they are: for unit
+    length put `keras.layers.UnitNormalization()` in front.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> loss = kp.losses.Triplet(margin=1.0, reduction=None)
+    >>> values = loss([0, 0, 1], [[0.0], [3.0], [3.5]])
+    >>> [round(float(v), 5) for v in values]  # 3 - 3.5 + 1, 3 - 0.5 + 1, no positive
+    [0.5, 3.5, 0.0]
+
+    Raises:
+        TypeError: if `margin` is not a number.
+        ValueError: if `margin` is not positive; if `mining` or `distance` is not one of those above; if
+            the shapes do not fit; if labels are seen that are neither class ids nor one-hot.
+
+    Source: Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015: `mining="semi_hard"` and
+    `distance="squared"` of rows of unit length, with a margin of 0.2. Hermans, Beyer and Leibe, "In
+    Defense of the Triplet Loss for Person Re-Identification", arXiv:1703.07737 (2017): `mining="hard"`
+    or `"all"`, and plain distances. TensorFlow Addons' `TripletSemiHardLoss` has these defaults, and
+    divides once, by the number of all positive pairs. pytorch-metric-learning's `TripletMarginLoss`
+    scales rows to unit length and divides by the triplets that cost something.
+    """
+
+    formula = staticmethod(triplet)
+
+    def __init__(
+        self,
+        margin=1.0,
+        mining="semi_hard",
+        distance="euclidean",
+        reduction="sum_over_batch_size",
+        name="triplet",
+        dtype=None,
+    ):
+        super().__init__(name, reduction, dtype)
+        self.margin = _checks.number(margin, "margin", "Triplet", above=0.0)
+        self.mining = _checks.choice(mining, "mining", "Triplet", MINING)
+        self.distance = _checks.choice(distance, "distance", "Triplet", DISTANCES)
+
+
+def _hard(distances, pairs, margin):
+    farthest = ops.max(_where(pairs.positive, distances, -LARGE), axis=1)
+    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1)
+    return ops.relu(farthest - closest + margin)
+
+
+def _semi_hard(distances, pairs, margin):
+    by_distance = ops.argsort(_where(pairs.negative, distances, LARGE), axis=1)
+    last = ops.relu(count(pairs.negative) - 1)[:, None]
+    not_farther, _ = _counts(distances, distances, pairs)
+    chosen = ops.take_along_axis(by_distance, ops.where(not_farther < last, not_farther, last), axis=1)
+    negative = ops.take_along_axis(distances, chosen, axis=1)
+    return mean_where(ops.relu(distances - negative + margin), pairs.positive)
+
+
+def _all(distances, pairs, margin):
+    # The sum over the triplets that cost something: each distance is in it as often as it is in one of
+    # them. What both sides share, the closest negative, is taken off before they are summed.
+    negatives, positives = _counts(distances + margin, distances, pairs)
+    negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
+    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, keepdims=True)
+    beyond = distances - ops.stop_gradient(closest)
+    total = ops.sum(negatives * (beyond + margin), axis=1) - ops.sum(positives * beyond, axis=1)
+    triplets = count(pairs.positive, distances.dtype) * count(pairs.negative, distances.dtype)
+    return ops.relu(total) / _numerics.at_least_one(triplets)
+
+
+def _counts(reach, distances, pairs):
+    """For each positive, how many negatives are no farther than its reach; and for each negative, how
+    many positives reach it. 0 elsewhere. No triplet is written down: it is counted in a sorted list."""
+    negatives = _where(pairs.negative, distances, LARGE)
+    both = ops.concatenate([negatives, _where(pairs.positive, reach, LARGE)], axis=1)
+    order = ops.argsort(both, axis=1)
+    place = ops.argsort(order, axis=1)
+    negative, positive = (ops.cast(mask, "int32") for mask in (pairs.negative, pairs.positive))
+    none = ops.zeros_like(negative)
+
+    def up_to_here(members):
+        counted = ops.cumsum(ops.take_along_axis(members, order, axis=1), axis=1)
+        return ops.split(ops.take_along_axis(counted, place, axis=1), 2, axis=1)
+
+    _, reached = up_to_here(ops.concatenate([negative, none], axis=1))
+    before, _ = up_to_here(ops.concatenate([none, positive], axis=1))
+    reaching = ops.sum(positive, axis=1)[:, None] - before
+    return reached * positive, reaching * negative
+
+
+def _where(chosen, values, other):
+    return ops.where(chosen, values, ops.zeros_like(values) + other)

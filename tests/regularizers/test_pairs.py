@@ -1,0 +1,174 @@
+"""Every penalty that compares two tensors: its formula, masks, precision, gradients, file and errors."""
+
+import json
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import keras_penalties as kp
+from tests import references_pairs as references
+from tests.contracts_pairs import TWO_TENSORS
+from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+
+R = kp.regularizers
+by_case = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
+KINDS = {
+    "zeros": lambda random, shape: np.zeros(shape),
+    "ones": lambda random, shape: np.ones(shape),
+    "tiny": lambda random, shape: np.full(shape, 1e-30),
+    "equal rows": lambda random, shape: np.broadcast_to(np.linspace(0.1, 0.9, shape[-1]), shape),
+    "constant columns": lambda random, shape: np.where(
+        np.arange(shape[-1]) % 2, 0.1, random.normal(size=shape)
+    ),
+}
+
+
+def drawn(shape, seed=0, dtype="float32"):
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape).astype(dtype) for _ in range(2)]
+
+
+@by_case
+@pytest.mark.parametrize("shape", [(6,), (7, 3), (3, 7), (1, 4), (4, 3, 2), (2, 2, 3, 2)])
+def test_is_its_formula(case, shape):
+    xs = drawn(shape)
+    np.testing.assert_allclose(float(case.make().measure(xs)), case.reference(xs), rtol=2e-5, atol=1e-6)
+
+
+@by_case
+def test_batches_of_other_lengths(case):
+    (a, _), (b, _) = drawn((5, 3)), drawn((8, 3), seed=1)
+    if case.paired:
+        with pytest.raises(ValueError, match=rf"{case.cls.__name__} compares the \w+ of its tensors"):
+            case.make().measure([a, b])
+    else:
+        np.testing.assert_allclose(
+            float(case.make().measure([a, b])), case.reference([a, b]), rtol=2e-5, atol=1e-6
+        )
+
+
+@by_case
+def test_masked_equals_trimmed(case):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        xs, masks = drawn((4, 5, 3), seed), [random.uniform(size=(4, 5)) < 0.6 for _ in range(2)]
+        masks[1] = None if seed == 4 else masks[1]
+        for x, mask in zip(xs, masks, strict=True):
+            if mask is not None:
+                x[~mask] = np.nan
+        value = float(case.make().measure(xs, masks))
+        np.testing.assert_allclose(value, case.reference(xs, masks), rtol=1e-4, atol=1e-5)
+
+
+@by_case
+def test_a_mask_that_keeps_nothing_gives_zero(case):
+    xs, mask = drawn((4, 3)), np.zeros(4, bool)
+    assert float(case.make().measure(xs, [mask, mask])) == 0.0
+    for i in reached(case):
+        slope = gradient(lambda x, i=i: case.make().measure(_with(xs, i, x), [mask, mask]), xs[i])
+        assert np.all(slope == 0.0)
+
+
+def reached(case):
+    """The tensors into which the gradient goes: none into a teacher."""
+    return (0,) if case.cls is R.Hint else (0, 1)
+
+
+def _with(xs, i, x):
+    return [x if k == i else other for k, other in enumerate(xs)]
+
+
+@by_case
+@pytest.mark.parametrize("shape", [(6, 3), (3, 5)])
+def test_gradient_is_that_of_finite_differences(case, shape):
+    xs = drawn(shape, dtype="float64")
+    for i in reached(case):
+        with float64():
+            found = gradient(lambda x, i=i: case.make().measure(_with(xs, i, x)), xs[i])
+        numeric = finite_differences(lambda x, i=i: case.reference(_with(xs, i, x)), xs[i])
+        np.testing.assert_allclose(found, numeric, rtol=1e-5, atol=1e-7)
+
+
+@by_case
+@pytest.mark.parametrize("kind", KINDS)
+def test_degenerate_inputs_are_finite(case, kind):
+    for shape in ((1, 4), (4, 3), (3, 5)):
+        random = np.random.default_rng(0)
+        xs = [np.asarray(KINDS[kind](random, shape), "float32") for _ in range(2)]
+        np.testing.assert_allclose(
+            float(case.make().measure(xs)), case.reference(xs), rtol=1e-3, atol=1e-4, err_msg=str(shape)
+        )
+        for i in reached(case):
+            slope = gradient(lambda x, xs=xs, i=i: case.make().measure(_with(xs, i, x)), xs[i])
+            assert np.all(np.isfinite(slope)), shape
+
+
+@by_case
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(case, dtype):
+    scale = 300.0 if case.large else 1.0
+    xs = [tensor(scale * x, dtype) for x in drawn((6, 4))]
+    value = case.make().measure(xs)
+    assert dtype_of(value) == "float32"
+    np.testing.assert_allclose(float(value), case.reference([to_numpy(x) for x in xs]), rtol=2e-4, atol=1e-6)
+
+
+@by_case
+def test_the_order_of_the_batch_does_not_matter(case):
+    xs = drawn((6, 3))
+    order = np.random.default_rng(1).permutation(6)
+    np.testing.assert_allclose(
+        float(case.make().measure([x[order] for x in xs])),
+        float(case.make().measure(xs)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@by_case
+def test_goes_through_json(case):
+    saved = json.loads(json.dumps(keras.saving.serialize_keras_object(case.make())))
+    assert saved["registered_name"] == f"keras_penalties>{case.cls.__name__}"
+    again = keras.saving.deserialize_keras_object(saved)
+    assert again.get_config() == case.make().get_config()
+    assert case.options.items() <= again.get_config().items()
+
+
+@by_case
+def test_by_layer_and_by_compiled_loss(case):
+    xs = drawn((6, 3))
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    if case.cls is not R.MMD:  # which takes one tensor too
+        with pytest.raises(ValueError, match=f"{case.cls.__name__} compares 2 tensors"):
+            case.make()(a)
+    expected = 0.1 * case.reference(xs)
+    layer = kp.layers.ActivityPenalty(case.make(), name="pair")([a, b])
+    model = keras.Model([a, b], keras.layers.Add()(layer))
+    model.compile("sgd", "mse")
+    logs = model.evaluate(xs, xs[0] + xs[1], verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["pair"], expected, rtol=1e-4, atol=1e-6)
+    u, v = keras.layers.Identity(name="u")(a), keras.layers.Identity(name="v")(b)
+    model = kp.models.HiddenOutputs(keras.Model([a, b], keras.layers.Add()([u, v])), hidden=["u", "v"])
+    model.compile("sgd", "mse", hidden_losses={("u", "v"): case.make()})
+    logs = model.evaluate(xs, xs[0] + xs[1], verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["u_v_loss"], expected, rtol=1e-4, atol=1e-6)
+
+
+@by_case
+def test_other_features_are_refused(case):
+    (a, _), (b, _) = drawn((5, 3)), drawn((5, 4))
+    with pytest.raises(ValueError, match=rf"{case.cls.__name__} compares .*Received"):
+        case.make().measure([a, b])
+
+
+def test_every_penalty_of_two_tensors_has_a_case():
+    exported = {getattr(R, name) for name in R.__all__}
+    several = {c for c in exported if c.tensors != 1}
+    assert several == {case.cls for case in TWO_TENSORS}
+
+
+def test_gaussian_kl_of_codes_that_are_normal_is_zero():
+    assert float(R.GaussianKL(1.0).measure(np.zeros((2, 5, 3), "float32").tolist())) == 0.0
+    assert partial(references.gaussian_kl)([np.zeros((5, 3))] * 2) == 0.0
