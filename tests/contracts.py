@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 
 import keras_penalties as kp
@@ -183,6 +184,10 @@ PENALTIES = [
     _case(own_penalty.Imbalance, references.imbalance, axis=1),
     _case(own_penalty.Total, references.total, about={"of_a_batch": False}),
 ]
+
+if keras.backend.backend() != "tensorflow":
+    # Formulas are backend-independent: elsewhere one case stands for each class.
+    PENALTIES = list({case.cls: case for case in reversed(PENALTIES)}.values())[::-1]
 
 BASES = {_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty}
 
