@@ -89,8 +89,8 @@ class Triplet(BatchLoss):
 
 
 def _hard(distances, pairs, margin):
-    farthest = ops.max(_where(pairs.positive, distances, -LARGE), axis=1)
-    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1)
+    farthest = ops.max(_where(pairs.positive, distances, -LARGE), axis=1, initial=-LARGE)
+    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, initial=LARGE)
     return ops.relu(farthest - closest + margin)
 
 
@@ -108,7 +108,7 @@ def _all(distances, pairs, margin):
     # them. What both sides share, the closest negative, is taken off before they are summed.
     negatives, positives = _counts(distances + margin, distances, pairs)
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
-    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, keepdims=True)
+    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, keepdims=True, initial=LARGE)
     beyond = distances - ops.stop_gradient(closest)
     total = ops.sum(negatives * (beyond + margin), axis=1) - ops.sum(positives * beyond, axis=1)
     triplets = count(pairs.positive, distances.dtype) * count(pairs.negative, distances.dtype)

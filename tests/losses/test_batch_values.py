@@ -205,3 +205,9 @@ def test_jax_devices_see_each_others_rows(monkeypatch):
         "print('equal')\n"
     )
     assert fresh_process(code).endswith("equal")
+
+
+@pytest.mark.parametrize("mining", ["all", "semi_hard", "hard"])
+def test_an_empty_batch_has_no_values(mining):
+    values = kp.losses.triplet(np.zeros((0,), "int32"), np.zeros((0, 3), "float32"), mining=mining)
+    assert tuple(values.shape) == (0,)
