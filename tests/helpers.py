@@ -90,7 +90,7 @@ def fresh_process(code, *, backend=BACKEND, cwd=None, path=(ROOT,)):
         "PYTHONPATH": os.pathsep.join([*map(str, path), *inherited]),
     }
     run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code], env=environment, cwd=cwd, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr[-4000:]
     return run.stdout.strip()
