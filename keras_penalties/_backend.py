@@ -75,27 +75,32 @@ def sum_over_replicas(x):
     return _Collectives.sum(x) if replicas() > 1 else x
 
 
-def gather(x):
-    """The rows of all TensorFlow replicas, with their gradient.
+def gather(*xs):
+    """The rows of all TensorFlow replicas, with their gradient, of tensors with as many rows each.
 
     Returns:
-        `(rows, kept, start)`: the rows, which rows are real (None: all are; the others are zeros that
-        fill up uneven splits), and the index of this replica's first row.
+        `(xs, kept, start)`: the rows of each tensor, which rows are real (None: all are; the others are
+        zeros, or False, that fill up uneven splits), and the index of this replica's first row.
     """
     if replicas() == 1:
-        return x, None, 0
+        return list(xs), None, 0
     import tensorflow as tf
 
-    count = tf.shape(x)[0]
+    count = tf.shape(xs[0])[0]
     counts = _Collectives.gather(count[None])
     # Collectives keep the shape that they had when they first met. So rows are filled up to one of few
     # sizes, at most an eighth more than needed, and for each size they meet under another key.
     place = tf.searchsorted(_SIZES, tf.reduce_max(counts)[None])[0]
     most = tf.gather(_SIZES, place)
-    padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
-    rows = _Collectives.gather(tf.ensure_shape(padded, [None, *x.shape[1:]]), place)
     kept = tf.reshape(tf.range(most)[None] < counts[:, None], [-1])
-    return tf.ensure_shape(rows, [None, *x.shape[1:]]), kept, replica() * most
+
+    def of_all(x):
+        if x.dtype == tf.bool:  # which no collective takes
+            return of_all(tf.cast(x, "int32")) > 0
+        padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
+        return tf.ensure_shape(_Collectives.gather(padded, place), [None, *x.shape[1:]])
+
+    return [of_all(x) for x in xs], kept, replica() * most
 
 
 _SIZES = [*range(1, 8), *(eighths * 2**e for e in range(28) for eighths in range(8, 16))]

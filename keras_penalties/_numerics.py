@@ -99,21 +99,38 @@ def scale(x, axis):
     return ops.where(largest > 1e-37, largest, ops.ones_like(largest))
 
 
-def norm(x, axis, keepdims=False):
+def norm(x, axis):
     """The Euclidean norm along `axis`, with gradient 0 where it is 0."""
     largest = scale(x, axis)
-    length = largest * sqrt(ops.sum(ops.square(x / largest), axis=axis, keepdims=True))
-    return length if keepdims else ops.squeeze(length, axis)
+    return ops.squeeze(largest * sqrt(ops.sum(ops.square(x / largest), axis=axis, keepdims=True)), axis)
+
+
+def unit(x):
+    """`x` with length 1 along the last axis; what is zero stays zero."""
+    x = x / scale(x, -1)
+    return x / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
+
+
+def squared_distances(a, b):
+    """The squared Euclidean distance of each row of `a` to each row of `b`, through products of rows.
+
+    Take off what all rows share first: it costs digits.
+    """
+    of_a, of_b = (ops.sum(ops.square(t), axis=1) for t in (a, b))
+    return ops.relu(of_a[:, None] + of_b[None] - 2.0 * (a @ ops.transpose(b)))
+
+
+def centered(rows, weights):
+    """Rows less their mean; zeros for what has no weight."""
+    return keep(rows - weighted_mean(rows, weights), weights > 0)
 
 
 def standardize(rows, weights):
     """Columns less their mean, divided by their standard deviation (of the population). A column that
     is constant but for rounding becomes zeros."""
     size = ops.stop_gradient(ops.max(ops.abs(rows), axis=0, keepdims=True, initial=0.0))
-    centered = rows - weighted_mean(rows, weights)
-    centered = ops.where(weights[:, None] > 0, centered, ops.zeros_like(centered))
-    largest = scale(centered, 0)
-    varies = (largest > 1e-6 * size) & (ops.max(ops.abs(centered), axis=0, keepdims=True, initial=0.0) > 0)
-    centered = ops.where(varies, centered / largest, ops.zeros_like(centered))
-    deviation = sqrt(ops.sum(weights[:, None] * ops.square(centered), axis=0))
-    return centered / nonzero(deviation)
+    columns = centered(rows, weights)
+    largest = scale(columns, 0)
+    columns = ops.where(largest > 1e-6 * size, columns / largest, ops.zeros_like(columns))
+    deviation = sqrt(ops.sum(weights[:, None] * ops.square(columns), axis=0))
+    return columns / nonzero(deviation)

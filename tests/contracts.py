@@ -33,6 +33,11 @@ def distributions(rng, shape):
     return x / x.sum(axis=-1, keepdims=True)
 
 
+def label(cls, options):
+    """The name of a test on `cls` made with `options`."""
+    return "-".join([cls.__name__, *(f"{k}={v}" for k, v in options.items())])
+
+
 @dataclass(frozen=True)
 class PenaltyCase:
     """A penalty, with what it is called with and what its paper says of it.
@@ -63,7 +68,7 @@ class PenaltyCase:
 
     @property
     def name(self):
-        return "-".join([self.cls.__name__, *(f"{k}={v}" for k, v in self.options.items())])
+        return label(self.cls, self.options)
 
     @property
     def axis(self):
@@ -74,8 +79,8 @@ class PenaltyCase:
     def shapes(self):
         """Shapes of rank 1 to 5, the features last; with few rows and with many."""
         shapes = [(6,), (5, 4), (2, 5), (1, 3), (4, 3, 2), (3, 2, 2, 3), (2, 2, 3, 2, 2)]
-        shapes = [s for s in shapes if len(s) > 1 or (self.axis == -1 and self.takes((6, 1)))]
-        return [s for s in shapes if len(s) == 1 or self.takes(s)]
+        shapes = shapes if self.axis == -1 else shapes[1:]
+        return [s for s in shapes if self.takes(s if len(s) > 1 else (*s, 1))]
 
     def takes(self, shape):
         """Whether the penalty is made for a tensor of that shape, the features last."""

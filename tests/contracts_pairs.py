@@ -8,6 +8,7 @@ import numpy as np
 
 import keras_penalties as kp
 from tests import references_pairs as pairs
+from tests.contracts import label
 
 _regularizers = kp.regularizers
 
@@ -32,7 +33,7 @@ class PairCase:
 
     @property
     def name(self):
-        return "-".join([self.cls.__name__, *(f"{k}={v}" for k, v in self.options.items())])
+        return label(self.cls, self.options)
 
     def make(self, **changes):
         return self.cls(**{"strength": 0.1, **self.options, **changes})

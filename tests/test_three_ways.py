@@ -9,7 +9,7 @@ from tests.contracts import PENALTIES
 from tests.layers.networks import data, hidden, hidden_then_head, main_loss
 
 WAYS = ("argument", "layer", "hidden output")
-CASES = [case for case in [c for c in PENALTIES if c.takes((5, 4))] if case.axis == -1]
+CASES = [case for case in PENALTIES if case.axis == -1 and case.takes((5, 4))]
 
 
 def attach(penalty, way, **options):

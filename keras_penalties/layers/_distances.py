@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_penalties import _numerics
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 
 
@@ -31,7 +31,7 @@ class _Distance(keras.layers.Layer):
                 f"Received: shape {shapes}. Call it as `layer([a, b])`."
             )
         a, b = (tuple(s) for s in shapes)
-        if len(a) != len(b) or any(m != n for m, n in zip(a, b, strict=True) if None not in (m, n)):
+        if not _checks.same_shape(a, b):
             raise ValueError(
                 f"{type(self).__name__} needs two tensors of one shape. Received: {a} and {b}. Give "
                 "both the same encoder."
@@ -93,12 +93,4 @@ class CosineDistance(_Distance):
     """
 
     def distance(self, a, b):
-        return 1.0 - ops.sum(_unit(a) * _unit(b), axis=-1, keepdims=True)
-
-
-def _unit(x):
-    # Scaled by its largest entry first, so that squares neither overflow nor vanish.
-    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-    x = x / _numerics.nonzero(largest)
-    norm = _numerics.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
-    return x / _numerics.nonzero(norm)
+        return 1.0 - ops.sum(_numerics.unit(a) * _numerics.unit(b), axis=-1, keepdims=True)

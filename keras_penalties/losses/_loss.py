@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend, _numerics
+from keras_penalties import _backend, _checks, _numerics
 
 
 class FormulaLoss(keras.losses.Loss):
@@ -61,7 +61,7 @@ def pair(y_true, y_pred, owner):
     y_pred = _numerics.accumulate(y_pred)
     y_true = ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype)
     a, b = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(a) != len(b) or any(m != n for m, n in zip(a, b, strict=True) if None not in (m, n)):
+    if not _checks.same_shape(a, b):
         raise ValueError(
             f"`y_true` of {owner} must have the shape of `y_pred`. Received: y_true of shape {a}, "
             f"y_pred of shape {b}."

@@ -174,16 +174,16 @@ def _some(names, most=12):
     return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
 
 
-def check_model(model):
-    """Refuse what cannot be wired anew, or would train otherwise once wrapped."""
+def check_model(model, owner="HiddenOutputs"):
+    """Refuse what cannot be wired anew, or would train otherwise once that is done."""
     if not isinstance(model, keras.Model):
         raise TypeError(
-            "`model` of HiddenOutputs must be a Keras model. "
+            f"`model` of {owner} must be a Keras model. "
             f"Received: {model!r} (of type {type(model).__name__})."
         )
     if not (isinstance(model, keras.Sequential) or _backend.is_functional(model)):
         raise ValueError(
-            f"`model` of HiddenOutputs must be a functional or Sequential model. '{model.name}' "
+            f"`model` of {owner} must be a functional or Sequential model. '{model.name}' "
             f"({type(model).__name__}) is a subclassed one, whose layers cannot be wired anew. Call a "
             "`keras_penalties.layers.ActivityPenalty` in its `call`, or give its layers "
             "`activity_regularizer=`."
@@ -191,13 +191,13 @@ def check_model(model):
     own = _backend.overridden(model, OWN_STEPS)
     if own:
         raise ValueError(
-            f"`model` of HiddenOutputs must train as Keras does. '{model.name}' ({type(model).__name__}) "
-            f"has its own {', '.join(f'`{name}`' for name in own)}, which the wrapper would pass over. Put "
+            f"`model` of {owner} must train as Keras does. '{model.name}' ({type(model).__name__}) "
+            f"has its own {', '.join(f'`{name}`' for name in own)}, which {owner} would pass over. Put "
             "`keras_penalties.layers.ActivityPenalty` layers into the model instead."
         )
     if isinstance(model, keras.Sequential) and not (model.built and model.inputs):
         raise ValueError(
-            f"`model` of HiddenOutputs must be built. '{model.name}' does not know its input's shape. "
+            f"`model` of {owner} must be built. '{model.name}' does not know its input's shape. "
             "Begin it with `keras.Input(shape)`, or call it on a batch first."
         )
 

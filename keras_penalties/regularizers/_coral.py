@@ -2,9 +2,10 @@
 
 from keras import ops
 
+from keras_penalties import _numerics
 from keras_penalties._serialization import register
 from keras_penalties.regularizers import _gram
-from keras_penalties.regularizers._decorrelation import centered, unbiased
+from keras_penalties.regularizers._decorrelation import unbiased
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
 
 
@@ -48,7 +49,7 @@ class CORAL(BatchStatisticPenalty):
         same_features(self._owner, shapes, self._features)
 
     def statistic(self, rows, weights):
-        a, b = (centered(r, w) for r, w in zip(rows, weights, strict=True))
+        a, b = (_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True))
         of_a, of_b = (unbiased(w)[:, None] for w in weights)
         both = ops.concatenate([a, b])
 

@@ -40,7 +40,7 @@ class DeCov(BatchStatisticPenalty):
     """
 
     def statistic(self, rows, weights):
-        z = centered(rows, weights)
+        z = _numerics.centered(rows, weights)
         return 0.5 * _gram.off_diagonal_squares(z, z, weights)
 
 
@@ -122,12 +122,6 @@ class Variance(BatchStatisticPenalty):
         return variance_term(rows, weights, self.target, self.eps)
 
 
-def centered(rows, weights):
-    """Rows less their mean; zeros where a mask drops the row."""
-    z = rows - _numerics.weighted_mean(rows, weights)
-    return ops.where(weights[:, None] > 0, z, ops.zeros_like(z))
-
-
 def unbiased(weights):
     """Weights with which squares of centered rows sum to a variance divided by `N - 1`."""
     count = ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype)
@@ -135,11 +129,11 @@ def unbiased(weights):
 
 
 def covariance_term(rows, weights):
-    z = centered(rows, weights)
+    z = _numerics.centered(rows, weights)
     return _gram.off_diagonal_squares(z, z, unbiased(weights)) / rows.shape[-1]
 
 
 def variance_term(rows, weights, target, eps):
-    squares = ops.square(centered(rows, weights))
+    squares = ops.square(_numerics.centered(rows, weights))
     variance = ops.sum(unbiased(weights)[:, None] * squares, axis=0)
     return ops.sum(ops.relu(target - ops.sqrt(variance + eps))) / rows.shape[-1]

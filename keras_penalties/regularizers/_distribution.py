@@ -19,13 +19,13 @@ class MeanOfRows(BatchStatisticPenalty):
         return ops.sum(weights * self.row(rows))
 
     def table(self, rows, kept):
-        weights = _numerics.row_weights(rows, kept)
-        if _backend.replicas() > 1:
-            counted = ops.ones_like(weights) if kept is None else ops.cast(kept, rows.dtype)
-            count = _backend.sum_over_replicas(ops.sum(counted))
-            # Keras takes the mean over replicas, which may keep other numbers of rows.
-            weights = counted * _backend.replicas() / _numerics.at_least_one(count)
-        return rows if kept is None else _numerics.keep(rows, kept), weights
+        if _backend.replicas() == 1:
+            return super().table(rows, kept)
+        counted = ops.ones_like(rows[:, 0]) if kept is None else ops.cast(kept, rows.dtype)
+        count = _backend.sum_over_replicas(ops.sum(counted))
+        # Keras takes the mean over replicas, which may keep other numbers of rows.
+        weights = counted * _backend.replicas() / _numerics.at_least_one(count)
+        return _numerics.keep(rows, kept), weights
 
 
 class _OfDistributions(MeanOfRows):

@@ -32,9 +32,3 @@ def cheaper(table, by_rows, by_features):
     if not isinstance(n, int):
         return ops.cond(n < d, by_rows, by_features)
     return by_rows() if n < d else by_features()
-
-
-def squared_distances(a, b):
-    """The squared Euclidean distance of each row of `a` to each row of `b`."""
-    of_a, of_b = (ops.sum(ops.square(t), axis=1) for t in (a, b))
-    return ops.relu(of_a[:, None] + of_b[None] - 2.0 * a @ ops.transpose(b))

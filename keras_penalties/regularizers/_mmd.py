@@ -5,7 +5,6 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.regularizers import _gram
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
 
 
@@ -68,12 +67,9 @@ class MMD(BatchStatisticPenalty):
 
     def statistic(self, rows, weights):
         if isinstance(rows, list):
-            # Distances do not change when both batches are moved, and small numbers keep more digits.
-            middle = ops.stop_gradient(_numerics.weighted_mean(rows[0], weights[0]))
-            rows = [_numerics.keep(r - middle, w > 0) for r, w in zip(rows, weights, strict=True)]
             within = [self._within(r, w) for r, w in zip(rows, weights, strict=True)]
             shares = weights[0][:, None] * weights[1][None]
-            between = ops.sum(shares * self._of_distances(_gram.squared_distances(*rows)))
+            between = ops.sum(shares * self._between(rows[0], rows[1], weights[0]))
             value = within[0] + within[1] - 2.0 * between
         else:
             weights = [weights]
@@ -81,18 +77,21 @@ class MMD(BatchStatisticPenalty):
         enough = [ops.sum(ops.cast(w > 0, "int32")) > 1 for w in weights]
         return ops.where(ops.all(ops.stack(enough)), value, ops.zeros_like(value))
 
-    def _of_distances(self, squared):
-        scaled = squared / (2.0 * self.bandwidth**2)
+    def _between(self, a, b, weights):
+        """The kernel of each row of `a` with each of `b`; `weights` are those of `a`."""
+        # Distances do not change when both are moved, and small numbers keep more digits.
+        middle = ops.stop_gradient(_numerics.weighted_mean(a, weights))
+        scaled = _numerics.squared_distances(a - middle, b - middle) / (2.0 * self.bandwidth**2)
         return ops.exp(-scaled) if self.kernel == "rbf" else 1.0 / (1.0 + scaled)
 
     def _within(self, rows, weights):
         """The mean of the kernel over all pairs of different rows."""
         kept = ops.cast(weights > 0, rows.dtype)
         count = ops.sum(kept)
-        middle = ops.stop_gradient(_numerics.weighted_mean(rows, weights))
-        kernel = self._of_distances(_gram.squared_distances(rows - middle, rows - middle))
         pairs = kept[:, None] * kept[None] * (1.0 - ops.eye(ops.shape(rows)[0], dtype=rows.dtype))
-        return ops.sum(pairs * kernel) / _numerics.at_least_one(count * (count - 1.0))
+        return ops.sum(pairs * self._between(rows, rows, weights)) / _numerics.at_least_one(
+            count * (count - 1.0)
+        )
 
     def _to_normal(self, rows, weights):
         r"""\(E k(y, y') - 2 E k(x, y)\). The imq kernel is a mixture of Gaussian ones over their widths:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import keras_penalties as kp
+from tests.losses.cases import Case
 
 L = kp.losses
 
 
 @dataclass
-class BatchCase:
+class BatchCase(Case):
     """A loss of a batch under the contract.
 
     Attributes:
@@ -28,13 +29,6 @@ class BatchCase:
     formula: Callable
     options: dict = field(default_factory=dict)
     cosine: bool = False
-
-    @property
-    def name(self):
-        return self.cls.__name__ + "".join(f"-{k}={v}" for k, v in self.options.items())
-
-    def make(self, **more):
-        return self.cls(**{**self.options, **more})
 
     def reference(self, y, p):
         y, p = list(np.asarray(y).reshape(-1)), np.asarray(p, "float64")

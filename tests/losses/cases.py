@@ -11,8 +11,22 @@ import keras_penalties as kp
 L = kp.losses
 
 
+class Case:
+    """What is made of `cls` with `options`."""
+
+    cls: type
+    options: dict
+
+    @property
+    def name(self):
+        return self.cls.__name__ + "".join(f"-{k}={v}" for k, v in self.options.items())
+
+    def make(self, **more):
+        return self.cls(**{**self.options, **more})
+
+
 @dataclass
-class LossCase:
+class LossCase(Case):
     """A loss under the contract.
 
     Attributes:
@@ -30,13 +44,6 @@ class LossCase:
     draw: Callable
     options: dict = field(default_factory=dict)
     edges: list = field(default_factory=list)
-
-    @property
-    def name(self):
-        return self.cls.__name__ + "".join(f"-{k}={v}" for k, v in self.options.items())
-
-    def make(self, **more):
-        return self.cls(**{**self.options, **more})
 
     def reference(self, y, p):
         return np.array(

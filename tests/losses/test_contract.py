@@ -75,7 +75,7 @@ def test_gradient_is_that_of_finite_differences(case):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@by_case
+@pytest.mark.parametrize("case", [*CASES, *BATCH_CASES], ids=lambda case: case.name)
 def test_goes_through_a_file_with_its_parameters(case):
     loss = case.make(name="mine", reduction="sum")
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
