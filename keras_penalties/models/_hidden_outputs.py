@@ -15,6 +15,12 @@ def _of_wrapped(name):
     return property(lambda self: getattr(self.model, name), doc=f"The wrapped model's `{name}`.")
 
 
+def _of_graph(name):
+    """As `_of_wrapped`; a Sequential model has these of its own only once it was called."""
+    doc = f"The wrapped model's `{name}`."
+    return property(lambda self: getattr(_graph.as_functional(self.model), name), doc=doc)
+
+
 @register
 class HiddenOutputs(ModelOfModels):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
@@ -77,8 +83,8 @@ class HiddenOutputs(ModelOfModels):
     layers = _of_wrapped("layers")
     inputs = _of_wrapped("inputs")
     outputs = _of_wrapped("outputs")
-    input = _of_wrapped("input")
-    output = _of_wrapped("output")
+    input = _of_graph("input")
+    output = _of_graph("output")
     input_shape = _of_wrapped("input_shape")
     output_shape = _of_wrapped("output_shape")
 

@@ -97,6 +97,16 @@ def test_the_wrapped_model_is_left_as_it_was():
     assert [w.path for w in wrapped.trainable_weights] == [w.path for w in model.trainable_weights]
 
 
+def test_the_ends_of_a_sequential_model_that_was_never_called():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")])
+    wrapped = HiddenOutputs(model, hidden=["dense"])
+    assert wrapped.input is model.inputs[0]
+    assert wrapped.output is model.outputs[0]
+    x = np.ones((2, 4), "float32")
+    ends = keras.Model(wrapped.input, wrapped.output)
+    np.testing.assert_array_equal(ends.predict(x, verbose=0), wrapped.predict(x, verbose=0))
+
+
 def test_masks_reach_the_penalty():
     steps = keras.Input((4, 2))
     h = layers.LSTM(3, return_sequences=True, name="lstm")(layers.Masking()(steps))
