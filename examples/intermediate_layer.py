@@ -144,8 +144,10 @@ def main():
     for name, model in models.items():
         print(f"{name} penalized, {'before' if name == 'layer_4' else 'after'} its activation:")
         history = model.fit(x, y, batch_size=64, epochs=epochs, verbose=2).history
+    for name, model in models.items():
+        print(f"{name} penalized:")
+        save_and_reload(model, held_x, held_y, out, name)
     after = models["layer_4_relu"]
-    save_and_reload(after, held_x, held_y, out, "intermediate_layer")
     draw(strengths(bench), history, out / "intermediate_layer.png")
 
     accuracy = [evaluate(m, held_x, held_y)["accuracy"] for m in (plain, *models.values())]

@@ -127,7 +127,7 @@ def draw(pairs, test, embedding, labels, auc_of_pixels, path):
     """Pairs with their distances, the distances of same and different pairs, and the embedding."""
     plt = pyplot()
     fig = plt.figure(figsize=(13, 7), layout="constrained")
-    top, bottom = fig.subfigures(2, 1, height_ratios=(1, 2.8))
+    top, bottom = fig.subfigures(2, 1, height_ratios=(1, 3))
     fig.suptitle(
         f"Trained on 0 to 6, it compares 7, 8 and 9, which it never saw: AUC {test.auc:.2f} "
         f"(pixels alone: {auc_of_pixels:.2f})",
@@ -147,10 +147,13 @@ def draw_pairs(axes, pairs, test):
     same, different = np.flatnonzero(test.similar == 1)[:4], np.flatnonzero(test.similar == 0)[:4]
     for axis, i in zip(axes, [*same, *different], strict=True):
         gap = np.ones((28, 2))
-        axis.imshow(np.hstack([1 - pairs[0][i, ..., 0], gap, 1 - pairs[1][i, ..., 0]]), cmap="gray")
+        axis.imshow(
+            np.hstack([1 - pairs[0][i, ..., 0], gap, 1 - pairs[1][i, ..., 0]]), cmap="gray", vmin=0, vmax=1
+        )
         colour, word = (BLUE, "same") if test.similar[i] else (ORANGE, "different")
         axis.set_title(f"{word}: {test.distances[i]:.2f}", color=colour, fontsize=14, loc="center")
-        axis.axis("off")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color=colour, linewidth=2)
 
 
 def draw_distances(axis, test):

@@ -75,6 +75,23 @@ def tensor(x, owner, argument="x", *, axis=None):
         )
 
 
+def value_range(value, owner):
+    """`value` as a pair of rising numbers, or None."""
+    pair = tuple(value) if isinstance(value, (list, tuple)) else ()
+    rising = len(pair) == 2 and all(isinstance(v, numbers.Real) for v in pair) and pair[0] < pair[1]
+    if value is not None and not rising:
+        raise ValueError(
+            f"`value_range` of {owner} must be a pair (low, high) with low < high, or None. "
+            f"Received: value_range={value!r}."
+        )
+    return pair or None
+
+
+def same_shape(a, b) -> bool:
+    """Whether two shapes may be one; unknown sizes are None."""
+    return len(a) == len(b) and all(m == n for m, n in zip(a, b, strict=True) if None not in (m, n))
+
+
 def mask(value, shape, owner, argument="mask"):
     """Refuse a mask that is not a prefix of `shape`, which is given without the features."""
     if value is None:

@@ -44,12 +44,7 @@ class UniversalPerturbation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.bound = _checks.number(bound, "bound", "UniversalPerturbation", above=0.0)
         self.initial = _checks.number(initial, "initial", "UniversalPerturbation", at_least=0.0)
-        self.value_range = None if value_range is None else tuple(value_range)
-        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
-            raise ValueError(
-                "`value_range` of UniversalPerturbation must be a pair (low, high) with low < high, or "
-                f"None. Received: {value_range!r}."
-            )
+        self.value_range = _checks.value_range(value_range, "UniversalPerturbation")
 
     def build(self, input_shape):
         if any(n is None for n in input_shape[1:]):

@@ -10,6 +10,7 @@ from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
 @register
 def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
     """`mean(exp(rate * y_true) * (y_pred - y_true)**2)` over the last axis, as `AmplitudeWeightedMSE`."""
+    rate = _checks.number(rate, "rate", "amplitude_weighted_mse", at_least=0.0)
     y_true, y_pred = pair(y_true, y_pred, "amplitude_weighted_mse")
     return mean_of_outputs(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
 
@@ -17,6 +18,7 @@ def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
 @register
 def dual_weighted_mse(y_true, y_pred, gamma=1.0):
     """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
+    gamma = _checks.number(gamma, "gamma", "dual_weighted_mse", at_least=0.0)
     y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
     a, b = ops.abs(y_true), ops.abs(y_pred)
     larger = ops.where(a < b, b, a)

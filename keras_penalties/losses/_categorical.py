@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_penalties import _backend, _checks
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside
+from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
 
 FLOOR = 1e-7
 
@@ -15,7 +15,7 @@ def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, ignore_class=None, axis=-1
 ):
     """`-sum(y_true * log(y_pred))` over the classes: one value a row, as `CategoricalCrossentropy`."""
-    y_true, y_pred = pair(y_true, y_pred, "categorical_crossentropy")
+    y_true, y_pred = pair(y_true, y_pred, "categorical_crossentropy", ONE_HOT)
     valid = None if ignore_class is None else ops.not_equal(ops.argmax(y_true, axis=axis), ignore_class)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[axis]
@@ -97,7 +97,6 @@ class CategoricalCrossentropy(FormulaLoss):
 
     def refuse(self, y_true, y_pred):
         owner = type(self).__name__
-        hint = "One-hot integer labels with `keras.utils.to_categorical`."
-        refuse_outside(y_true, "y_true", owner, hint)
+        refuse_outside(y_true, "y_true", owner, ONE_HOT)
         if not self.from_logits:
             refuse_outside(np.asarray(y_pred), "y_pred", owner, "For logits, set `from_logits=True`.")

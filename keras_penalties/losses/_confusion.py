@@ -5,13 +5,13 @@ from keras import ops
 
 from keras_penalties import _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, pair, refuse_outside
+from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
 
 
 @register
 def confusion(y_true, y_pred, from_logits=False):
     """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
-    y_true, y_pred = pair(y_true, y_pred, "confusion")
+    y_true, y_pred = pair(y_true, y_pred, "confusion", ONE_HOT)
     q = ops.softmax(y_pred, axis=-1) if from_logits else y_pred
     return ops.sum(y_true * q, axis=-1)
 
@@ -20,7 +20,7 @@ def confusion(y_true, y_pred, from_logits=False):
 def log_confusion(y_true, y_pred, from_logits=False):
     """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
     half = keras.backend.standardize_dtype(getattr(y_pred, "dtype", "float32")) == "float16"
-    y_true, y_pred = pair(y_true, y_pred, "log_confusion")
+    y_true, y_pred = pair(y_true, y_pred, "log_confusion", ONE_HOT)
     if from_logits:
         # 1 - q_k is the sigmoid of how far the log-sum-exp of the other classes is above z_k.
         others = y_pred[..., None, :] - 1e30 * ops.eye(y_pred.shape[-1], dtype=y_pred.dtype)
@@ -37,8 +37,7 @@ class _OfProbabilities(FormulaLoss):
 
     def refuse(self, y_true, y_pred):
         owner = type(self).__name__
-        hint = "One-hot integer labels with `keras.utils.to_categorical`."
-        refuse_outside(y_true, "y_true", owner, hint)
+        refuse_outside(y_true, "y_true", owner, ONE_HOT)
         if not self.from_logits:
             refuse_outside(y_pred, "y_pred", owner, "For logits, set `from_logits=True`.")
 

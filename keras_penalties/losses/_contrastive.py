@@ -10,6 +10,7 @@ from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair, ref
 @register
 def contrastive(y_true, y_pred, margin=1.0):
     """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
+    margin = _checks.number(margin, "margin", "contrastive", above=0.0)
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if len(y_true.shape) == len(y_pred.shape) - 1:
         y_true = y_true[..., None]

@@ -10,6 +10,7 @@ from keras_penalties.losses._loss import FormulaLoss, pair
 @register
 def huber(y_true, y_pred, threshold=1.0):
     """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
+    threshold = _checks.number(threshold, "threshold", "huber", above=0.0)
     y_true, y_pred = pair(y_true, y_pred, "huber")
     return keras.losses.huber(y_true, y_pred, delta=threshold)
 

@@ -53,7 +53,10 @@ class FormulaLoss(keras.losses.Loss):
         return cls(**config)
 
 
-def pair(y_true, y_pred, owner):
+ONE_HOT = "Make integer labels one-hot with `keras.utils.to_categorical`."
+
+
+def pair(y_true, y_pred, owner, hint="Give each output of the model its label."):
     """Both in the predictions' type, float32 at least; refuse labels of another shape."""
     y_pred = ops.convert_to_tensor(y_pred)
     if not _numerics.is_float(y_pred.dtype):
@@ -64,7 +67,7 @@ def pair(y_true, y_pred, owner):
     if not _checks.same_shape(a, b):
         raise ValueError(
             f"`y_true` of {owner} must have the shape of `y_pred`. Received: y_true of shape {a}, "
-            f"y_pred of shape {b}."
+            f"y_pred of shape {b}. {hint}"
         )
     return y_true, y_pred
 

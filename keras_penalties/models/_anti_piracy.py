@@ -54,8 +54,9 @@ class AntiPiracy(ModelOfModels):
 
     Raises:
         TypeError: if `classifier` is not a model, `transform` not a layer, or a weight not a number.
-        ValueError: if a weight is negative; if the transform's output has another shape than its input;
-            at `fit`, if labels are no classes, or a value leaves `value_range`.
+        ValueError: if a weight is negative; if `value_range` is no pair of rising numbers; if the
+            transform's output has another shape than its input; at `fit`, if labels are no classes, or
+            a value leaves `value_range`.
 
     Source: Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS 2018. Its authors hold the
     US patent 11,687,623 B2 on a framework of this kind: check before commercial use.
@@ -79,7 +80,7 @@ class AntiPiracy(ModelOfModels):
         weights = {k: _checks.number(v, k, "AntiPiracy", at_least=0.0) for k, v in weights.items()}
         self.alpha, self.beta, self.gamma = weights.values()
         self.from_logits = bool(from_logits)
-        self.value_range = None if value_range is None else tuple(value_range)
+        self.value_range = _checks.value_range(value_range, "AntiPiracy")
         self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
         self.processed_loss = CategoricalCrossentropy(from_logits=self.from_logits)
         shape, dtype = input_of(classifier, "classifier", "AntiPiracy")

@@ -35,10 +35,11 @@ def test_is_its_formula(cls):
 
 
 @by_class
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e-30, 1e4])
-def test_gradient_of_equal_rows_is_finite(cls, value):
-    a = np.full((3, 4), value, "float32")
-    slope = gradient(lambda x: ops.sum(cls()([x, tensor(a)])), a)
+def test_gradient_of_equal_rows_is_finite(cls, value, dtype):
+    a = tensor(np.full((3, 4), value, "float32"), dtype)
+    slope = gradient(lambda x: ops.sum(cls(dtype=dtype)([x, a])), a)
     assert np.isfinite(slope).all()
     np.testing.assert_allclose(slope, 0.0, atol=1e-6)
 

@@ -44,6 +44,7 @@ def test_learns_and_goes_through_a_file(tmp_path):
         ({"bound": 0.0}, ValueError, "`bound` of UniversalPerturbation.*> 0. Received: bound=0.0"),
         ({"bound": "1"}, TypeError, "`bound`.*of type str"),
         ({"bound": 1.0, "value_range": (1.0, 0.0)}, ValueError, "`value_range`.*low < high"),
+        ({"bound": 1.0, "value_range": 1.0}, ValueError, r"`value_range`.*pair \(low, high\).*Received.*1.0"),
         ({"bound": 1.0, "initial": -1.0}, ValueError, "`initial`"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
+from keras_penalties import _backend
 from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
 from tests.losses.batch_cases import BATCH_CASES
 from tests.losses.cases import CASES
@@ -52,8 +53,22 @@ def test_half_precision_is_summed_in_float32(case, dtype):
     p = tensor(p, dtype)
     value = case.function(tensor(y, dtype), p, **case.options)
     assert dtype_of(value) == "float32"
-    y = to_numpy(tensor(y, dtype))
-    np.testing.assert_allclose(to_numpy(value), case.reference(y, to_numpy(p)), rtol=1e-4, atol=1e-6)
+    expected = case.reference(to_numpy(tensor(y, dtype)), to_numpy(p))
+    np.testing.assert_allclose(to_numpy(value), expected, rtol=1e-4, atol=1e-6)
+    loss = case.make(dtype=dtype)
+    np.testing.assert_allclose(float(loss(y, p)), expected.mean(), rtol=2e-2)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert keras.backend.standardize_dtype(again.dtype) == dtype
+
+
+@by_case
+def test_rows_that_a_mask_drops_do_not_count(case):
+    y, p = drawn(case)
+    kept = np.arange(len(y)) % 2 == 0
+    expected = case.reference(y, p)[kept].mean()
+    p = tensor(p)
+    _backend.set_keras_mask(p, tensor(kept))
+    np.testing.assert_allclose(float(case.make()(y, p)), expected, rtol=2e-5)
 
 
 @by_case
@@ -104,5 +119,7 @@ def test_trains_and_saves_in_a_compiled_model(case, tmp_path):
 @by_case
 def test_shapes_that_differ(case):
     y, p = drawn(case)
-    with pytest.raises(ValueError, match="`y_true` of .* must have the shape of `y_pred`.*Received"):
+    with pytest.raises(ValueError, match="`y_true` of .* must have the shape of `y_pred`.*Received.*label"):
         case.function(np.concatenate([y, y], axis=1), p, **case.options)
+    with pytest.raises(ValueError, match="must have the shape of `y_pred`"):
+        case.make()(np.concatenate([y, y], axis=1), p)

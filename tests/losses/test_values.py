@@ -52,6 +52,29 @@ def test_huber_is_keras_own():
     )
 
 
+def test_huber_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    y, p = np.random.RandomState(0).randn(2, 50, 3).astype("float32")
+    for threshold in (0.1, 0.3, 1.0, 5.0):
+        expected = float(torch.nn.HuberLoss(delta=threshold)(torch.tensor(p), torch.tensor(y)))
+        assert float(L.Huber(threshold)(y, p)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_weighted_losses_are_weighted_means_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    y, p = np.random.RandomState(0).rand(2, 50).astype("float32")
+    larger = np.maximum(y, p)
+    for loss, weight in (
+        (L.AmplitudeWeightedMSE(rate=5.0), np.exp(5.0 * y.astype("float64"))),
+        (L.AmplitudeWeightedMSE(rate=1.5), np.exp(1.5 * y.astype("float64"))),
+        (L.DualWeightedMSE(gamma=2.0), larger.astype("float64") ** 2),
+        (L.DualWeightedMSE(gamma=0.5), larger.astype("float64") ** 0.5),
+    ):
+        # scikit-learn divides by the sum of the weights, these losses by the number of rows
+        expected = metrics.mean_squared_error(y, p, sample_weight=weight) * weight.mean()
+        assert float(loss(y[:, None], p[:, None])) == pytest.approx(expected, rel=1e-5)
+
+
 def test_without_a_weight_the_weighted_losses_are_the_mean_squared_error():
     random = np.random.RandomState(0)
     y, p = random.rand(2, 5, 3).astype("float32")
@@ -84,6 +107,16 @@ def test_labels_of_contrastive_may_lack_the_last_axis():
         (lambda: L.Huber(0.0), ValueError, "`threshold` of Huber must be a finite number > 0. Received.*0.0"),
         (lambda: L.Huber("1"), TypeError, "`threshold` of Huber.*of type str"),
         (lambda: L.Contrastive(margin=-1.0), ValueError, "`margin` of Contrastive.*> 0. Received.*-1.0"),
+        (lambda: L.huber([0.0], [1.0], threshold=-1.0), ValueError, "`threshold` of huber.*Received.*-1.0"),
+        (lambda: L.contrastive([0.0], [1.0], margin=0.0), ValueError, "`margin` of contrastive.*> 0"),
+        (lambda: L.amplitude_weighted_mse([0.0], [1.0], rate="5"), TypeError, "`rate`.*of type str"),
+        (lambda: L.dual_weighted_mse([0.0], [1.0], gamma=-1.0), ValueError, "`gamma`.*>= 0"),
+        (
+            lambda: L.CategoricalCrossentropy()(np.array([0, 1]), ROWS),
+            ValueError,
+            r"y_true of shape \(2,\), y_pred of shape \(2, 5\).*to_categorical",
+        ),
+        (lambda: L.Confusion()(np.array([0, 1]), ROWS), ValueError, "shape of `y_pred`.*to_categorical"),
         (lambda: L.AmplitudeWeightedMSE(rate=float("nan")), ValueError, "`rate` of AmplitudeWeightedMSE"),
         (lambda: L.DualWeightedMSE(gamma=-0.5), ValueError, "`gamma` of DualWeightedMSE.*>= 0"),
         (

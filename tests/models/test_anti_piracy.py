@@ -114,6 +114,7 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
         ({"alpha": -1.0}, ValueError, "`alpha` of AntiPiracy must be a finite number >= 0. Received.*-1.0"),
         ({"beta": float("nan")}, ValueError, "`beta`"),
         ({"gamma": "1"}, TypeError, "`gamma`.*of type str"),
+        ({"value_range": (1.0, 0.0)}, ValueError, "`value_range` of AntiPiracy.*low < high"),
         ({"transform": layers.Dense(3)}, ValueError, r"must give the shape.*\(None, 3\) of \(None, 4\)"),
         ({"transform": 3}, TypeError, "`transform` of AntiPiracy must be a layer.*of type int"),
         ({"classifier": layers.Dense(3)}, TypeError, "`classifier` of AntiPiracy must be a Keras model"),
@@ -127,6 +128,7 @@ def test_refusals(arguments, error, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda x, y: (x, np.eye(5)[y]), r"one a row, or one-hot rows. Received: shape \(9, 5\)"),
         (lambda x, y: (x, y + 3), "must hold classes from 0 to 2.*from 3 to"),
         (lambda x, y: (x, np.eye(3)[y] * 2), "`y` of AntiPiracy.fit must be between 0 and 1"),
         (lambda x, y: (x * 9, y), r"`x` of AntiPiracy must stay within value_range=\(0.0, 1.0\)"),

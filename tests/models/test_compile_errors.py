@@ -113,3 +113,11 @@ def test_labels_that_cannot_be_meant_are_seen_on_the_first_batch(where):
     x, _ = data()
     with pytest.raises(ValueError, match="`y_true` of Confusion must be between 0 and 1. Received.*to 3"):
         model.fit(x, 3 * np.eye(2, dtype="float32")[np.arange(len(x)) % 2], verbose=0)
+
+
+def test_logits_where_probabilities_are_expected():
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["out"])
+    model.compile("sgd", kp.losses.CategoricalCrossentropy())
+    x, _ = data()
+    with pytest.raises(ValueError, match="`y_pred` of CategoricalCrossentropy.*set `from_logits=True`"):
+        model.fit(x, np.eye(2, dtype="float32")[np.arange(len(x)) % 2], verbose=0)

@@ -118,3 +118,5 @@ def test_pairs_of_unequal_length_and_labels_that_are_none():
         model.fit([a, b], y[:3])
     with pytest.raises(ValueError, match="`y_true` of Contrastive must be between 0 and 1"):
         model.fit([a, b], y * 4)
+    with pytest.raises(ValueError, match=r"`y_true` of contrastive.*y_true of shape \(\w+, 2\)"):
+        model.fit([a, b], np.eye(2, dtype="float32")[y.astype(int)])
