@@ -4,7 +4,10 @@ from keras_penalties import layers as layers
 from keras_penalties import losses as losses
 from keras_penalties import models as models
 from keras_penalties import regularizers as regularizers
+from keras_penalties import schedules as schedules
+from keras_penalties._attach import penalize as penalize
+from keras_penalties._attach import strip as strip
 
 __version__ = "0.1.0"
 
-__all__ = ["layers", "losses", "models", "regularizers"]
+__all__ = ["layers", "losses", "models", "regularizers", "schedules", "penalize", "strip"]

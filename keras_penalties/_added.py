@@ -51,10 +51,12 @@ class AddedMean(keras.metrics.Mean):
             self._offers.scope = weakref.ref(scope) if scope is not None else lambda: None
         return is_new
 
-    def offer(self, loss, batch):
+    def offer(self, loss, batch, value=None):
+        """Show `value`, or `loss` itself, once `loss` was taken."""
         # The loss itself is kept until the next step: Keras tells losses apart by their `id`, which
         # Python may otherwise give to another one.
-        self._offers.list.append(_Offer(loss, ops.stop_gradient(loss), batch, _backend.replica()))
+        value = ops.stop_gradient(loss if value is None else value)
+        self._offers.list.append(_Offer(loss, value, batch, _backend.replica()))
 
     def take(self, losses):
         for offer in self._here():

@@ -6,11 +6,11 @@ import numbers
 import keras
 
 
-def number(value, argument, owner, *, at_least=None, above=None, below=None) -> float:
-    """`value` as a float within the bounds."""
+def number(value, argument, owner, *, at_least=None, above=None, below=None, at_most=None, hint="") -> float:
+    """`value` as a float within the bounds; `hint` says what else would do."""
     bounds = " and ".join(
         f"{sign} {bound:g}"
-        for sign, bound in ((">=", at_least), (">", above), ("<", below))
+        for sign, bound in ((">=", at_least), (">", above), ("<", below), ("<=", at_most))
         if bound is not None
     )
     expected = f"a finite number{' ' if bounds else ''}{bounds}"
@@ -18,7 +18,7 @@ def number(value, argument, owner, *, at_least=None, above=None, below=None) -> 
         raise TypeError(
             f"`{argument}` of {owner} must be {expected}. "
             f"Received: {argument}={value!r} (of type {type(value).__name__}). "
-            f"Pass a plain Python number."
+            f"Pass a plain Python number{', ' * bool(hint)}{hint}."
         )
     value = float(value)
     inside = (
@@ -26,21 +26,25 @@ def number(value, argument, owner, *, at_least=None, above=None, below=None) -> 
         and (at_least is None or value >= at_least)
         and (above is None or value > above)
         and (below is None or value < below)
+        and (at_most is None or value <= at_most)
     )
     if not inside:
         raise ValueError(f"`{argument}` of {owner} must be {expected}. Received: {argument}={value!r}.")
     return value
 
 
-def strength(value, owner) -> float:
-    """A strength: how hard a penalty presses."""
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+def whole(value, argument, owner, *, at_least=1) -> int:
+    """`value` as an int."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"`strength` of {owner} must be a finite number >= 0. Received a schedule: "
-            f"strength={value!r}. A strength over time needs an owner that counts training steps, "
-            "and this release has none: pass a number."
+            f"`{argument}` of {owner} must be an int >= {at_least}. Received: {argument}={value!r} "
+            f"(of type {type(value).__name__})."
         )
-    return number(value, "strength", owner, at_least=0.0)
+    if value < at_least:
+        raise ValueError(
+            f"`{argument}` of {owner} must be an int >= {at_least}. Received: {argument}={value}."
+        )
+    return int(value)
 
 
 def choice(value, argument, owner, allowed):

@@ -1,9 +1,13 @@
-"""One attached penalty, or a list of them, as a number that is added to a loss and shown by name."""
+"""Attached penalties, as numbers that are added to a loss and shown by name."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._state import Learned
+from keras_penalties._strengths import Strengths
 from keras_penalties.regularizers import Penalty
 
 
@@ -52,16 +56,74 @@ def check(penalties, x, owner, mask=None):
             _checks.tensor(x, type(penalty).__name__)
 
 
-def added_to_loss(penalties, x, mask=None):
-    """The sum of what `penalties` add to the loss for `x`."""
-    return sum(_numerics.as_loss(_one(penalty, x, mask)) for penalty in penalties)
+class Term(keras.layers.Layer):
+    """What attached penalties add to the loss, with what they learn and the strengths that move.
+
+    It is part of the layer or model that the penalties were given to, and saved with it.
+
+    Attributes:
+        keys: what there is to show beside the sum, as ends of a log key: parts and strengths.
+    """
+
+    def __init__(self, penalties, name):
+        super().__init__(name=name, dtype="float32", autocast=False)
+        self.penalties = tuple(penalties)
+        self.strengths = Strengths(self.penalties, name)
+        parts = [f"_{part}" for penalty in self.penalties for part in getattr(penalty, "parts", ())]
+        self.keys = [*dict.fromkeys(parts), *self.strengths.keys.values()]
+        self.learned: Any = []
+
+    @property
+    def waits_for_shapes(self) -> bool:
+        """Whether what the penalties learn depends on shapes, so that `learn` has to be called."""
+        return any(
+            getattr(type(p), "learned", Penalty.learned) is not Penalty.learned for p in self.penalties
+        )
+
+    def learn(self, shapes):
+        """Make what the penalties learn from tensors of these shapes."""
+        needed = [p.learned(shapes) if isinstance(p, Penalty) else {} for p in self.penalties]
+        self.learned = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
+
+    def added(self, x, mask=None, training=False, first=True) -> dict:
+        """What is added to the loss for `x`: the sum under `""`, and beside it what is shown, by `keys`
+        (a strength in the first use of a step alone).
+
+        Args:
+            x: a tensor, or a list of them.
+            mask: its mask, or theirs.
+            training: whether this is a training step, which moves the strengths.
+            first: whether this is the first use in this step; another one sees the same strengths.
+        """
+        if first:
+            self.strengths.begin(training)
+        values: dict[str, Any] = {"": 0.0}
+        for i, penalty in enumerate(self.penalties):
+            for key, value in self._one(i, penalty, x, mask, training).items():
+                values[key] = values.get(key, 0.0) + value
+            if first and i in self.strengths.keys:
+                values[self.strengths.keys[i]] = self.strengths.now(i)
+        return values
+
+    def _one(self, i, penalty, x, mask, training):
+        if not isinstance(penalty, Penalty):
+            return {"": _numerics.as_loss(_of_keras(penalty, x, mask))}
+        learned = self.learned[i].values if self.learned else {}
+        measured = penalty.measured_parts(*penalty.validate(x, mask), learned)
+        values: dict[str, Any] = {"": measured}
+        if isinstance(measured, dict):
+            values = {"": sum(measured.values())} | {f"_{part}": v for part, v in measured.items()}
+        strength: Any = self.strengths.now(i)
+        if i in self.strengths.keys:
+            strength = ops.cast(strength, values[""].dtype)
+        if training:
+            self.strengths.adapt(i, values[""])
+        return {key: _numerics.as_loss(strength * value) for key, value in values.items()}
 
 
-def _one(penalty, x, mask):
-    if isinstance(penalty, Penalty):
-        return penalty.strength * penalty.measure(x, mask)
-    # Keras 3.15's rule: what a regularizer returns, divided by the batch size. What the mask drops
-    # is shown to it as zeros.
+def _of_keras(penalty, x, mask=None):
+    """Keras 3.15's rule: what a regularizer returns, divided by the batch size. What the mask drops is
+    shown to it as zeros."""
     _checks.tensor(x, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
     value = penalty(_numerics.keep(_numerics.accumulate(x), mask))

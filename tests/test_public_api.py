@@ -37,8 +37,8 @@ SAVED_NAMES = {
     *("Entropy", "Confidence", "ZLoss", "LoadBalance", "GaussianKL", "Hint", "BarlowTwins", "VICReg"),
     *("ActivityPenalty", "CosineDistance", "EuclideanDistance", "UniversalPerturbation"),
     *("AmplitudeWeightedMSE", "CategoricalCrossentropy", "Confusion", "Contrastive", "DualWeightedMSE"),
-    *("NTXent", "PairwiseContrastive", "SupervisedContrastive", "Triplet"),
-    *("Huber", "LogConfusion", "AntiPiracy", "HiddenOutputs", "Siamese"),
+    *("Center", "NTXent", "PairwiseContrastive", "SupervisedContrastive", "Triplet"),
+    *("Huber", "LogConfusion", "AntiPiracy", "HiddenOutputs", "Siamese", "Cyclical", "Target"),
 }
 
 by_name = pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)

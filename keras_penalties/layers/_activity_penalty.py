@@ -53,17 +53,31 @@ class ActivityPenalty(keras.layers.Layer):
         self.penalty = penalty
         self.training_only = bool(training_only)
         self.supports_masking = True
-        self._penalties = tuple(_terms.as_penalties(penalty, "penalty", "ActivityPenalty"))
+        self._term = _terms.Term(_terms.as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
         self._added = AddedMean(name=self.name)
-        self._build_at_init()
+        self._beside = [AddedMean(name=f"{self.name}{key}") for key in self._term.keys]
+        if not self._term.waits_for_shapes:
+            self._build_at_init()
+
+    def build(self, input_shape):
+        several = isinstance(input_shape[0], (list, tuple))
+        shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        tensors = [keras.KerasTensor(shape) for shape in shapes]
+        _terms.check(self._term.penalties, tensors if several else tensors[0], f"the layer '{self.name}'")
+        self._term.learn(shapes)
 
     def call(self, inputs, mask=None, training=None):
         if training or not self.training_only:
-            if self._added.enter(_backend.stateless_scope()):
+            if any([mean.enter(_backend.stateless_scope()) for mean in (self._added, *self._beside)]):
                 self._loss_ids.clear()
-            value = _terms.added_to_loss(self._penalties, inputs, mask)
-            self.add_loss(value)
-            self._added.offer(value, ops.shape(tree.flatten(inputs)[0])[0])
+            first = not self._added.losses
+            values = self._term.added(inputs, mask, bool(training), first)
+            batch = ops.shape(tree.flatten(inputs)[0])[0]
+            self.add_loss(values[""])
+            self._added.offer(values[""], batch)
+            for mean, key in zip(self._beside, self._term.keys, strict=True):
+                if key in values:
+                    mean.offer(values[""], batch, values[key])
         return inputs
 
     def _get_own_losses(self):
@@ -71,7 +85,8 @@ class ActivityPenalty(keras.layers.Layer):
         scoped = _backend.stateless_scope() is not None
         losses = super()._get_own_losses() if scoped else self._added.losses
         # A loss reads what was added: only then is it shown. A plain `model(x)` shows nothing.
-        self._added.take(losses)
+        for mean in (self._added, *self._beside):
+            mean.take(losses)
         return losses
 
     def _clear_losses(self):
@@ -80,10 +95,11 @@ class ActivityPenalty(keras.layers.Layer):
         # of its first. There the scope is new with every step and nothing has to be cleared.
         if _backend.stateless_scope() is None:
             super()._clear_losses()
-            self._added.withdraw()
+            for mean in (self._added, *self._beside):
+                mean.withdraw()
 
     def compute_output_spec(self, inputs, mask=None, training=None):
-        _terms.check(self._penalties, inputs, f"the layer '{self.name}'", mask)
+        _terms.check(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
     def compute_output_shape(self, input_shape):

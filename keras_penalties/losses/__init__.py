@@ -6,6 +6,7 @@ from keras_penalties.losses._amplitude import amplitude_weighted_mse as amplitud
 from keras_penalties.losses._amplitude import dual_weighted_mse as dual_weighted_mse
 from keras_penalties.losses._categorical import CategoricalCrossentropy as CategoricalCrossentropy
 from keras_penalties.losses._categorical import categorical_crossentropy as categorical_crossentropy
+from keras_penalties.losses._center import Center as Center
 from keras_penalties.losses._confusion import Confusion as Confusion
 from keras_penalties.losses._confusion import LogConfusion as LogConfusion
 from keras_penalties.losses._confusion import confusion as confusion
@@ -26,6 +27,7 @@ from keras_penalties.losses._triplet import triplet as triplet
 __all__ = [
     "AmplitudeWeightedMSE",
     "CategoricalCrossentropy",
+    "Center",
     "Confusion",
     "Contrastive",
     "DualWeightedMSE",

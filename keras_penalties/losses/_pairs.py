@@ -22,28 +22,33 @@ class BatchLoss(FormulaLoss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def refuse(self, y_true, y_pred):
-        owner, y_true = type(self).__name__, np.asarray(y_true)
-        numbers = y_true.astype("float64")
-        if y_true.ndim == 2 and y_true.shape[1] > 1:
-            if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all()):
-                raise ValueError(
-                    f"`y_true` of {owner} must be one-hot, a single 1 in each row, if it has more than one "
-                    f"column. Received rows with sums from {numbers.sum(axis=1).min():g} to "
-                    f"{numbers.sum(axis=1).max():g}, and values from {numbers.min():g} to "
-                    f"{numbers.max():g}. Pass integer class ids of shape (batch,)."
-                )
-        elif numbers.size and not (numbers == np.round(numbers)).all():
+        refuse_labels(y_true, type(self).__name__)
+
+
+def refuse_labels(y_true, owner):
+    """Raise if `y_true`, as a NumPy array, holds neither class ids nor one-hot rows."""
+    y_true = np.asarray(y_true)
+    numbers = y_true.astype("float64")
+    if y_true.ndim == 2 and y_true.shape[1] > 1:
+        if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all()):
             raise ValueError(
-                f"`y_true` of {owner} must hold integer class ids, or one-hot rows. Received values from "
-                f"{numbers.min():g} to {numbers.max():g} that are not integers. Number the classes, for "
-                "instance with `np.unique(labels, return_inverse=True)[1]`."
+                f"`y_true` of {owner} must be one-hot, a single 1 in each row, if it has more than one "
+                f"column. Received rows with sums from {numbers.sum(axis=1).min():g} to "
+                f"{numbers.sum(axis=1).max():g}, and values from {numbers.min():g} to "
+                f"{numbers.max():g}. Pass integer class ids of shape (batch,)."
             )
-        elif numbers.size and np.abs(numbers).max() >= 2**24:
-            raise ValueError(
-                f"`y_true` of {owner} must hold class ids below 2**24, since Keras hands labels to a loss "
-                f"as float32. Received: {np.abs(numbers).max():.0f}. Number the classes from 0, for "
-                "instance with `np.unique(labels, return_inverse=True)[1]`."
-            )
+    elif numbers.size and not (numbers == np.round(numbers)).all():
+        raise ValueError(
+            f"`y_true` of {owner} must hold integer class ids, or one-hot rows. Received values from "
+            f"{numbers.min():g} to {numbers.max():g} that are not integers. Number the classes, for "
+            "instance with `np.unique(labels, return_inverse=True)[1]`."
+        )
+    elif numbers.size and np.abs(numbers).max() >= 2**24:
+        raise ValueError(
+            f"`y_true` of {owner} must hold class ids below 2**24, since Keras hands labels to a loss "
+            f"as float32. Received: {np.abs(numbers).max():.0f}. Number the classes from 0, for "
+            "instance with `np.unique(labels, return_inverse=True)[1]`."
+        )
 
 
 class Pairs:
@@ -68,14 +73,16 @@ class Pairs:
         if not _numerics.is_float(y_pred.dtype):
             y_pred = ops.cast(y_pred, "float32")
         self.own = _numerics.keep(_numerics.accumulate(y_pred), mask)
-        self.rows, self.kept, start = _backend.gather(self.own)
         ids = class_ids(y_true)
-        same = ops.equal(ids[:, None], _backend.gather(ids)[0][None, :])
+        (self.rows, all_ids, *masks), self.kept, start = _backend.gather(
+            self.own, ids, *([] if mask is None else [mask])
+        )
+        same = ops.equal(ids[:, None], all_ids[None, :])
         index = start + ops.arange(ops.shape(self.own)[0])
         self.others = ops.not_equal(index[:, None], ops.arange(ops.shape(self.rows)[0])[None, :])
         if mask is not None:
             # The rows that fill up uneven replicas come as zeros, so that they are dropped here too.
-            self.kept = _backend.gather(ops.cast(mask, "float32"))[0] > 0
+            (self.kept,) = masks
             self.others = self.others & mask[:, None]
         if self.kept is not None:
             self.others = self.others & self.kept[None, :]
@@ -85,22 +92,19 @@ class Pairs:
     def distances(self, squared=False):
         """The Euclidean distance of each anchor to each row.
 
-        They are taken through products of rows, `a^2 + b^2 - 2ab`. Differences alone matter, so the mean
-        row is taken off first and the largest entry divided out: digits that all rows share cost none.
+        Differences alone matter, so the mean row is taken off first and the largest entry divided out.
         """
         weights = ops.ones_like(self.rows[:, 0])
         weights = weights if self.kept is None else ops.cast(self.kept, weights.dtype)
         center = ops.stop_gradient(_numerics.weighted_mean(self.rows, weights))
         a, b = self.own - center, _numerics.keep(self.rows - center, self.kept)
         size = _numerics.scale(b, (0, 1))
-        a, b = a / size, b / size
-        lengths = ops.sum(ops.square(a), axis=1)[:, None] + ops.sum(ops.square(b), axis=1)[None, :]
-        squares = ops.relu(lengths - 2.0 * ops.matmul(a, ops.transpose(b)))
+        squares = _numerics.squared_distances(a / size, b / size)
         return ops.square(size) * squares if squared else size * _numerics.sqrt(squares)
 
     def cosines(self):
         """The cosine of the angle between each anchor and each row; 0 where one of them is zero."""
-        return ops.matmul(unit(self.own), ops.transpose(unit(self.rows)))
+        return _numerics.unit(self.own) @ ops.transpose(_numerics.unit(self.rows))
 
 
 def check(y_true, y_pred, owner):
@@ -126,13 +130,6 @@ def class_ids(y_true):
     """The labels as one number a row."""
     one_hot = len(y_true.shape) == 2 and y_true.shape[1] > 1
     return ops.argmax(y_true, axis=1) if one_hot else ops.reshape(y_true, (-1,))
-
-
-def unit(rows):
-    """Rows of length 1; a row of zeros stays zero."""
-    # Scaled by its largest entry first, so that squares neither overflow nor vanish.
-    rows = rows / _numerics.scale(rows, 1)
-    return rows / _numerics.nonzero(_numerics.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True)))
 
 
 def mean_where(values, chosen):

@@ -1,11 +1,13 @@
 """What `HiddenOutputs.compile` was given, as terms that are added to the loss and shown by name."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from keras import ops, tree
 
 from keras_penalties import _checks, _serialization, _terms
+from keras_penalties._state import Learned
 
 OWNER = "HiddenOutputs.compile"
 
@@ -20,13 +22,15 @@ class HiddenTerm:
         penalties: the penalties, for a term without labels.
         loss: the loss, for a term with labels.
         weight: what multiplies a loss; a penalty has its strength.
+        state: what the penalties, or the loss, own: made once, in `compile`.
     """
 
     names: tuple
     given: object
     penalties: list = field(default_factory=list)
-    loss: keras.losses.Loss | None = None
+    loss: Any = None
     weight: float = 1.0
+    state: Any = None
 
     @property
     def key(self) -> str:
@@ -35,6 +39,37 @@ class HiddenTerm:
     def pick(self, hidden: dict):
         tensors = [hidden[name] for name in self.names]
         return tensors if len(tensors) > 1 else tensors[0]
+
+    def make_state(self, specs: dict):
+        """The layer that owns what changes while training, or None if nothing does."""
+        shapes = [tuple(specs[name].shape) for name in self.names]
+        if self.penalties:
+            self.state = _terms.Term(self.penalties, self.key)
+            self.state.learn(shapes)
+        elif hasattr(self.loss, "learned"):
+            self.state = Learned(self.loss.learned(shapes), self.key)
+        return self.state
+
+    @property
+    def keys(self) -> list:
+        """The keys in the logs."""
+        return [self.key, *(f"{self.key}{end}" for end in (self.state.keys if self.penalties else ()))]
+
+    def penalty(self, hidden: dict, masks: dict, training) -> dict:
+        """What the penalties add, and what is shown beside it, by key."""
+        values = self.state.added(self.pick(hidden), self.pick(masks), training)
+        return {f"{self.key}{end}": value for end, value in values.items()}
+
+    def labelled(self, y, hidden: dict, sample_weight, training):
+        """What the loss adds."""
+        x, y, weight = self.pick(hidden), one_label(y), one_weight(sample_weight)
+        if self.state is None:
+            return self.weight * self.loss(y, x, sample_weight=weight)
+        values = self.state.values
+        value = self.weight * self.loss(y, x, sample_weight=weight, **values)
+        if training:
+            self.state.assign(self.loss.moved(y, x, weight, **values))
+        return value
 
 
 class FunctionLoss(keras.losses.Loss):

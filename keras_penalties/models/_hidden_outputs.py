@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_penalties import _backend, _terms
+from keras_penalties import _backend
 from keras_penalties._serialization import register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
@@ -73,6 +73,7 @@ class HiddenOutputs(ModelOfModels):
         self._state = _State(references)
         paths = {name: _graph.find(model, reference) for name, reference in references.items()}
         self._state.probe = _graph.expose(model, paths)
+        self._owned = _Owned()
         self.build(None)
 
     @property
@@ -135,7 +136,8 @@ class HiddenOutputs(ModelOfModels):
         self._refuse_taken_keys(terms)
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         self._state.terms, self._state.joint_loss = terms, joint_loss
-        keys = [*(["main_loss"] if loss is not None else []), *(term.key for term in terms)]
+        self._owned.hold([term.make_state(specs) for term in terms])
+        keys = [*(["main_loss"] if loss is not None else []), *(key for term in terms for key in term.keys)]
         self.show_means_of([*keys, *(["joint_loss"] if joint_loss is not None else [])])
 
     def _refuse_taken_keys(self, terms):
@@ -170,13 +172,12 @@ class HiddenOutputs(ModelOfModels):
         hidden, masks = state.seen.get(_backend.replica(), ({}, {}))
         for term in state.terms:
             if term.loss is not None:
-                labels, weight = _hidden_losses.one_label(y), _hidden_losses.one_weight(sample_weight)
-                value = term.weight * term.loss(labels, term.pick(hidden), sample_weight=weight)
+                value = term.labelled(y, hidden, sample_weight, training)
                 shown[term.key] = _backend.unscale(value)
             else:
-                value = _terms.added_to_loss(term.penalties, term.pick(hidden), term.pick(masks))
-                shown[term.key] = value
-                value = self._aggregate_additional_loss(value)
+                values = term.penalty(hidden, masks, training)
+                shown |= values
+                value = self._aggregate_additional_loss(values[term.key])
             losses.append(value)
         if state.joint_loss is not None:
             value = state.joint_loss(_hidden_losses.one_label(y), y_pred, hidden)
@@ -239,6 +240,18 @@ class HiddenOutputs(ModelOfModels):
         self.compile(**config)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+
+class _Owned(keras.layers.Layer):
+    """The state of compiled terms, which comes after the wrapper was built."""
+
+    def __init__(self):
+        super().__init__(name="hidden_losses", dtype="float32")
+        self.terms = []
+
+    def hold(self, states):
+        self.terms.clear()
+        self.terms.extend(state for state in states if state is not None)
 
 
 class _State:

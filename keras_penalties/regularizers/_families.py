@@ -1,6 +1,6 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
-from keras import ops
+from keras import ops, tree
 
 from keras_penalties import _backend, _checks, _numerics
 from keras_penalties.regularizers._penalty import Penalty
@@ -10,9 +10,7 @@ def same_shape(owner, shapes, of="elements"):
     """Refuse tensors that are compared one by one and have other shapes."""
     first = shapes[0]
     for i, shape in enumerate(shapes[1:], 1):
-        if len(shape) != len(first) or any(
-            a != b for a, b in zip(first, shape, strict=True) if None not in (a, b)
-        ):
+        if not _checks.same_shape(first, shape):
             raise ValueError(
                 f"{owner} compares the {of} of its tensors one by one. Received: x[0] with {of} of shape "
                 f"{first}, x[{i}] with {of} of shape {shape}. Give them the same shape first."
@@ -34,9 +32,7 @@ def common_mask(masks):
     masks = [m for m in masks if m is not None]
     if not masks:
         return None
-    rank = max(len(m.shape) for m in masks)
-    longest = next(m for m in masks if len(m.shape) == rank)
-    kept = ops.ones_like(longest)
+    kept = max(masks, key=lambda m: len(m.shape))
     for m in masks:
         kept = ops.logical_and(kept, _numerics.expand_like(m, kept))
     return kept
@@ -182,17 +178,16 @@ class BatchStatisticPenalty(Penalty):
         if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
             return value
         anything = ops.all(ops.stack([ops.sum(w) for w in weights]) > 0)
-        return ops.where(anything, value, ops.zeros_like(value))
+        return tree.map_structure(lambda v: ops.where(anything, v, ops.zeros_like(v)), value)
 
     @staticmethod
     def table(rows, kept):
         """The rows of all replicas, and their weights."""
-        if _backend.replicas() > 1:
-            ones = ops.ones_like(rows[:, :1]) if kept is None else ops.cast(kept[:, None], rows.dtype)
-            table, _, _ = _backend.gather(ops.concatenate([rows, ones], axis=-1))
-            rows, kept = table[:, :-1], table[:, -1] > 0
-        rows = rows if kept is None else _numerics.keep(rows, kept)
-        return rows, _numerics.row_weights(rows, kept)
+        if kept is None:
+            (rows,), kept, _ = _backend.gather(rows)
+        else:
+            (rows, kept), _, _ = _backend.gather(rows, kept)
+        return _numerics.keep(rows, kept), _numerics.row_weights(rows, kept)
 
     def check_shapes(self, shapes):
         if self.paired and len(shapes) > 1:

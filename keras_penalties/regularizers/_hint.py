@@ -3,24 +3,28 @@
 from keras import ops
 
 from keras_penalties._serialization import register
-from keras_penalties.regularizers._families import PerExamplePenalty
+from keras_penalties.regularizers._families import PerExamplePenalty, same_shape
 
 
 @register
 class Hint(PerExamplePenalty):
     r"""Half the squared distance of a student's layer to a teacher's.
 
-    $$\frac{1}{N}\sum_n \tfrac12\sum_i (t_{ni} - s_{ni})^2$$
+    $$\frac{1}{N}\sum_n \tfrac12\sum_i (t_{ni} - r(s_n)_i)^2$$
 
-    The second tensor is the teacher: no gradient goes into it. A student of another width needs a layer of
-    its own that brings its features to the teacher's number, a `Dense` or a convolution of the model.
+    The second tensor is the teacher: no gradient goes into it. \(r\) is the identity; with `projection` it
+    is the paper's regressor, \(r(s) = s W + b\) over the features, which is learned with the model and
+    brings a student of another width to the teacher's. Its weights belong to the `ActivityPenalty` or
+    `HiddenOutputs` that the penalty is given to, and are saved with it.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
         per: `"example"` (the sum over an example's elements, as in the paper) or `"element"` (their mean).
+        projection: whether a projection of the student's features is learned. Defaults to False.
 
-    Shapes: a list of the student's and the teacher's tensor, both `(batch, ...)`, any float type. The
-    result is a float32 scalar in the squared units of the tensors.
+    Shapes: a list of the student's and the teacher's tensor, both `(batch, ...)`, any float type, of one
+    shape, or with `projection` of one shape up to the features. The result is a float32 scalar in the
+    squared units of the tensors.
 
     Example:
 
@@ -31,15 +35,41 @@ class Hint(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, `per` is neither word, or the tensors differ
-            in shape.
+        ValueError: if `strength` is negative or not finite, `per` is neither word, the tensors differ
+            in shape, or `measure` is asked for a value that depends on a learned projection.
 
     Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, "FitNets: Hints for Thin Deep Nets", ICLR
-    2015, equation 3, where a learned convolution brings the student to the teacher's shape. Keras'
-    `FeatureDistillation` takes a mean and does not halve.
+    2015, equation 3, whose regressor is a convolution; here it has a kernel of one position. Keras'
+    `FeatureDistillation` takes a mean, does not halve and learns no projection.
     """
 
     tensors = 2
+
+    def __init__(self, strength, per="example", projection=False):
+        super().__init__(strength, per=per)
+        self.projection = bool(projection)
+
+    def check_shapes(self, shapes):
+        if self.projection:
+            same_shape(self._owner, [shape[:-1] for shape in shapes], "positions")
+        else:
+            super().check_shapes(shapes)
+
+    def learned(self, shapes):
+        if not self.projection:
+            return {}
+        student, teacher = (shape[-1] for shape in shapes)
+        return {
+            "kernel": {"shape": (student, teacher), "initializer": "glorot_uniform", "trainable": True},
+            "bias": {"shape": (teacher,), "initializer": "zeros", "trainable": True},
+        }
+
+    def with_learned(self, xs, learned):
+        student, teacher = xs
+        if learned:
+            kernel, bias = (ops.cast(learned[name], student.dtype) for name in ("kernel", "bias"))
+            student = student @ kernel + bias
+        return [student, teacher]
 
     def elements(self, x):
         student, teacher = x

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _backend, _checks, _numerics, _serialization
+from keras_penalties.schedules import _strength
 
 
 class Penalty(keras.regularizers.Regularizer):
@@ -24,23 +25,29 @@ class Penalty(keras.regularizers.Regularizer):
     a saved model finds it again.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses, a finite float >= 0; or, for a penalty that a layer or
+            model of this package owns, a strength over time: any `keras.optimizers.schedules` object
+            or `keras_penalties.schedules.Target`.
 
     Attributes:
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
+        parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
+            `value` gives a dict of these.
 
     Raises:
-        TypeError: if `strength` is not a number; if the tensor is not of floats; if the penalty is
-            used on a layer's weights, as `kernel_regularizer=` or the like.
+        TypeError: if `strength` is neither number nor schedule; if the tensor is not of floats; if the
+            penalty is used on a layer's weights, as `kernel_regularizer=` or the like; if it needs an
+            owner and is used as `activity_regularizer=`.
         ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit.
     """
 
     tensors = 1
+    parts: tuple = ()
     _features: int = -1
     _seen = False
 
     def __init__(self, strength):
-        self.strength = _checks.strength(strength, self._owner)
+        self.strength: Any = _strength.check(strength, self._owner)
         if not _serialization.is_registered(type(self)):
             warnings.warn(
                 f"{self._owner} is not registered, so a model that uses it trains but cannot be saved. "
@@ -82,7 +89,21 @@ class Penalty(keras.regularizers.Regularizer):
             mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that.
                 What it drops counts for nothing. A list of masks where `x` is a list.
         """
-        return self.measure_validated(*self.validate(x, mask))
+        xs, masks = self.validate(x, mask)
+        if self.learned([tuple(t.shape) for t in xs]):
+            raise ValueError(
+                f"{self._owner} has weights of its own, which the layer or model that owns it holds: read "
+                "what it measures in the logs there, or measure without them."
+            )
+        return self.measure_validated(xs, masks)
+
+    def learned(self, shapes) -> dict:
+        """What the penalty learns, as arguments of `add_weight` by name; its owner holds the variables."""
+        return {}
+
+    def with_learned(self, xs, learned) -> list:
+        """The tensors as the penalty compares them, given what it has learned by name."""
+        return xs
 
     def refuse(self, x):
         """Raise if the values of `x`, as a NumPy array, cannot be meant. Called once for each penalty,
@@ -115,10 +136,16 @@ class Penalty(keras.regularizers.Regularizer):
     def check_shapes(self, shapes):
         """Raise if tensors of these shapes cannot be measured; unknown sizes are None."""
 
-    def measure_validated(self, xs, masks):
+    def measure_validated(self, xs, masks, learned=None):
+        value = self.measured_parts(xs, masks, learned)
+        return sum(value.values()) if isinstance(value, dict) else value
+
+    def measured_parts(self, xs, masks, learned=None) -> Any:
+        """What `value` gives: a scalar, or a dict of them."""
         masks = [None if m is None else ops.cast(m, "bool") for m in masks]
         xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
         self._refuse_once(xs)
+        xs = self.with_learned(xs, learned or {})
         return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
 
     def _refuse_once(self, xs):
@@ -140,6 +167,12 @@ class Penalty(keras.regularizers.Regularizer):
                 f"'{x.path}'. Give it as `activity_regularizer=`, or take one of `keras.regularizers` "
                 "for the weights."
             )
+        if _strength.is_moving(self.strength):
+            raise TypeError(
+                f"{self._owner} has a strength that moves ({type(self.strength).__name__}), and an "
+                "`activity_regularizer=` has no place where training steps are counted. Put "
+                f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` behind the layer instead."
+            )
         value = _numerics.as_loss(self.strength * self.measure(x))
         if _backend.KERAS_DIVIDES_BY_BATCH:
             value = value * ops.cast(ops.shape(x)[0], value.dtype)
@@ -159,7 +192,17 @@ class Penalty(keras.regularizers.Regularizer):
                 f"{self._owner} cannot be saved: its arguments {', '.join(missing)} are not kept as "
                 f"attributes of the same name. Set them in `__init__`, or write `get_config`."
             )
-        return {name: getattr(self, name) for name in names}
+        config = {name: getattr(self, name) for name in names}
+        if _strength.is_moving(self.strength):
+            config["strength"] = keras.saving.serialize_keras_object(self.strength)
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("strength"), dict):
+            strength = keras.saving.deserialize_keras_object(config["strength"])
+            config = {**config, "strength": strength}
+        return cls(**config)
 
     def _as_list(self, x):
         wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)

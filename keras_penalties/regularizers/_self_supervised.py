@@ -74,7 +74,8 @@ class VICReg(_OfTwoViews):
     $$\lambda\, s(a, b) + \mu\,[v(a) + v(b)] + \nu\,[c(a) + c(b)],\qquad
     s(a, b) = \frac{1}{ND}\sum_n \lVert a_n - b_n\rVert_2^2$$
 
-    \(v\) is what `Variance` measures and \(c\) what `Covariance` measures.
+    \(v\) is what `Variance` measures and \(c\) what `Covariance` measures. The logs show the three terms
+    apart, as `<key>_invariance`, `<key>_variance` and `<key>_covariance`.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
@@ -104,6 +105,8 @@ class VICReg(_OfTwoViews):
     chosen, does. The authors' later code, lightly and pytorch-metric-learning halve the variance term.
     """
 
+    parts = ("invariance", "variance", "covariance")
+
     def __init__(self, strength, invariance=25.0, variance=25.0, covariance=1.0, axis=-1):
         super().__init__(strength, axis=axis)
         self.invariance = _checks.number(invariance, "invariance", self._owner, at_least=0.0)
@@ -115,4 +118,8 @@ class VICReg(_OfTwoViews):
         apart = ops.sum(weights[0] * ops.sum(ops.square(a - b), axis=1)) / a.shape[-1]
         spread = sum(variance_term(r, w, 1.0, 1e-4) for r, w in zip(rows, weights, strict=True))
         shared = sum(covariance_term(r, w) for r, w in zip(rows, weights, strict=True))
-        return self.invariance * apart + self.variance * spread + self.covariance * shared
+        return {
+            "invariance": self.invariance * apart,
+            "variance": self.variance * spread,
+            "covariance": self.covariance * shared,
+        }

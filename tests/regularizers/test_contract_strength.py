@@ -1,12 +1,20 @@
 """Every penalty: a bad strength is refused where it is given, in words that help."""
 
+import json
 import re
 
 import keras
 import numpy as np
 import pytest
 
+import keras_penalties as kp
 from tests.contracts import PENALTIES
+
+MOVING = [
+    keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.1),
+    kp.schedules.Cyclical(0.1, 10),
+    kp.schedules.Target(2.0),
+]
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 
@@ -33,11 +41,26 @@ def test_a_function(case):
             case.make(**{argument: lambda step: 0.1})
 
 
-def test_a_schedule(case):
-    schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.1)
-    for argument in case.strengths:
-        with pytest.raises(TypeError, match=rf"(?s)`{argument}` of {case.cls.__name__} .*PolynomialDecay"):
-            case.make(**{argument: schedule})
+@pytest.mark.parametrize("moving", MOVING, ids=lambda moving: type(moving).__name__)
+def test_a_strength_that_moves(case, moving):
+    if case.in_measure:
+        for argument in case.strengths:
+            words = (
+                rf"(?s)`{argument}` of {case.cls.__name__} must be a finite number.*{type(moving).__name__}"
+            )
+            with pytest.raises(TypeError, match=words):
+                case.make(**{argument: moving})
+        return
+    penalty = case.make(strength=moving)
+    assert penalty.strength is moving
+    again = keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(keras.saving.serialize_keras_object(penalty)))
+    )
+    assert again.get_config() == penalty.get_config()
+    assert again.strength.get_config() == moving.get_config()
+    words = f"{case.cls.__name__} has a strength that moves"
+    with pytest.raises(TypeError, match=rf"(?s){words} .*ActivityPenalty"):
+        penalty(case.draw((5, 4)))
 
 
 def test_any_real_number_will_do(case):

@@ -1,0 +1,34 @@
+"""What changes while a model trains, owned by a layer or model of this package and saved with it."""
+
+import keras
+
+
+class State(keras.layers.Layer):
+    """Variables in float32, whatever the model computes in; a file that knows none of them loads."""
+
+    def __init__(self, name):
+        super().__init__(name=name, dtype="float32", autocast=False)
+
+    def variable(self, name, initializer="zeros", shape=(), dtype="float32", trainable=False):
+        options = {"shape": shape, "initializer": initializer, "dtype": dtype, "trainable": trainable}
+        return self.add_weight(**options, autocast=False, name=name)
+
+    def load_own_variables(self, store):
+        if len(store):
+            super().load_own_variables(store)
+
+
+class Learned(State):
+    """Variables by name, made from the arguments that `learned` of a penalty or loss asks for."""
+
+    def __init__(self, options: dict, name):
+        super().__init__(name)
+        self._by_name = {key: self.variable(key, **arguments) for key, arguments in options.items()}
+
+    @property
+    def values(self) -> dict:
+        return {key: variable.value for key, variable in self._by_name.items()}
+
+    def assign(self, values: dict):
+        for key, value in values.items():
+            self._by_name[key].assign(value)

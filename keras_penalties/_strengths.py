@@ -1,0 +1,79 @@
+"""Strengths that move: what they are in this step, and what moves them to the next."""
+
+import keras
+from keras import ops
+
+from keras_penalties import _backend
+from keras_penalties._state import State
+from keras_penalties.schedules import Target, _strength
+
+
+class Strengths(State):
+    """The strengths of a few penalties, with a step count for schedules and a variable for each that adapts.
+
+    Each training batch counts once: what is used a second time in a step sees the strengths of the first.
+
+    Attributes:
+        keys: an end of a log key for each strength that moves, by the penalty's place.
+    """
+
+    def __init__(self, penalties, name):
+        super().__init__(name)
+        given = [getattr(penalty, "strength", 1.0) for penalty in penalties]
+        moving = {i: strength for i, strength in enumerate(given) if _strength.is_moving(strength)}
+        kinds = {i: type(penalties[i]).__name__.lower() for i in moving}
+        self.keys = {i: "_strength" if len(kinds) == 1 else f"_{kinds[i]}_strength" for i in kinds}
+        self.keys |= {i: f"_{kinds[i]}_{i}_strength" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
+        self._given, self._now = tuple(given), _Now()
+        if any(not isinstance(strength, Target) for strength in moving.values()):
+            self.step = self.variable("step", dtype="int32")
+        self._adapting = {
+            i: self.variable(f"strength_{i}", keras.initializers.Constant(strength.initial))
+            for i, strength in moving.items()
+            if isinstance(strength, Target)
+        }
+
+    def begin(self, training):
+        """A new step: find its strengths, and count it if it is one of training."""
+        now = self._now.here = _Step(list(self._given))
+        for i in self.keys:
+            if i in self._adapting:
+                now.strengths[i] = ops.copy(self._adapting[i].value)  # torch would move it under our feet
+            else:
+                now.strengths[i] = _strength.at(self._given[i], ops.copy(self.step.value))
+        if training and hasattr(self, "step"):
+            self.step.assign(self.step.value + 1)
+
+    def now(self, i):
+        """The strength of the penalty at place `i` in this step."""
+        return self._now.here.strengths[i]
+
+    def adapt(self, i, measured):
+        """Move a strength that has a target, by what its penalty measured in each use of this step."""
+        if i in self._adapting:
+            target, now = self._given[i], self._now.here
+            count = _backend.replicas()
+            measured = _backend.sum_over_replicas(ops.stop_gradient(measured)) / count
+            errors = now.errors.setdefault(i, [])
+            errors.append(target.error(measured))
+            self._adapting[i].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
+
+
+class _Step:
+    def __init__(self, strengths):
+        self.strengths, self.errors = strengths, {}
+
+
+class _Now:
+    """The step of each replica, out of sight of attribute tracking."""
+
+    def __init__(self):
+        self._steps = {}
+
+    @property
+    def here(self) -> _Step:
+        return self._steps[_backend.replica()]
+
+    @here.setter
+    def here(self, step):
+        self._steps[_backend.replica()] = step

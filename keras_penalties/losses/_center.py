@@ -1,0 +1,123 @@
+"""Distances of a hidden layer to the learned centres of the classes."""
+
+import keras
+from keras import ops
+
+from keras_penalties import _backend, _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties.losses import _pairs
+
+
+@register
+class Center(keras.losses.Loss):
+    r"""Half the squared distance of each row to the centre of its class, which moves along.
+
+    $$\ell_i = \tfrac12\lVert x_i - c_{y_i}\rVert_2^2,\qquad
+    c_j \leftarrow c_j - \alpha\,\frac{\sum_i [y_i = j]\,(c_j - x_i)}{1 + \sum_i [y_i = j]}$$
+
+    The centres are state, so the loss needs an owner: give it to `hidden_losses` of
+    `keras_penalties.models.HiddenOutputs`, which keeps the centres, saves them with the model, and moves
+    them once in each training step, after the loss was taken. They begin at zero. `evaluate` moves nothing,
+    and no gradient goes into the centres. On several replicas they see the rows of all.
+
+    Args:
+        classes: the number of classes, an int >= 1.
+        rate: how far the centres move in a step, \(\alpha\), a float in (0, 1].
+        reduction: as in Keras; the default is the mean over the batch.
+        name: the loss's name.
+        dtype: as in Keras.
+
+    Shapes: `y_true` holds class ids from 0 on, `(batch,)` or `(batch, 1)`, or is one-hot,
+    `(batch, classes)`; `y_pred` holds the hidden layer, `(batch, features)`. Without reduction the result
+    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops, or whose sample weight is zero,
+    move no centre.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> loss, x, y = kp.losses.Center(2, rate=0.5), [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]], [0, 0, 1]
+    >>> round(float(loss(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])), 6)  # (1/2 + 9/2 + 4/2) / 3
+    2.333333
+    >>> loss.moved(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])["centers"].tolist()  # 0.5 * 4/3, 0.5 * 2/2
+    [[0.6666666269302368, 0.0], [0.0, 0.5]]
+
+    Raises:
+        TypeError: if `classes` is not an int or `rate` not a number; if the loss is used without an owner.
+        ValueError: if an argument is out of its bounds; if the shapes do not fit; if labels are seen that
+            are neither class ids below `classes` nor one-hot.
+
+    Source: Wen, Zhang, Li and Qiao, "A Discriminative Feature Learning Approach for Deep Face
+    Recognition", ECCV 2016, equations 2 to 4, with the mean over the batch for its sum.
+    pytorch-metric-learning and others learn the centres by gradient, with an optimizer of their own.
+    """
+
+    def __init__(self, classes, rate=0.5, reduction="sum_over_batch_size", name="center", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.classes = _checks.whole(classes, "classes", "Center")
+        self.rate = _checks.number(rate, "rate", "Center", above=0.0, at_most=1.0)
+
+    def __call__(self, y_true, y_pred, sample_weight=None, *, centers=None):
+        if centers is None:
+            raise TypeError(
+                "Center has centres that move, and needs an owner that keeps them: give it to "
+                "`hidden_losses` of `keras_penalties.models.HiddenOutputs.compile`, not to `loss=`."
+            )
+        mask = _backend.get_keras_mask(y_pred)
+        y_true, y_pred = self._checked(y_true, y_pred)
+        centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
+        own = ops.take(centers, self._ids(y_true), axis=0)
+        if mask is not None:
+            _backend.set_keras_mask(y_pred, mask)
+        return super().__call__(own, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return 0.5 * ops.sum(ops.square(y_true - y_pred), axis=-1)
+
+    def learned(self, shapes) -> dict:
+        """What the owner holds, as arguments of `add_weight` by name, for a hidden layer of that shape."""
+        (shape,) = shapes
+        if len(shape) != 2 or shape[-1] is None:
+            raise ValueError(
+                "Center needs a hidden layer of shape (batch, features), with the number of features known. "
+                f"Received: shape {tuple(shape)}. Name a layer behind a Flatten or a pooling."
+            )
+        return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
+
+    def moved(self, y_true, y_pred, sample_weight=None, *, centers) -> dict:
+        """The centres after a training step, by the name under which the owner holds them."""
+        mask = _backend.get_keras_mask(y_pred)
+        y_true, y_pred = self._checked(y_true, y_pred)
+        rows, centers = ops.stop_gradient(y_pred), ops.cast(centers, y_pred.dtype)
+        counted = ops.ones_like(rows[:, 0], dtype="bool") if mask is None else ops.cast(mask, "bool")
+        if sample_weight is not None:
+            counted = counted & (ops.reshape(ops.convert_to_tensor(sample_weight), (-1,)) > 0)
+        of_class = ops.one_hot(self._ids(y_true), self.classes, dtype=rows.dtype)
+        of_class = of_class * ops.cast(counted, rows.dtype)[:, None]
+        counts = _backend.sum_over_replicas(ops.sum(of_class, axis=0))[:, None]
+        sums = _backend.sum_over_replicas(ops.transpose(of_class) @ _numerics.keep(rows, counted))
+        return {"centers": centers - self.rate * (counts * centers - sums) / (1.0 + counts)}
+
+    def refuse(self, y_true, y_pred):
+        """Raise if the labels, as a NumPy array, cannot be meant."""
+        _pairs.refuse_labels(y_true, "Center")
+        if y_true.ndim == 2 and y_true.shape[1] not in (1, self.classes):
+            low, high = 0, y_true.shape[1] - 1
+        else:
+            one_hot = y_true.ndim == 2 and y_true.shape[1] > 1
+            low, high = (0, 0) if one_hot or not y_true.size else (int(y_true.min()), int(y_true.max()))
+        if low < 0 or high >= self.classes:
+            raise ValueError(
+                f"`y_true` of Center must hold class ids from 0 to {self.classes - 1}, as `classes` is "
+                f"{self.classes}. Received: classes from {low} to {high}."
+            )
+
+    def _checked(self, y_true, y_pred):
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        _pairs.check(y_true, y_pred, "Center")
+        return y_true, _numerics.accumulate(y_pred)
+
+    def _ids(self, y_true):
+        return ops.cast(_pairs.class_ids(y_true), "int32")
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes, "rate": self.rate}

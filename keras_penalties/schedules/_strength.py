@@ -1,0 +1,39 @@
+"""A penalty's strength: a number, a schedule over training batches, or a target to meet."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties.schedules._target import Target
+
+# Where a schedule is looked at when it is given: densely at first, then ever more sparsely.
+LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
+
+
+def check(value, owner):
+    """`value` as a strength, refused if it is none."""
+    if isinstance(value, Target):
+        return value
+    if not is_moving(value):
+        return _checks.number(
+            value, "strength", owner, at_least=0.0, hint="or a schedule of `keras.optimizers.schedules`"
+        )
+    for step in LOOKED_AT:
+        strength = float(keras.ops.convert_to_numpy(value(step)))
+        if not (np.isfinite(strength) and strength >= 0):
+            raise ValueError(
+                f"`strength` of {owner} is the schedule {type(value).__name__}, which gives {strength:g} at "
+                f"step {step}. A strength must be a finite number >= 0 at every step."
+            )
+    return value
+
+
+def is_moving(value) -> bool:
+    return isinstance(value, (keras.optimizers.schedules.LearningRateSchedule, Target))
+
+
+def at(schedule, step):
+    """What a schedule gives at `step`, in float32; NaN, which nobody overlooks, where it is negative."""
+    strength = ops.cast(schedule(step), "float32")
+    return ops.where(strength >= 0, strength, float("nan") * ops.ones_like(strength))

@@ -1,0 +1,74 @@
+"""A strength that finds itself."""
+
+from keras import ops
+
+from keras_penalties import _checks
+from keras_penalties._serialization import register
+
+
+@register
+class Target:
+    r"""Moves a penalty's strength until what it measures meets a value: say how sparse, not how hard.
+
+    $$s_{k+1} = s_k\,\exp\!\big(\eta\,c_k\big),\qquad
+    c_k = \min\!\Big(1, \max\!\Big(-1, \frac{m_k - v}{v}\Big)\Big)$$
+
+    \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, \(v\) the value to meet
+    and \(\eta\) the rate. The strength grows while the measure is above the value and falls while it is
+    below, between `minimum` and `maximum`. It is the multiplier of the constraint \(m \le v\): a penalty
+    that stays below the value by itself ends at `minimum`, and one that cannot come down to it at `maximum`,
+    which `audit` reports.
+
+    Args:
+        value: what the penalty should measure, in the units of `measure`, a finite float > 0.
+        rate: how fast the logarithm of the strength moves in a training batch, a float in (0, 1].
+        initial: the strength in the first training batch, a float between `minimum` and `maximum`.
+        minimum: the least strength, a float > 0.
+        maximum: the greatest strength, a finite float.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> target = kp.schedules.Target(2.0, rate=0.1, initial=1.0)
+    >>> [round(float(target.after(1.0, measured)), 4) for measured in (8.0, 2.0, 1.0)]
+    [1.1052, 1.0, 0.9512]
+
+    Raises:
+        TypeError: if an argument is not a number.
+        ValueError: if an argument is out of its bounds.
+
+    Source: the multiplier of Rezende and Viola, "Taming VAEs", 2018 (GECO), whose update is
+    \(\lambda \leftarrow \lambda \exp(\eta\,C)\). There the constraint is a moving average in its own
+    units; here it is relative to the value and bounded, so that one rate serves penalties of any size.
+    """
+
+    def __init__(self, value, rate=0.01, initial=0.001, minimum=1e-8, maximum=1e4):
+        self.value = _checks.number(value, "value", "Target", above=0.0)
+        self.rate = _checks.number(rate, "rate", "Target", above=0.0, at_most=1.0)
+        self.minimum = _checks.number(minimum, "minimum", "Target", above=0.0)
+        self.maximum = _checks.number(maximum, "maximum", "Target", at_least=self.minimum)
+        self.initial = _checks.number(
+            initial, "initial", "Target", at_least=self.minimum, at_most=self.maximum
+        )
+
+    def after(self, strength, measured):
+        """The strength that follows `strength` once `measured` was seen."""
+        return self.moved(strength, self.error(measured))
+
+    def error(self, measured):
+        """How far `measured` is from the value, as a share of it: between -1 and 1. What is not finite
+        moves nothing: it may be an overflow that a loss scale is about to mend."""
+        measured = ops.convert_to_tensor(measured, "float32")
+        error = ops.clip((measured - self.value) / self.value, -1.0, 1.0)
+        return ops.where(ops.isfinite(measured), error, ops.zeros_like(error))
+
+    def moved(self, strength, error):
+        return ops.clip(strength * ops.exp(self.rate * error), self.minimum, self.maximum)
+
+    def get_config(self):
+        names = ("value", "rate", "initial", "minimum", "maximum")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

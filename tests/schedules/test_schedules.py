@@ -1,0 +1,85 @@
+"""The schedules by themselves: their formulas, their files and their errors."""
+
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_penalties as kp
+
+S = kp.schedules
+
+
+@pytest.mark.parametrize("options", [{}, {"ratio": 0.3}, {"ratio": 1.0}, {"cycles": 2}])
+def test_cyclical_is_its_formula(options):
+    schedule = S.Cyclical(0.4, cycle_steps=7, **options)
+    ratio, cycles = options.get("ratio", 0.5), options.get("cycles", math.inf)
+    for step in range(30):
+        share = (step - 7 * math.floor(step / 7)) / 7
+        expected = 0.4 * (share / ratio if share < ratio and step < 7 * cycles else 1.0)
+        np.testing.assert_allclose(float(schedule(step)), expected, rtol=1e-6, err_msg=str(step))
+        counted = keras.ops.convert_to_tensor(step, "int32")
+        np.testing.assert_allclose(float(schedule(counted)), expected, rtol=1e-6)
+
+
+def test_cyclical_is_exact_after_millions_of_steps():
+    assert float(S.Cyclical(1.0, cycle_steps=1000)(2**30 + 3)) == float(
+        S.Cyclical(1.0, cycle_steps=1000)(827)
+    )
+
+
+def test_cyclical_is_a_schedule_of_an_optimizer():
+    optimizer = keras.optimizers.SGD(S.Cyclical(0.4, 4))
+    assert float(optimizer.learning_rate) == 0.0
+
+
+@pytest.mark.parametrize(
+    "measured, error",
+    [(2.0, 0.0), (3.0, 0.5), (1.0, -0.5), (50.0, 1.0), (0.0, -1.0), (np.inf, 0), (np.nan, 0)],
+)
+def test_target_is_its_formula(measured, error):
+    target = S.Target(2.0, rate=0.2)
+    expected = 0.3 * math.exp(0.2 * error)
+    np.testing.assert_allclose(float(target.after(0.3, measured)), expected, rtol=1e-6)
+
+
+def test_target_stays_within_its_bounds():
+    target = S.Target(2.0, rate=1.0, initial=0.5, minimum=0.4, maximum=0.6)
+    assert float(target.after(0.5, 99.0)) == pytest.approx(0.6)
+    assert float(target.after(0.5, 0.1)) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("made", [S.Cyclical(0.4, 7, 0.3, cycles=2), S.Target(2.0, 0.1, 0.2, 0.1, 9.0)])
+def test_goes_through_json(made):
+    saved = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
+    assert saved["registered_name"] == f"keras_penalties>{type(made).__name__}"
+    again = keras.saving.deserialize_keras_object(saved)
+    assert type(again) is type(made)
+    assert again.get_config() == made.get_config()
+
+
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda: S.Cyclical(-1.0, 5), ValueError, "`strength` of Cyclical must be a finite number >= 0"),
+        (lambda: S.Cyclical(1.0, 0), ValueError, "`cycle_steps` of Cyclical must be an int >= 1"),
+        (lambda: S.Cyclical(1.0, 2.5), TypeError, "`cycle_steps` of Cyclical must be an int >= 1"),
+        (
+            lambda: S.Cyclical(1.0, 5, ratio=0.0),
+            ValueError,
+            "`ratio` of Cyclical must be a finite number > 0",
+        ),
+        (lambda: S.Cyclical(1.0, 5, ratio=1.5), ValueError, "`ratio` of Cyclical .* <= 1"),
+        (lambda: S.Cyclical(1.0, 5, cycles=True), TypeError, "`cycles` of Cyclical must be an int >= 1"),
+        (lambda: S.Target(0.0), ValueError, "`value` of Target must be a finite number > 0"),
+        (lambda: S.Target("1"), TypeError, "`value` of Target must be a finite number > 0"),
+        (lambda: S.Target(1.0, rate=2.0), ValueError, "`rate` of Target .* <= 1"),
+        (lambda: S.Target(1.0, initial=1e9), ValueError, "`initial` of Target .* <= 10000"),
+        (lambda: S.Target(1.0, minimum=1.0, maximum=0.5), ValueError, "`maximum` of Target .* >= 1"),
+    ],
+)
+def test_bad_arguments(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
