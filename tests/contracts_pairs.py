@@ -23,6 +23,7 @@ class PairCase:
         options: the arguments of `cls` beside its strength.
         paired: whether row `n` of one belongs to row `n` of the other.
         large: whether it can be measured at activations of 300.
+        of_a_batch: whether a batch that is given twice counts once.
     """
 
     cls: type
@@ -30,6 +31,7 @@ class PairCase:
     options: dict[str, Any] = field(default_factory=dict)
     paired: bool = True
     large: bool = True
+    of_a_batch: bool = True
 
     @property
     def name(self):
@@ -50,9 +52,20 @@ TWO_TENSORS = [
     PairCase(_regularizers.GaussianKL, pairs.gaussian_kl, {"capacity": 0.7}, large=False),
     PairCase(_regularizers.BarlowTwins, pairs.barlow_twins),
     PairCase(_regularizers.BarlowTwins, pairs.barlow_twins, {"off_diagonal": 0.1}),
-    PairCase(_regularizers.VICReg, pairs.vicreg),
-    PairCase(_regularizers.VICReg, pairs.vicreg, {"invariance": 1.0, "variance": 2.0, "covariance": 3.0}),
-    PairCase(_regularizers.CORAL, pairs.coral, paired=False),
-    PairCase(_regularizers.MMD, pairs.mmd_between, paired=False),
-    PairCase(_regularizers.MMD, pairs.mmd_between, {"kernel": "imq", "bandwidth": 2.0}, paired=False),
+    PairCase(_regularizers.VICReg, pairs.vicreg, of_a_batch=False),
+    PairCase(
+        _regularizers.VICReg,
+        pairs.vicreg,
+        {"invariance": 1.0, "variance": 2.0, "covariance": 3.0},
+        of_a_batch=False,
+    ),
+    PairCase(_regularizers.CORAL, pairs.coral, paired=False, of_a_batch=False),
+    PairCase(_regularizers.MMD, pairs.mmd_between, paired=False, of_a_batch=False),
+    PairCase(
+        _regularizers.MMD,
+        pairs.mmd_between,
+        {"kernel": "imq", "bandwidth": 2.0},
+        paired=False,
+        of_a_batch=False,
+    ),
 ]

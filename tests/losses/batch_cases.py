@@ -112,6 +112,7 @@ EDGES = {
     "a row of zeros": (CLASSES, ROWS * (np.arange(6) > 0)[:, None]),
     "equal rows": (CLASSES, 0 * ROWS + ROWS[0]),
     "equal pairs": (CLASSES, ROWS[[0, 0, 2, 2, 4, 4]]),
+    "constant columns": (CLASSES, np.where(np.arange(3) > 0, 0.1, ROWS)),
     "one row": (CLASSES[:1], ROWS[:1]),
     "one class": (0 * CLASSES, ROWS),
     "one class of equal rows": (0 * CLASSES, 0 * ROWS + ROWS[0]),

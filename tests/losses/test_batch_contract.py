@@ -54,13 +54,6 @@ def test_labels_in_any_form(case):
 
 
 @by_case
-def test_the_order_of_the_rows_does_not_matter(case):
-    y, p = draw()
-    order = np.random.RandomState(1).permutation(len(y))
-    np.testing.assert_allclose(values(case, y[order], p[order]), values(case, y, p)[order], **CLOSE)
-
-
-@by_case
 def test_uses_sample_weight(case):
     y, p = draw()
     weights = np.linspace(0.0, 2.0, len(y)).astype("float32")

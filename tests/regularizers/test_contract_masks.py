@@ -44,6 +44,17 @@ def test_padding_changes_nothing(case, padding):
     assert np.all(of_long[~mask] == 0.0)
 
 
+@given(rows=st.integers(0, 3), steps=st.integers(0, 4), seed=st.integers(0, 1000))
+def test_padding_of_any_size_changes_nothing(case, rows, steps, seed):
+    short = case.draw((BATCH, STEPS, FEATURES), seed)
+    mask = np.zeros((BATCH + rows, STEPS + steps), bool)
+    mask[:BATCH, :STEPS] = True
+    long = np.full((*mask.shape, FEATURES), np.nan, "float32")
+    long[:BATCH, :STEPS] = np.moveaxis(short, case.axis, -1)
+    values = float(case.make().measure(case.arrange(long), mask)), float(case.make().measure(short))
+    np.testing.assert_allclose(*values, rtol=2e-5, atol=1e-6)
+
+
 def test_a_mask_may_have_any_prefix_of_the_shape(case):
     shape = (BATCH, 3, 2, FEATURES)
     x = case.draw(shape)
@@ -74,10 +85,11 @@ def test_a_mask_that_keeps_everything_changes_nothing(case):
     np.testing.assert_allclose(masked, float(case.make().measure(x)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("fill", ["activations", "nan"])
-def test_a_mask_that_keeps_nothing_gives_zero(case, fill):
+def test_a_mask_that_keeps_nothing_gives_zero(case, fill, dtype):
     x = case.draw((BATCH, STEPS, FEATURES))
-    x = x if fill == "activations" else np.full_like(x, np.nan)
+    x = tensor(x if fill == "activations" else np.full_like(x, np.nan), dtype)
     for mask in (np.zeros((BATCH, STEPS), bool), np.zeros(BATCH, bool)):
         assert float(case.make().measure(x, mask)) == 0.0
         assert np.all(gradient(lambda x, mask=mask: case.make().measure(x, mask), x) == 0.0)

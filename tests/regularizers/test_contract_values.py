@@ -72,13 +72,14 @@ def test_the_order_of_the_batch_does_not_matter(case, seed):
     np.testing.assert_allclose(float(case.make().measure(shuffled)), value, rtol=2e-5, atol=1e-6)
 
 
-def test_a_batch_given_twice_counts_once(case):
-    x = case.draw((4, 3, 2))
-    once, twice = (float(case.make().measure(np.concatenate([x] * n))) for n in (1, 2))
+@given(seed=few_seeds, times=st.integers(2, 3), shape=st.sampled_from([(4, 3, 2), (2, 5, 3), (3, 1, 4)]))
+def test_a_batch_given_twice_counts_once(case, seed, times, shape):
+    x = case.draw(shape, seed)
+    several = np.concatenate([x] * times)
+    expected = case.expected(several)
+    np.testing.assert_allclose(float(case.make().measure(several)), expected, rtol=2e-5, atol=1e-6)
     if case.of_a_batch:
-        np.testing.assert_allclose(twice, once, rtol=1e-5)
-    else:
-        np.testing.assert_allclose(twice, case.expected(np.concatenate([x] * 2)), rtol=1e-5)
+        np.testing.assert_allclose(expected, case.expected(x), rtol=1e-10, atol=1e-12)
 
 
 def test_does_not_change_its_input(case):

@@ -1,0 +1,120 @@
+"""Every penalty that compares two tensors: what holds for any batch, drawn by hypothesis."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+from tests.contracts_pairs import TWO_TENSORS
+from tests.helpers import gradient, tensor
+from tests.regularizers.test_contract_masks import masks
+from tests.regularizers.test_pairs import KINDS, reached
+
+by_case = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
+seeds = st.integers(0, 10_000)
+ROWS, STEPS, FEATURES = 4, 3, 3
+CLOSE = {"rtol": 5e-5, "atol": 1e-5}
+
+
+def drawn(seed, shape=(ROWS, STEPS, FEATURES)):
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape).astype("float32") for _ in range(2)]
+
+
+def measured(case, xs, masks=None):
+    return float(case.make().measure(xs, masks))
+
+
+def slopes(case, xs, masks=None, scale=1.0):
+    """The gradient of each tensor into which one goes."""
+    return [
+        gradient(
+            lambda x, i=i: scale * case.make().measure([x if k == i else xs[k] for k in (0, 1)], masks), xs[i]
+        )
+        for i in reached(case)
+    ]
+
+
+@by_case
+@given(mask=masks((ROWS, STEPS)), other=masks((ROWS, STEPS)), seed=seeds)
+def test_masked_equals_trimmed(case, mask, other, seed):
+    xs = drawn(seed)
+    for kept in ([mask, mask], [mask, other], [mask, None]):
+        np.testing.assert_allclose(measured(case, xs, kept), case.reference(xs, kept), **CLOSE)
+
+
+@by_case
+@given(mask=masks((ROWS,)), seed=seeds)
+def test_examples_that_a_mask_drops_are_not_there(case, mask, seed):
+    xs = drawn(seed)
+    trimmed = [x[mask] for x in xs]
+    np.testing.assert_allclose(measured(case, xs, [mask, mask]), measured(case, trimmed), **CLOSE)
+
+
+@by_case
+@given(
+    rows=st.integers(0, 3),
+    steps=st.integers(0, 4),
+    padding=st.sampled_from([0.0, 1e30, np.inf, np.nan]),
+    seed=seeds,
+)
+def test_padding_changes_nothing(case, rows, steps, padding, seed):
+    short, long = drawn(seed), []
+    mask = np.zeros((ROWS + rows, STEPS + steps), bool)
+    mask[:ROWS, :STEPS] = True
+    for x in short:
+        long.append(np.full((*mask.shape, FEATURES), padding, "float32"))
+        long[-1][:ROWS, :STEPS] = x
+    both = [mask, mask]
+    np.testing.assert_allclose(measured(case, long, both), measured(case, short), **CLOSE)
+    for of_long, of_short in zip(slopes(case, long, both), slopes(case, short), strict=True):
+        np.testing.assert_allclose(of_long[:ROWS, :STEPS], of_short, rtol=2e-4, atol=1e-5)
+        assert np.all(of_long[~mask] == 0.0)
+
+
+@by_case
+@given(seed=seeds, shape=st.sampled_from([(6, 3), (3, 5), (ROWS, STEPS, FEATURES)]))
+def test_the_order_of_the_batch_does_not_matter(case, seed, shape):
+    xs = drawn(seed, shape)
+    first, second = (np.random.default_rng(seed + i).permutation(shape[0]) for i in range(2))
+    shuffled = [xs[0][first], xs[1][first if case.paired else second]]
+    np.testing.assert_allclose(measured(case, shuffled), measured(case, xs), **CLOSE)
+
+
+@by_case
+@given(seed=seeds, times=st.integers(2, 3), shape=st.sampled_from([(4, 3), (3, 5), (2, 3, 2)]))
+def test_a_batch_given_twice_counts_once(case, seed, times, shape):
+    xs = drawn(seed, shape)
+    several = [np.concatenate([x] * times) for x in xs]
+    expected = case.reference(several)
+    np.testing.assert_allclose(measured(case, several), expected, **CLOSE)
+    if case.of_a_batch:
+        np.testing.assert_allclose(expected, case.reference(xs), rtol=1e-10, atol=1e-12)
+
+
+CORNERS = {**KINDS, "large": lambda random, shape: 1e4 * random.normal(size=shape)}
+
+
+@by_case
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", CORNERS)
+def test_value_and_gradient_are_finite_in_the_corners(case, kind, dtype):
+    if kind == "large" and not case.large:
+        pytest.skip("is not made for such values")
+    for shape in ((1, 4), (4, 3), (3, 5), (2, 2, 3)):
+        random = np.random.default_rng(0)
+        xs = [tensor(np.asarray(CORNERS[kind](random, shape), "float32"), dtype) for _ in range(2)]
+        assert np.isfinite(measured(case, xs)), shape
+        # The gradient is rounded to the input's type at the end: scaled so that the type can hold it.
+        largest = max(float(np.abs(s).max()) for s in slopes(case, [ops.cast(x, "float32") for x in xs]))
+        for slope in slopes(case, xs, scale=1.0 / largest if largest > 1.0 else 1.0):
+            assert np.all(np.isfinite(slope)), shape
+
+
+@by_case
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_an_empty_mask_gives_zero(case, dtype):
+    xs, mask = [tensor(x, dtype) for x in drawn(0)], np.zeros((ROWS, STEPS), bool)
+    assert measured(case, xs, [mask, mask]) == 0.0
+    assert all(np.all(slope == 0.0) for slope in slopes(case, xs, [mask, mask]))
