@@ -122,8 +122,9 @@ def train(key, seed, epochs, gamma=GAMMA, raw_loss="Confusion", watch=False):
 
     x, y = digits(seed)[1]
     logs = model.evaluate(x, y, batch_size=len(x), verbose=0, return_dict=True)
-    change = model.transform.predict(x, batch_size=len(x), verbose=0) - x
-    answers = model.classifier.predict(x, batch_size=len(x), verbose=0).argmax(axis=-1)
+    outputs = {name: keras.ops.convert_to_numpy(v) for name, v in model(x).items()}
+    change = outputs["processed"] - x
+    answers = outputs["raw"].argmax(axis=-1)
     return Result(
         model,
         history,
