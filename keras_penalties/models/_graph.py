@@ -178,8 +178,7 @@ def check_model(model, owner="HiddenOutputs"):
     """Refuse what cannot be wired anew, or would train otherwise once that is done."""
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"`model` of {owner} must be a Keras model. "
-            f"Received: {model!r} (of type {type(model).__name__})."
+            f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
         )
     if not (isinstance(model, keras.Sequential) or _backend.is_functional(model)):
         raise ValueError(

@@ -1,0 +1,55 @@
+"""What Keras keeps private of layers and graphs of layers. Beside `_backend.py`, no other file knows it."""
+
+import keras
+from keras.src.saving.serialization_lib import ObjectSharingScope
+
+
+def rewire(model, call):
+    """A functional model on the same inputs, in which `call(operation, *args, **kwargs)` replaces each call
+    of the graph."""
+    outputs = model._run_through_graph(model.input, operation_fn=lambda operation: operation, call_fn=call)
+    return keras.Model(model.input, outputs, name=model.name)
+
+
+def with_flags_of(model, other):
+    """`other` with the dtype policy and the flag `trainable` of `model`; those of its layers stay."""
+    if other.dtype_policy != model.dtype_policy:
+        other.dtype_policy = model.dtype_policy
+    other._trainable = model.trainable
+    return other
+
+
+def around_the_same_variables(layer, **changes):
+    """A layer like `layer`, with `changes` to its configuration, that uses the variables of `layer`."""
+    other = type(layer).from_config({**layer.get_config(), **changes})
+    variables = {variable.name: variable for variable in layer.variables}
+    frozen = [v for v in layer._trainable_variables if not v.trainable]
+    for variable in frozen:  # or they would be filed with what is never trained
+        variable.trainable = True
+    other.add_weight = lambda *args, name=None, **kwargs: variables[name]
+    other.build_from_config(layer.get_build_config())
+    del other.add_weight
+    for variable in frozen:
+        variable.trainable = False
+    return other
+
+
+def sublayers(layer) -> list:
+    """The layers that `layer` holds itself, not those within them."""
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
+def all_sublayers(layer) -> list:
+    """The layers within `layer`, at any depth."""
+    return layer._flatten_layers(include_self=False)
+
+
+def own_variables(layer) -> list:
+    """The variables of `layer` itself, random seeds included, without those of the layers within it."""
+    seeds = [generator.state for generator in layer._seed_generators]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+
+
+def sharing():
+    """A scope in which layers that a configuration holds more than once stay one layer."""
+    return ObjectSharingScope()
