@@ -1,0 +1,237 @@
+"""What does each penalty do? All of them on the same small network, side by side, on real digits.
+
+A convolutional network learns 4,000 MNIST digits, once without a penalty and once with each one; a panel
+shows the numbers that the penalty acts on, without it (grey) and with it (blue). From a clone:
+
+    python examples/gallery.py --out out
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from _common import load_digits
+
+import keras
+import numpy as np
+from _gallery_figure import draw
+from keras import layers, ops
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import keras_penalties as kp
+
+R = kp.regularizers
+HELD_OUT, EPOCHS, UNITS, EXPERTS = 1000, 4, 64, 8
+OWN_NETWORK = ("sigmoids", "router", "code")  # what changes the network also has a plain one of its own
+
+
+@dataclass
+class Case:
+    """A penalty, the tensor of the network that it is put on, and how its effect is drawn."""
+
+    penalty: R.Penalty
+    on: str
+    view: str
+    does: str
+    before: list | None = None  # the tensors on held-out digits, without the penalty and with it
+    after: list | None = None
+    accuracies: tuple = ()
+
+    @property
+    def name(self):
+        return type(self.penalty).__name__
+
+    @property
+    def measures(self):
+        """What the penalty measures on held-out digits, without it and with it."""
+        values = [self.before, self.after]
+        return tuple(float(self.penalty.measure(v if len(v) > 1 else v[0])) for v in values)
+
+
+def cases():
+    return [
+        Case(R.L1(0.003), "hidden", "activations", "smaller, and more zeros"),
+        Case(R.L2(0.01), "hidden", "activations", "large ones become small"),
+        Case(R.L1L2(l1=0.001, l2=0.01), "hidden", "activations", "both"),
+        Case(R.Excess(0.1, threshold=2.0), "hidden", "activations", "none beyond 2, others free"),
+        Case(R.KLSparsity(0.03, target=0.05), "sigmoids", "means", "each unit on 5% of the time"),
+        Case(R.TransformedL1(0.005, beta=0.1), "hidden", "profile", "few units, which stay large"),
+        Case(R.LogSparsity(0.003, eps=0.1), "hidden", "profile", "few units, small ones go first"),
+        Case(R.Hoyer(0.03), "hidden", "profile", "few units, at any scale"),
+        Case(R.HoyerSquare(0.01), "hidden", "profile", "few units: it counts them"),
+        Case(R.GroupLasso(0.03, axis=(1, 2)), "maps", "channels", "whole channels go"),
+        Case(R.DeCov(0.1), "hidden", "correlations", "features unlike each other"),
+        Case(R.Covariance(1.0), "hidden", "correlations", "features unlike each other"),
+        Case(R.Variance(1.0), "hidden", "deviations", "no feature is constant"),
+        Case(R.TotalVariation(0.003), "maps", "feature_map", "flat areas, few edges"),
+        Case(R.TemporalSmoothness(10.0), "maps", "steps", "small steps from row to row"),
+        Case(R.Confidence(1.0), "probabilities", "surest", "less sure of itself"),
+        Case(R.Entropy(1.0), "probabilities", "surest", "surer of itself"),
+        Case(R.ZLoss(0.03), "logits", "normalizers", "logits near a sum of 1"),
+        Case(R.LoadBalance(0.1), "router", "loads", "all experts get digits"),
+        Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
+        Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
+        Case(R.Hint(0.03), "teacher", "apart", "near a teacher's layer"),
+        Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
+        Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
+        Case(R.VICReg(0.01), "views", "apart", "two views near, no collapse"),
+    ]
+
+
+def exported():
+    """The names of all penalties of the package that can be used as they are."""
+    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
+    return set(R.__all__) - bases
+
+
+def split_digits():
+    x, y = load_digits()
+    return (x[HELD_OUT:], y[HELD_OUT:]), (x[:HELD_OUT], y[:HELD_OUT])
+
+
+def build(on="", penalty=None, teacher=None):
+    """The network, with `penalty` on the tensors called `on`; and a model that reads these."""
+    keras.utils.set_random_seed(0)
+    read = []
+
+    def tap(name, *tensors):
+        if name == on:
+            read.extend(tensors)
+            if penalty is not None:
+                given = list(tensors) if len(tensors) > 1 else tensors[0]
+                out = kp.layers.ActivityPenalty(penalty, name="penalty")(given)
+                return out[0] if len(tensors) > 1 else out
+        return tensors[0]
+
+    digits = keras.Input((28, 28, 1), name="digits")
+    conv = layers.Conv2D(8, 5, strides=2, activation="relu", name="maps")
+    dense = layers.Dense(UNITS, name="hidden")
+    relu = layers.Activation("sigmoid" if on == "sigmoids" else "relu")
+    flat = layers.Flatten()(tap("maps", conv(digits)))
+    before = tap("before", dense(flat))
+    if on == "code":  # a normal distribution for each unit, from which training draws
+        log_variance = layers.Dense(UNITS, kernel_initializer="zeros", name="log_variance")(flat)
+        before = tap("code", before, log_variance)
+        noise = layers.GaussianNoise(1.0)(ops.zeros_like(before))
+        before = before + ops.exp(0.5 * log_variance) * noise
+    h = relu(before)
+    for name in ("hidden", "sigmoids"):
+        h = tap(name, h)
+    others = {
+        "views": lambda: shifted(digits),
+        "domains": lambda: 1.0 - digits,
+    }
+    if on in others:
+        h = tap(on, h, relu(dense(layers.Flatten()(conv(others[on]())))))
+    if on == "teacher":
+        h = tap(on, h, teacher(digits))
+    if on == "router":  # eight experts of eight units, weighed by the router's softmax
+        router = tap("router", layers.Dense(EXPERTS, name="router")(h))
+        experts = layers.Reshape((EXPERTS, 8))(
+            layers.Dense(EXPERTS * 8, activation="relu", name="experts")(h)
+        )
+        h = ops.sum(ops.softmax(router)[..., None] * experts, axis=1)
+    logits = tap("logits", layers.Dense(10, name="logits")(h))
+    model = keras.Model(digits, tap("probabilities", layers.Softmax()(logits)))
+    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, keras.Model(digits, read) if read else None
+
+
+def shifted(digits):
+    """Another view of each digit: two pixels down and to the right."""
+    return layers.Cropping2D(((0, 2), (0, 2)))(layers.ZeroPadding2D(((2, 0), (2, 0)))(digits))
+
+
+def train(model, train_set):
+    model.fit(*train_set, batch_size=100, epochs=EPOCHS, verbose=0)
+    return [v.numpy() if hasattr(v, "numpy") else np.asarray(v) for v in model.trainable_variables]
+
+
+def make_teacher(train_set):
+    """The hidden layer of a plain network that has started from other weights, frozen."""
+    model, _ = build()
+    keras.utils.set_random_seed(1)
+    model = keras.models.clone_model(model)
+    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
+    model.fit(*train_set, batch_size=100, epochs=EPOCHS, verbose=0)
+    teacher = keras.Model(model.input, model.get_layer("logits").input, name="teacher")
+    teacher.trainable = False
+    return teacher
+
+
+def run(case, plain, teacher, train_set, held_out):
+    """Fill in the case: tensors and accuracy on held-out digits, without the penalty and with it."""
+
+    def seen(model, reader):
+        values = reader.predict(held_out[0], batch_size=HELD_OUT, verbose=0)
+        p = model.predict(held_out[0], batch_size=HELD_OUT, verbose=0)
+        return list(values) if isinstance(values, (list, tuple)) else [values], np.mean(
+            p.argmax(axis=1) == held_out[1]
+        )
+
+    own = case.on if case.on in OWN_NETWORK else ""
+    if own not in plain:
+        plain[own] = train(build(own)[0], train_set)
+    model, reader = build(case.on, teacher=teacher)
+    for variable, value in zip(model.trainable_variables, plain[own], strict=True):
+        variable.assign(value)
+    case.before, before = seen(model, reader)
+    model, reader = build(case.on, case.penalty, teacher)
+    train(model, train_set)
+    case.after, after = seen(model, reader)
+    case.accuracies = before, after
+    broken = [v for values in (case.before, case.after) for v in values if not np.isfinite(v).all()]
+    if broken:
+        raise RuntimeError(f"{case.name} has made activations that are not finite")
+
+
+def print_table(console, done):
+    table = Table(title=f"On {HELD_OUT:,} held-out digits", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("penalty", "on", "measure without", "with it", "accuracy without", "with it"):
+        table.add_column(heading, justify="left" if heading in ("penalty", "on") else "right")
+    for case in done:
+        measures = (f"{m:.4g}" for m in case.measures)
+        accuracies = (f"{a:.1%}" for a in case.accuracies)
+        table.add_row(label(case.penalty), case.on, *measures, *accuracies)
+    console.print(table)
+
+
+def label(penalty):
+    """The penalty as it is written, without what is left at its default."""
+    config = penalty.get_config()
+    if isinstance(penalty, R.L1L2):
+        return f"L1L2({config['l1']:g}, {config['l2']:g})"
+    return f"{type(penalty).__name__}({config['strength']:g})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
+    parser.add_argument("--only", nargs="*", help="names of penalties, to run a few")
+    arguments = parser.parse_args()
+    out, start = arguments.out, time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    all_cases = cases()
+    missing = exported() ^ {case.name for case in all_cases}
+    assert not missing, f"not in the gallery, or no longer exported: {sorted(missing)}"
+    chosen = [case for case in all_cases if not arguments.only or case.name in arguments.only]
+    train_set, held_out = split_digits()
+    plain: dict = {}
+    teacher = make_teacher(train_set)
+    for case in chosen:
+        run(case, plain, teacher, train_set, held_out)
+    print_table(Console(width=110), chosen)
+    draw(chosen, [label(case.penalty) for case in chosen], held_out[0], out / "gallery.png")
+    worst = min(chosen, key=lambda case: case.accuracies[1] - case.accuracies[0])
+    print(
+        f"{len(chosen)} penalties, {sum(c.measures[1] < c.measures[0] for c in chosen)} of them measure less "
+        f"when trained with; the largest loss of accuracy: {worst.name}, {worst.accuracies[0]:.1%} -> "
+        f"{worst.accuracies[1]:.1%}; {time.perf_counter() - start:.0f} s, figure: {out / 'gallery.png'}"
+    )
+
+
+if __name__ == "__main__":
+    main()
