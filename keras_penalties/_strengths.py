@@ -27,8 +27,8 @@ class Strengths(State):
         self._given, self._now = tuple(given), _Now()
         if any(not isinstance(strength, Target) for strength in moving.values()):
             self.step = self.variable("step", dtype="int32")
-        self._adapting = {
-            i: self.variable(f"strength_{i}", keras.initializers.Constant(strength.initial))
+        self._adapting = {  # by names: TensorFlow exports no dict of variables by number
+            str(i): self.variable(f"strength_{i}", keras.initializers.Constant(strength.initial))
             for i, strength in moving.items()
             if isinstance(strength, Target)
         }
@@ -37,8 +37,10 @@ class Strengths(State):
         """A new step: find its strengths, and count it if it is one of training."""
         now = self._now.here = _Step(list(self._given))
         for i in self.keys:
-            if i in self._adapting:
-                now.strengths[i] = ops.copy(self._adapting[i].value)  # torch would move it under our feet
+            if str(i) in self._adapting:
+                now.strengths[i] = ops.copy(
+                    self._adapting[str(i)].value
+                )  # torch would move it under our feet
             else:
                 now.strengths[i] = _strength.at(self._given[i], ops.copy(self.step.value))
         if training and hasattr(self, "step"):
@@ -50,13 +52,13 @@ class Strengths(State):
 
     def adapt(self, i, measured):
         """Move a strength that has a target, by what its penalty measured in each use of this step."""
-        if i in self._adapting:
+        if str(i) in self._adapting:
             target, now = self._given[i], self._now.here
             count = _backend.replicas()
             measured = _backend.sum_over_replicas(ops.stop_gradient(measured)) / count
             errors = now.errors.setdefault(i, [])
             errors.append(target.error(measured))
-            self._adapting[i].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
+            self._adapting[str(i)].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
 
 
 class _Step:

@@ -144,6 +144,20 @@ def test_a_strength_is_saved_and_goes_on(way, tmp_path):
     assert histories[0] == histories[1]
 
 
+@pytest.mark.default_backend_only
+@by_way
+def test_exports(way, tmp_path):
+    import tensorflow as tf
+
+    penalty = [R.L2(RISING), R.L1(kp.schedules.Target(1.0))]
+    model, _ = penalized(penalty, way)
+    compiled(model, penalty, way)
+    model.fit(*data(), verbose=0)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(served.serve(data()[0]), model.predict(data()[0], verbose=0), rtol=1e-6)
+
+
 @by_way
 def test_weights_of_the_plain_model_load_and_back(way, tmp_path):
     penalty = R.L2(RISING)
