@@ -1,8 +1,8 @@
 """How hard should a penalty press? Say what it should measure instead.
 
-The hidden layer of an MNIST network is brought to three chosen mean activations with `schedules.Target`, three
-times each, on 5,000 real digits; and once each with a strength that warms up and one that goes in cycles. From
-a clone:
+The hidden layer of an MNIST network is brought to three chosen mean activations with `schedules.Target`,
+three times each, on 5,000 real digits; and once each with a strength that warms up and one that goes in
+cycles. From a clone:
 
     python examples/strengths.py --out out
 """
