@@ -1,0 +1,199 @@
+"""`strip`: penalties of each kind taken off, the rest as it was, for a process without this package."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_penalties as kp
+from tests.attach_networks import (
+    assert_same,
+    batch_for,
+    branched,
+    compile_quickly,
+    nested_and_shared,
+    outputs,
+    penalties_of,
+    recurrent,
+    sequential,
+)
+from tests.helpers import fresh_process, to_numpy
+from tests.models.networks import set_weights
+
+R = kp.regularizers
+L2 = R.L2(0.1)
+
+
+def sequences(regularizer):
+    """Layers with a penalty as an argument: nested, wrapped, in both directions, in each projection."""
+    inner = layers.Dense(3, activation="relu", activity_regularizer=regularizer, kernel_regularizer="l2")
+    head = [keras.Input((5, 3)), layers.TimeDistributed(inner)]
+    x = keras.Input((5, 3))
+    h = layers.Bidirectional(layers.LSTM(3, return_sequences=True, activity_regularizer=regularizer))(x)
+    h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(h, h)
+    h = keras.Sequential([*layers_of(h.shape[-1]), *head[1:]], name="head")(h)
+    return keras.Model(x, layers.Activation("tanh", activity_regularizer=keras.regularizers.L1(0.1))(h))
+
+
+def layers_of(features):
+    return [keras.Input((5, features)), layers.Dense(3)]
+
+
+def by_layers():
+    x = keras.Input((5, 3))
+    h = layers.LSTM(4, return_sequences=True, name="lstm")(layers.Masking()(x))
+    h = kp.layers.ActivityPenalty([L2, R.DeCov(0.1)])(h)
+    a = layers.Dense(4, name="a")(h)
+    h, a = kp.layers.ActivityPenalty(R.Hint(0.1))([h, kp.layers.ActivityPenalty(L2)(a)])
+    return keras.Model(x, [layers.Add()([h, a]), kp.layers.ActivityPenalty(L2)(h)])
+
+
+def wrapped():
+    model = kp.penalize(sequential(), {"a": L2})
+    model = kp.models.HiddenOutputs(model, hidden=["b"])
+    model.compile("sgd", kp.losses.Huber(), hidden_losses={"b": L2})
+    return model
+
+
+MODELS = {
+    "argument": lambda: sequences(L2),
+    "layers": by_layers,
+    "penalize, output": lambda: kp.penalize(nested_and_shared(), {layers.Dense: L2}),
+    "penalize, input": lambda: kp.penalize(recurrent(), {"lstm": L2, "inner": L2}, "input"),
+    "penalize, preactivation": lambda: kp.penalize(branched(), {"conv_?": L2, "out": L2}, "preactivation"),
+    "HiddenOutputs": wrapped,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_is_left_and_all_else_is_equal(name, tmp_path):
+    model = MODELS[name]()
+    plain = getattr(model, "model", model)
+    x, weights = batch_for(plain), model.get_weights()
+    description, before = model.to_json(), outputs(model, x)
+    bare = kp.strip(model)
+    assert_same(outputs(bare, x), before)
+    assert not penalties_of(bare)
+    assert "keras_penalties" not in bare.to_json()
+    assert not bare.compiled
+    assert len(bare.trainable_variables) == len(model.trainable_variables)
+    assert bare.count_params() == model.count_params()
+    assert not {id(v) for v in bare.weights} & {id(v) for v in model.weights}
+    for weight in bare.weights:
+        weight.assign(weight + 1.0)
+    for a, b in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model.to_json() == description
+    assert_same(outputs(model, x), before)
+
+
+@pytest.mark.parametrize(
+    ("build", "patterns"),
+    [(sequential, "?"), (branched, "conv_?"), (recurrent, "lstm"), (branched, layers.Dense)],
+)
+@pytest.mark.parametrize("where", ["output", "input", "preactivation"])
+def test_the_model_before_and_after_are_described_alike(build, patterns, where):
+    model = build()
+    patterns = layers.Dense if where == "preactivation" and build is sequential else patterns
+    if where == "preactivation" and build is recurrent:
+        pytest.skip("an LSTM has no activation to be taken apart")
+    bare = kp.strip(kp.penalize(model, {patterns: L2}, where))
+    assert bare.to_json() == model.to_json()
+
+
+def test_regularizers_of_keras_stay():
+    bare = kp.strip(sequences(L2))
+    config = bare.to_json()
+    assert config.count('"L1"') == 1
+    assert "L2" in config
+    bare(batch_for(bare))
+    assert len(bare.losses) == 2
+
+
+def test_a_penalty_of_ones_own():
+    from tests.own_penalty import Imbalance
+
+    bare = kp.strip(sequences(Imbalance(0.1)))
+    assert "Imbalance" not in bare.to_json()
+
+
+def test_what_is_trainable_and_types_stay():
+    stack = sequential()
+    stack.trainable = False
+    stack.get_layer("b").trainable = True
+    x = keras.Input((6,))
+    h = layers.Dense(3, dtype="mixed_bfloat16", name="low")(stack(x))
+    model = kp.penalize(keras.Model(x, layers.Dense(2, dtype="float64", name="high")(h)), {"*": L2})
+    bare = kp.strip(model)
+    paths = [[v.path.split("/")[-2:] for v in m.trainable_variables] for m in (model, bare)]
+    assert paths[0] == paths[1]
+    assert len(paths[0]) == 6
+    assert [bare.get_layer("stack").get_layer(n).trainable for n in "ab"] == [False, True]
+    assert [bare.get_layer(n).dtype_policy.name for n in ("low", "high")] == ["mixed_bfloat16", "float64"]
+
+
+@keras.saving.register_keras_serializable("strip_tests")
+class Sample(layers.Layer):
+    """Noise at inference too, as in a variational autoencoder."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, inputs):
+        return inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.seeds)
+
+
+def test_random_and_stateful_layers_are_left_where_they_were():
+    x = keras.Input(batch_shape=(2, 5, 3))
+    h = kp.layers.ActivityPenalty(L2)(layers.GRU(4, stateful=True, name="gru")(x))
+    model = keras.Model(x, Sample()(h))
+    before = [to_numpy(v) for v in model.variables]
+    bare = kp.strip(model)
+    for old, new, value in zip(model.variables, bare.variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(old), value)
+        np.testing.assert_array_equal(to_numpy(new), value)
+
+
+def test_an_unregistered_layer():
+    class Local(layers.Layer):
+        def call(self, inputs):
+            return inputs * 2.0
+
+    x = keras.Input((3,))
+    bare = kp.strip(keras.Model(x, kp.layers.ActivityPenalty(L2)(Local()(x))))
+    assert type(bare.layers[-1]) is Local
+
+
+def test_branches_keep_their_own_weights():
+    """Without its penalty, a branch is shorter, and Keras lists its layers elsewhere."""
+    x = keras.Input((4,))
+    b = layers.Dense(4, name="b2")(layers.Dense(4, name="b1")(x))
+    a = kp.layers.ActivityPenalty(L2)(layers.Dense(4, name="a")(x))
+    model = set_weights(keras.Model(x, layers.Add()([b, a])))
+    bare = kp.strip(model)
+    for name in ("a", "b1", "b2"):
+        np.testing.assert_array_equal(*(to_numpy(m.get_layer(name).kernel) for m in (model, bare)))
+
+
+LOAD = """
+import sys, json, keras, numpy as np
+model = keras.saving.load_model("bare.keras")
+x = dict(np.load("x.npz"))
+print(json.dumps(keras.ops.convert_to_numpy(model(x, training=False)).tolist()))
+assert "keras_penalties" not in sys.modules
+"""
+
+
+def test_loaded_by_plain_keras_after_training_with_penalties(tmp_path):
+    model = kp.penalize(nested_and_shared(), {layers.Dense: [L2, R.DeCov(0.1)]}, where="preactivation")
+    x = batch_for(model)
+    compile_quickly(model, "mse")
+    model.fit(x, np.ones((4, 2)), verbose=0)
+    bare = kp.strip(model)
+    bare.save(tmp_path / "bare.keras")
+    np.savez(tmp_path / "x.npz", **x)
+    found = json.loads(fresh_process(LOAD, cwd=tmp_path, path=()).splitlines()[-1])
+    assert_same([np.array(found, "float32")], outputs(model, x))
