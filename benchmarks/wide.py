@@ -6,7 +6,8 @@ and JAX; what is missing is named and left out:
     PYTHONPATH=. python benchmarks/wide.py [rows] [features]
 
 Ours and theirs take turns in one process on the same cores, so that what else the machine does falls on
-both. Operations are counted: by `FlopCounterMode` in PyTorch (products of matrices), by XLA in JAX (all).
+both; on a busy machine read the time of the processor. Operations are counted: by `FlopCounterMode` in
+PyTorch (products of matrices), by XLA in JAX (all).
 """
 
 import os
@@ -87,19 +88,26 @@ def with_torch():
             view.grad = None
         function(*views).backward()
 
-    times, counted = {name: [] for name in functions}, {}
+    counted = {}
     for name, function in functions.items():
         with FlopCounterMode(display=False) as counter:
             step(function)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True, record_shapes=True) as profiler:
             step(function)
         counted[name] = counter.get_total_flops(), *memory(profiler)
-    for _ in range(ROUNDS):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            step(function)
-            times[name].append(time.perf_counter() - start)
-    show(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", times, counted)
+    several = torch.get_num_threads()
+    for title, threads, clock in (
+        (f"{several} threads, time on the clock", several, time.perf_counter),
+        ("one thread, time of the processor", 1, time.process_time),
+    ):
+        torch.set_num_threads(threads)
+        times = {name: [] for name in functions}
+        for _ in range(ROUNDS):
+            for name, function in functions.items():
+                start = clock()
+                step(function)
+                times[name].append(clock() - start)
+        show(f"PyTorch {torch.__version__}, {title}", times, counted)
 
 
 def memory(profiler):
