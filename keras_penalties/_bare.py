@@ -142,11 +142,8 @@ def _follow(node, given):
     if isinstance(node, dict):
         return {key: _follow(value, given) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        source = tuple(node) if len(node) == 3 and isinstance(node[0], str) else None
-        if source in given:
-            while source in given:
-                source = given[source]
-            return list(source)
+        if [type(part) for part in node] == [str, int, int] and tuple(node) in given:
+            return _follow([*given[tuple(node)]], given)
         return type(node)(_follow(item, given) for item in node)
     return node
 

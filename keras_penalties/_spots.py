@@ -131,7 +131,7 @@ def _at(place, pattern, penalty, where, paths):
         index = index or 0
     uses = [number for number, _ in place.calls]
     count = len(place.calls[0][1])
-    if (use is not None and use not in uses) or (where == "output" and index >= count):
+    if (use is not None and use not in uses) or (where == "output" and (index or 0) >= count):
         raise ValueError(
             f"`penalties` of penalize has the key {_said(pattern)}, and '{layer.name}' is used {len(uses)} "
             f"time(s) and gives {count} tensor(s) each time. Count both from 0: '{base}@0:0'."
@@ -144,7 +144,9 @@ def _parts(pattern, paths):
     """`"lstm@1:0"` as the name, the use and the index; the last two may be None."""
     if isinstance(pattern, type) or pattern in paths:
         return pattern, None, None
-    base, use, index = re.fullmatch(r"(.*?)(?:@(\d+))?(?::(\d+))?", pattern, re.DOTALL).groups()
+    found = re.search(r"(?:@(\d+))?(?::(\d+))?$", pattern)
+    use, index = found.groups() if found else (None, None)
+    base = pattern[: found.start()] if found else pattern
     return base, None if use is None else int(use), None if index is None else int(index)
 
 

@@ -44,7 +44,12 @@ CASES = {
         "output",
         16,
     ),
-    "EfficientNetB0": (lambda: keras.applications.EfficientNetB0(**SMALL), {"block2*_add": L2}, "input", 1),
+    "EfficientNetB0": (
+        lambda: keras.applications.EfficientNetB0(**SMALL),
+        {"block2*_project_conv": L2},
+        "input",
+        2,
+    ),
     "BERT": (backbone, {"transformer_layer_*": L2}, "output", 2),
 }
 
