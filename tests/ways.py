@@ -6,7 +6,7 @@ from keras import layers
 import keras_penalties as kp
 from tests.models.networks import set_weights
 
-WAYS = ("argument", "layer", "compiled")
+WAYS = ("argument", "layer", "name", "compiled")
 
 
 def attach(way, penalty, *, masked=False, steps=None, features=3, units=4, outputs=2, mean_pool=True):
@@ -23,6 +23,8 @@ def attach(way, penalty, *, masked=False, steps=None, features=3, units=4, outpu
     if steps is not None and mean_pool:
         h = layers.GlobalAveragePooling1D()(h)
     model = set_weights(keras.Model(start, layers.Dense(outputs, name="out")(h)))
+    if way == "name":
+        model = kp.penalize(model, {"hidden": penalty})
     if way != "compiled":
         return model, {}
     return kp.models.HiddenOutputs(model, hidden=["hidden"]), {"hidden_losses": {"hidden": penalty}}
