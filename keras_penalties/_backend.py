@@ -1,4 +1,4 @@
-"""What `keras.ops` cannot say. No other file knows a backend or a private part of Keras."""
+"""What `keras.ops` cannot say. No other file knows a backend; `_internals.py` knows Keras' own parts."""
 
 import itertools
 import weakref

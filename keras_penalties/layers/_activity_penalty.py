@@ -13,9 +13,11 @@ class ActivityPenalty(keras.layers.Layer):
     """Passes its input on untouched, and adds what a penalty says of it to the loss.
 
     The value is shown under the layer's name in the progress bar and the history, `val_` included.
-    A mask that reaches the layer is used and passed on. The layer has no weights, so checkpoints of
-    the model without it load into the model with it, and back; nothing of it is left in an exported
-    model.
+    A mask that reaches the layer is used and passed on. What a penalty keeps while it trains, a strength
+    that moves or a projection that it learns, are weights of the layer; there are no others. Checkpoints of
+    the model without it load into the model with it, and back, as long as Keras lists the other layers in
+    the same order: on one of several branches a penalty can change that. Nothing of it is left in what an
+    exported model computes.
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A

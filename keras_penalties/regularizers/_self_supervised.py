@@ -29,7 +29,7 @@ class BarlowTwins(_OfTwoViews):
     features-by-features matrix is built.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the authors' code uses 1/1024 or less.
+        strength: how hard the penalty presses, a finite float >= 0.
         off_diagonal: the weight \(\lambda\) of the redundancy between features, a float >= 0.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
