@@ -210,3 +210,27 @@ def test_a_center_loss_in_place_of_the_main_loss_is_refused():
     model.compile("sgd", kp.losses.Center(3))
     with pytest.raises(TypeError, match="Center has centres that move, and needs an owner"):
         model.fit(*data(), verbose=0)
+
+
+def test_centres_in_half_precision_and_with_padded_rows():
+    keras.config.set_dtype_policy("mixed_float16")
+    start = keras.Input((4,))
+    h = layers.Dense(2, name="code")(layers.Masking(mask_value=0.0)(start))
+    model = keras.Model(start, layers.Dense(3, activation="softmax", dtype="float32")(h))
+    model = kp.models.HiddenOutputs(model, hidden=["code"])
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        "sparse_categorical_crossentropy",
+        hidden_losses={"code": kp.losses.Center(3, rate=0.4)},
+    )
+    model.model.get_layer("code").set_weights([300 * np.ones((4, 2)), np.zeros(2)])
+    x, y = data(6)
+    x[[1, 4]] = 0.0
+    h = codes(model, x).astype("float64")
+    centres = Centres(3, 2, 0.4)
+    kept = np.any(x != 0, axis=-1)
+    logs = model.fit(x, y, batch_size=6, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(logs["code_loss"], [np.mean(centres.loss(h[kept], y[kept]))], rtol=1e-3)
+    centres.move(h, y, kept)
+    (rows,) = [w for w in model.non_trainable_weights if w.shape == (3, 2)]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(rows), centres.rows, rtol=1e-3)
