@@ -58,11 +58,10 @@ class ActivityPenalty(keras.layers.Layer):
         self._term = _terms.Term(_terms.as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
         self._added = AddedMean(name=self.name)
         self._beside = [AddedMean(name=f"{self.name}{key}") for key in self._term.keys]
-        if not self._term.waits_for_shapes:
-            self._build_at_init()
+        self.built = not self._term.waits_for_shapes
 
     def build(self, input_shape):
-        several = isinstance(input_shape[0], (list, tuple))
+        several = any(isinstance(size, (list, tuple)) for size in input_shape)
         shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
         tensors = [keras.KerasTensor(shape) for shape in shapes]
         _terms.check(self._term.penalties, tensors if several else tensors[0], f"the layer '{self.name}'")
