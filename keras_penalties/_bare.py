@@ -4,18 +4,22 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_penalties import _backend, _internals
+from keras_penalties import _internals
 from keras_penalties._serialization import PACKAGE
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
 from keras_penalties.regularizers import Penalty
 
+SUBCLASSED = (
+    "which only its own code can change. Strip the models that it holds, or make it without penalties and "
+    "copy its weights."
+)
 PENALTY_LAYER = keras.saving.get_registered_name(ActivityPenalty)
 
 
 def strip(model, batch=None):
     """`kp.strip`, of a model that is not wrapped."""
-    _check(model)
+    _graph.check_graph(model, "strip", "a functional or Sequential model, or a HiddenOutputs", SUBCLASSED)
     with _internals.sharing():
         config = _clean(keras.saving.serialize_keras_object(model))
     left = sorted(_left(config))
@@ -38,24 +42,6 @@ def strip(model, batch=None):
     _copy(model, bare)
     _compare(model, bare, batch)
     return bare
-
-
-def _check(model):
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` of strip must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
-        )
-    if not (isinstance(model, keras.Sequential) or _backend.is_functional(model)):
-        raise ValueError(
-            f"`model` of strip must be a functional or Sequential model, or a HiddenOutputs. '{model.name}' "
-            f"({type(model).__name__}) is a subclassed one, which only its own code can change. Strip the "
-            "models that it holds, or make it without penalties and copy its weights."
-        )
-    if isinstance(model, keras.Sequential) and not (model.built and model.inputs):
-        raise ValueError(
-            f"`model` of strip must be built. '{model.name}' does not know its input's shape. Begin it with "
-            "`keras.Input(shape)`, or call it on a batch first."
-        )
 
 
 def _layers(model):

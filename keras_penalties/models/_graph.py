@@ -174,30 +174,39 @@ def _some(names, most=12):
     return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
 
 
-def check_model(model, owner="HiddenOutputs"):
-    """Refuse what cannot be wired anew, or would train otherwise once that is done."""
+REWIRED = (
+    "whose layers cannot be wired anew. Call a `keras_penalties.layers.ActivityPenalty` in its `call`, or "
+    "give its layers `activity_regularizer=`."
+)
+
+
+def check_graph(model, owner, kinds="a functional or Sequential model", subclassed=REWIRED):
+    """Refuse what is no built graph of layers; `subclassed` says what to do with a model of another kind."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
         )
     if not (isinstance(model, keras.Sequential) or _backend.is_functional(model)):
         raise ValueError(
-            f"`model` of {owner} must be a functional or Sequential model. '{model.name}' "
-            f"({type(model).__name__}) is a subclassed one, whose layers cannot be wired anew. Call a "
-            "`keras_penalties.layers.ActivityPenalty` in its `call`, or give its layers "
-            "`activity_regularizer=`."
+            f"`model` of {owner} must be {kinds}. '{model.name}' ({type(model).__name__}) is a subclassed "
+            f"one, {subclassed}"
         )
+    if isinstance(model, keras.Sequential) and not (model.built and model.inputs):
+        raise ValueError(
+            f"`model` of {owner} must be built. '{model.name}' does not know its input's shape. "
+            "Begin it with `keras.Input(shape)`, or call it on a batch first."
+        )
+
+
+def check_model(model, owner="HiddenOutputs"):
+    """Refuse what cannot be wired anew, or would train otherwise once that is done."""
+    check_graph(model, owner)
     own = _backend.overridden(model, OWN_STEPS)
     if own:
         raise ValueError(
             f"`model` of {owner} must train as Keras does. '{model.name}' ({type(model).__name__}) "
             f"has its own {', '.join(f'`{name}`' for name in own)}, which {owner} would pass over. Put "
             "`keras_penalties.layers.ActivityPenalty` layers into the model instead."
-        )
-    if isinstance(model, keras.Sequential) and not (model.built and model.inputs):
-        raise ValueError(
-            f"`model` of {owner} must be built. '{model.name}' does not know its input's shape. "
-            "Begin it with `keras.Input(shape)`, or call it on a batch first."
         )
 
 
