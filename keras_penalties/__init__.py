@@ -7,7 +7,19 @@ from keras_penalties import regularizers as regularizers
 from keras_penalties import schedules as schedules
 from keras_penalties._attach import penalize as penalize
 from keras_penalties._attach import strip as strip
+from keras_penalties._audit import audit as audit
+from keras_penalties._plots import plot_penalties as plot_penalties
 
 __version__ = "0.1.0"
 
-__all__ = ["layers", "losses", "models", "regularizers", "schedules", "penalize", "strip"]
+__all__ = [
+    "layers",
+    "losses",
+    "models",
+    "regularizers",
+    "schedules",
+    "penalize",
+    "strip",
+    "audit",
+    "plot_penalties",
+]

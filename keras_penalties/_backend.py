@@ -8,7 +8,6 @@ import keras
 from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-from keras.src.models.functional import Functional
 
 # From 3.14 on, `Layer.__call__` divides what an `activity_regularizer` returns by the batch size.
 KERAS_DIVIDES_BY_BATCH = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14)
@@ -201,30 +200,6 @@ class _Collectives:
         return cls._tokens[device]
 
 
-def is_functional(model) -> bool:
-    """Whether `model` is a graph of layers, which can be wired anew around the same layers."""
-    return isinstance(model, Functional)
-
-
-def graph_calls(model) -> dict:
-    """For each layer or operation of a functional model, by name, its calls in the order in which the
-    graph runs them, as pairs of (how many calls of it were made before, the tensors it gave)."""
-    calls = {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            calls.setdefault(node.operation.name, []).append(node)
-    order = {
-        name: sorted(nodes, key=nodes[0].operation._inbound_nodes.index) for name, nodes in calls.items()
-    }
-    return {name: [(order[name].index(n), list(n.outputs)) for n in nodes] for name, nodes in calls.items()}
-
-
-def overridden(model, names) -> list:
-    """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
-    base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
-    return [name for name in names if getattr(type(model), name) is not getattr(base, name)]
-
-
 def as_numpy(x):
     """The values of `x`, or None inside a compiled step, where there are none to be seen."""
     if isinstance(x, (list, tuple)):
@@ -237,3 +212,69 @@ def as_numpy(x):
         if isinstance(x, Tracer):
             return None
     return keras.ops.convert_to_numpy(x)
+
+
+def step_loss(model, x, y, sample_weight, trainable=None):
+    """The loss of a training step as `fit` computes it, from `trainable`, values for the trainable variables.
+
+    On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
+    """
+    training = {"training": True} if model._call_has_training_arg else {}
+    if keras.backend.backend() != "jax":
+        y_pred = model(x, **training)
+        nothing = model._compile_loss is None and not model.losses
+        if (
+            nothing and type(model).compute_loss is keras.Model.compute_loss
+        ):  # which raises where JAX's gives 0
+            return keras.ops.zeros(())
+        return model._compute_loss(x, y, y_pred, sample_weight)
+    trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
+    others = [v.value for v in model.non_trainable_variables]
+    y_pred, others, losses = model.stateless_call(trainable, others, x, return_losses=True, **training)
+    model._losses_override = list(losses)
+    metrics = [v.value for v in model.metrics_variables]
+    loss, _ = model.stateless_compute_loss(
+        trainable, others, metrics, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
+    )
+    model._losses_override = []
+    return loss
+
+
+def slopes(function, variables, inputs):
+    """For each scalar that `function(values of variables, inputs)` gives, its gradients with respect to the
+    variables and the inputs, one after the other: a flat list of tensors, with None where there is none."""
+    values = [v.value for v in variables]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(inputs)
+            scalars = function(values, inputs)
+        for scalar in scalars:
+            found = tape.gradient(scalar, [*values, *inputs])
+            yield [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in found]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        scalars, pull = jax.vjp(function, values, inputs)
+        zeros = [jax.numpy.zeros_like(s) for s in scalars]
+        for i, one in enumerate(scalars):
+            found = pull([*zeros[:i], jax.numpy.ones_like(one), *zeros[i + 1 :]])
+            yield [slope for part in found for slope in part]
+    else:
+        import torch
+
+        wanted = [*values, *(x.detach().requires_grad_() for x in inputs)]
+        for s in function(values, wanted[len(values) :]):
+            found = (
+                torch.autograd.grad(s, wanted, retain_graph=True, allow_unused=True)
+                if s.requires_grad
+                else ()
+            )
+            yield found or [None] * len(wanted)
+
+
+def replicas_of(model) -> int:
+    """How many TensorFlow replicas `model` trains on."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy is not None else 1

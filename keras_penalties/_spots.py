@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_penalties import _backend, _internals, _terms
+from keras_penalties import _internals, _terms
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
 
@@ -103,7 +103,7 @@ def _check(penalties, where):
 def _places(model, above=()):
     """All layers and operations of `model`, nested ones behind their model. Inputs and penalties are none."""
     graph = _graph.as_functional(model)
-    calls = _backend.graph_calls(graph)
+    calls = _internals.graph_calls(graph)
     for layer in graph.operations:
         path = (*above, layer.name)
         if not isinstance(layer, (keras.layers.InputLayer, ActivityPenalty)):

@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import tree
 
-from keras_penalties import _backend, _internals
+from keras_penalties import _internals
 from keras_penalties._spots import unique
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
@@ -58,7 +58,7 @@ class Wiring:
         return keras.Sequential([model.inputs[0], *layers], name=model.name)
 
     def _functional(self, model, path):
-        uses = {name: iter(calls) for name, calls in _backend.graph_calls(model).items()}
+        uses = {name: iter(calls) for name, calls in _internals.graph_calls(model).items()}
 
         def call(layer, *args, **kwargs):
             use, _ = next(uses[layer.name])
