@@ -144,7 +144,7 @@ class Audit:
     def __repr__(self):
         from rich.console import Console
 
-        width = max(100, shutil.get_terminal_size((120, 24)).columns)
+        width = max(100, shutil.get_terminal_size((160, 24)).columns)
         text = io.StringIO()
         console = Console(file=text, width=width, legacy_windows=False)
         console.print(self._table())

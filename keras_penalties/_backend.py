@@ -266,12 +266,10 @@ def slopes(function, variables, inputs):
 
         wanted = [*values, *(x.detach().requires_grad_() for x in inputs)]
         for s in function(values, wanted[len(values) :]):
-            found = (
-                torch.autograd.grad(s, wanted, retain_graph=True, allow_unused=True)
-                if s.requires_grad
-                else ()
-            )
-            yield found or [None] * len(wanted)
+            if wanted and s.requires_grad:
+                yield torch.autograd.grad(s, wanted, retain_graph=True, allow_unused=True)
+            else:
+                yield [None] * len(wanted)
 
 
 def replicas_of(model) -> int:

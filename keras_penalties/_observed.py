@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_penalties import _backend, _watch
+from keras_penalties.schedules import _strength
 
 
 @dataclass
@@ -103,12 +104,11 @@ class Step:
 
         weights = self.model.trainable_variables
         zeros = [ops.zeros_like(x) for x in tensors.values()]
-        for slopes in _backend.slopes(step, weights, zeros):
-            squares = [_square(slope) for slope in slopes]
-            yield (
-                math.sqrt(sum(squares[: len(weights)])),
-                dict(zip(tensors, squares[len(weights) :], strict=True)),
-            )
+        with _watch.set_back(self.model):
+            for slopes in _backend.slopes(step, weights, zeros):
+                squares = [_square(slope) for slope in slopes]
+                at = dict(zip(tensors, squares[len(weights) :], strict=True))
+                yield math.sqrt(sum(squares[: len(weights)])), at
 
     def _seen(self):
         (_, of_main), *norms = self._norms()
@@ -147,10 +147,10 @@ def _summed(owner, penalty, i, ones, of_main):
         owner,
         penalty,
         value=sum(one.value for one in ones),
-        strength=_number(strength) if isinstance(strength, (int, float)) or ops.is_tensor(strength) else None,
+        strength=_number(strength) if ops.is_tensor(strength) else _strength.fixed(strength),
         counts=[one.count for one in ones],
         on_jax=[one.on_jax for one in ones],
-        per_call=max(Counter(tap[:2] for _, tap in taps if tap is not None).values(), default=1),
+        per_call=max(Counter(use.call for use in uses).values(), default=1),
         reaches=math.hypot(*(one.reaches for one in ones)),
         gradient=math.sqrt(sum(one.squares[tap] for one, tap in taps)) if known else None,
         main_gradient=math.sqrt(sum(of_main[tap] for _, tap in taps)) if known else None,

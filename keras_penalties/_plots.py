@@ -97,8 +97,8 @@ def _terms(logs, model):
     if not found:
         raise ValueError(
             "`history` of plot_penalties has no key of a penalty (an `activity_regularizer=` is a part of "
-            f"`loss`). Its keys are {', '.join(map(repr, logs))}. Name some of them as `keys=`, or attach the penalty "
-            "with `kp.layers.ActivityPenalty` or `kp.penalize`."
+            f"`loss`). Its keys are {', '.join(map(repr, logs))}. Name some as `keys=`, or attach the "
+            "penalty with `kp.layers.ActivityPenalty` or `kp.penalize`."
         )
     return found
 
@@ -178,18 +178,17 @@ def _bars(axes, audit):
     values = np.array([r["value"] for r in audit.records])
     axes[0].scatter(np.where(values > 0, values, np.nan), places, color=colours, s=60)
     axes[0].set_yticks(places, names)
+    axes[0].set_ylim(-0.6, len(names) - 0.4)
     axes[0].set_xlabel("added to the loss")
     if audit.main_loss is not None and audit.main_loss > 0:
         axes[0].axvline(audit.main_loss, color="black", ls="--", lw=1)
         axes[0].set_title("dashed: the main loss", loc="left", fontsize=10)
-    ratios = [r["ratio"] for r in audit.records]
-    axes[1].scatter([r or np.nan for r in ratios], places, color=colours, s=60)
+    low, high = _verdicts.DROWNED / 10, _verdicts.DOMINATES * 10
+    ratios = [np.clip(r["ratio"], 1.5 * low, high / 1.5) if r["ratio"] else np.nan for r in audit.records]
+    axes[1].scatter(ratios, places, color=colours, s=60)
     axes[1].axvline(1.0, color="black", ls="--", lw=1)
-    axes[1].set_xlim(_verdicts.DROWNED / 10, _verdicts.DOMINATES * 10)
-    for edge in (
-        (_verdicts.DROWNED / 10, _verdicts.DROWNED),
-        (_verdicts.DOMINATES, _verdicts.DOMINATES * 10),
-    ):
+    axes[1].set_xlim(low, high)
+    for edge in ((low, _verdicts.DROWNED), (_verdicts.DOMINATES, high)):
         axes[1].axvspan(*edge, color=ORANGE, alpha=0.12)
     axes[1].set_xlabel("gradient at its layer, of the main loss's")
     axes[1].set_title("orange: drowned, or dominates", loc="left", fontsize=10)

@@ -42,6 +42,7 @@ class Use:
         loss: what is added: the sum of `values`, which there is one of for each penalty.
         xs, masks: the tensors that are punished, and what counts of them; none for a bare `add_loss`.
         strengths: the strength of each penalty in this step.
+        call: how often the layer was called before.
         taps: where each of them comes from, as (id of the layer, call, place among its tensors), or None.
     """
 
@@ -51,6 +52,7 @@ class Use:
     xs: list
     masks: list
     strengths: list
+    call: int
     taps: list
 
 
@@ -211,7 +213,8 @@ class Watch:
         xs = list(x) if isinstance(x, (list, tuple)) else [x]
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
         taps = [self._made[id(t)][0] if id(t) in self._made else None for t in xs]
-        self.uses.append(Use(owner, loss, values, xs, masks, strengths, taps))
+        call = self._calls[id(owner.layer)]
+        self.uses.append(Use(owner, loss, values, xs, masks, strengths, call, taps))
         return loss
 
     def _count(self, by):

@@ -33,6 +33,11 @@ def is_moving(value) -> bool:
     return isinstance(value, (keras.optimizers.schedules.LearningRateSchedule, Target))
 
 
+def fixed(value):
+    """A strength that does not move as a float, or None."""
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def at(schedule, step):
     """What a schedule gives at `step`, in float32; NaN, which nobody overlooks, where it is negative."""
     strength = ops.cast(schedule(step), "float32")
