@@ -103,13 +103,13 @@ def read_tensorboard(folder):
 def export(model, logs, folder):
     """A SavedModel with an endpoint that gives each penalty of a batch by its name."""
     watched = [layer for layer in model.layers if isinstance(layer, kp.layers.ActivityPenalty)]
-    probe = keras.Model(model.input, [layer.input for layer in watched])
+    probe = keras.Model(model.input, {layer.name: layer.input for layer in watched})
 
     def penalties(x):
-        values = {}
-        for layer, h in zip(watched, probe(x), strict=True):
+        values, hidden = {}, probe(x)
+        for layer in watched:
             strength = logs.get(f"{layer.name}_strength", layer.penalty.strength)
-            values[layer.name] = strength * layer.penalty.measure(h)
+            values[layer.name] = strength * layer.penalty.measure(hidden[layer.name])
         return values
 
     archive = keras.export.ExportArchive()
