@@ -85,7 +85,8 @@ def draw(before, runs, path):
     low, high = times_smaller(plain, quiet)
     fig.suptitle(
         "L1 on 13 pretrained convolutions: from the third block on, activations "
-        f"{low:.1f} to {high:.1f} times smaller;\naccuracy on held-out digits goes from {plain_accuracy:.1%} to {quiet_accuracy:.1%}",
+        f"{low:.1f} to {high:.1f} times smaller;\n"
+        f"accuracy on held-out digits goes from {plain_accuracy:.1%} to {quiet_accuracy:.1%}",
         fontsize=15,
         fontweight="bold",
     )
