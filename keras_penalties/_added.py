@@ -76,11 +76,17 @@ class AddedMean(keras.metrics.Mean):
         replica = _backend.replica()
         return [offer for offer in self._offers.list if offer.replica == replica]
 
+    def add(self, value, batch):
+        """Count `value`, a scalar, for `batch` examples: `update_state` with a fifth of its operations."""
+        batch = ops.cast(batch, self.dtype)
+        self.total.assign_add(ops.cast(value, self.dtype) * batch)
+        self.count.assign_add(batch)
+
     def result(self):
         new = [o for o in self._here() if o.taken and not o.shown]
         new = [o for o in new if _backend.belongs_here(o.value)]
         if new:  # a layer that is used twice adds twice in one step
-            self.update_state(sum(o.value for o in new), sample_weight=new[0].batch)
+            self.add(sum(o.value for o in new), new[0].batch)
         for offer in new:
             offer.shown = True
         return super().result()

@@ -42,7 +42,7 @@ class ModelOfModels(keras.Model):
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
         for key, value in terms.items():
-            self._shown.means[key].update_state(ops.stop_gradient(value), sample_weight=batch)
+            self._shown.means[key].add(ops.stop_gradient(value), batch)
             self._shown.keys.add(key)
 
     def show_means_of(self, keys, sometimes=("regularization_loss",)):
