@@ -143,18 +143,20 @@ class Audit:
 
     def __repr__(self):
         from rich.console import Console
+        from rich.measure import Measurement
 
-        width = max(100, shutil.get_terminal_size((160, 24)).columns)
-        text = io.StringIO()
-        console = Console(file=text, width=width, legacy_windows=False)
-        console.print(self._table())
-        console.print(self._summary())
+        text, table = io.StringIO(), self._table()
+        console = Console(file=text, width=10_000, legacy_windows=False)
+        whole = Measurement.get(console, console.options, table).maximum
+        console.print(table, width=whole)
         said = {}
         for record in self.problems:
             for why in record["why"]:
                 said.setdefault(why, []).append(record["at"])
-        for why, places in said.items():
-            console.print(f"- {', '.join(places)}: {why}", markup=False, highlight=False)
+        sentences = [self._summary(), *(f"- {', '.join(places)}: {why}" for why, places in said.items())]
+        for sentence in sentences:
+            width = max(100, shutil.get_terminal_size((120, 24)).columns)
+            console.print(sentence, width=width, markup=False, highlight=False)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def _table(self):

@@ -88,6 +88,17 @@ def test_nothing_is_wrong_with_a_sound_model(name):
     assert str(audit).count(FINE) == sum(r["verdict"] == FINE for r in audit.records)
 
 
+def test_a_narrow_terminal_loses_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    model, options = wrapped()
+    compiled(model, keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    audit = kp.audit(model, X, Y)
+    for record in audit.records:
+        (line, *_) = [row for row in str(audit).splitlines() if f" {record['name']} " in row]
+        assert record["at"] in line
+        assert line.endswith(FINE)
+
+
 def test_the_numbers_of_one_step():
     inputs = keras.Input((6,))
     hidden, out = layers.Dense(4, name="hidden"), layers.Dense(3, name="out")
