@@ -82,7 +82,8 @@ def nonzero(x):
 def log(x, edge=1e-7):
     """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
     above = ops.where(x < edge, ops.zeros_like(x) + edge, x)
-    return ops.where(x < edge, math.log(edge) + (x - edge) / edge, ops.log(above))
+    # Not `(x - edge) / edge`: of an `x` of `1 - y`, XLA takes `edge` from the 1, which loses its digits.
+    return ops.where(x < edge, math.log(edge) - 1.0 + x / edge, ops.log(above))
 
 
 def sqrt(x):
