@@ -6,15 +6,17 @@ lists, and `tests/test_under_contract.py` fails when an exported class has no ca
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
 
 import keras_penalties as kp
+from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
 from tests import own_penalty, references
 from tests import references_catalogue as catalogue
+from tests.helpers import compiled
 
 
 def normal(rng, shape):
@@ -94,6 +96,11 @@ class PenaltyCase:
 
     def make(self, **changes):
         return self.cls(**{**self.options, **self.strengths, **changes})
+
+    @cached_property
+    def measure(self):
+        """`measure` as in a training step; one function for all tests, so that it is compiled once."""
+        return compiled(self.make().measure)
 
     def arrange(self, x):
         """`x`, whose features are last, as this penalty wants it."""
@@ -190,8 +197,8 @@ PENALTIES = [
     _case(own_penalty.Total, references.total, about={"of_a_batch": False}),
 ]
 
-if keras.backend.backend() != "tensorflow":
-    # Formulas are backend-independent: elsewhere one case stands for each class.
+if keras.backend.backend() != "tensorflow" or not KERAS_DIVIDES_BY_BATCH:
+    # Formulas depend on no backend and no release: elsewhere one case stands for each class.
     PENALTIES = list({case.cls: case for case in reversed(PENALTIES)}.values())[::-1]
 
 BASES = {_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty}

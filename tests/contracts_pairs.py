@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 import keras_penalties as kp
 from tests import references_pairs as pairs
 from tests.contracts import label
+from tests.helpers import compiled
 
 _regularizers = kp.regularizers
 
@@ -39,6 +41,15 @@ class PairCase:
 
     def make(self, **changes):
         return self.cls(**{"strength": 0.1, **self.options, **changes})
+
+    @cached_property
+    def measures(self):
+        """For each of the tensors, the measure of it, the other and masks, as in a training step."""
+        penalty = self.make()
+        return (
+            compiled(lambda x, other, masks=None: penalty.measure([x, other], masks)),
+            compiled(lambda x, other, masks=None: penalty.measure([other, x], masks)),
+        )
 
     def reference(self, xs, masks=(None, None)):
         return self.formula([np.asarray(x, "float64") for x in xs], masks, **self.options)

@@ -1,6 +1,7 @@
 """What tests need of a backend or of another process."""
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from hypothesis import strategies as st
 from keras import ops
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,23 +49,46 @@ def float64():
         jax.config.update("jax_enable_x64", before)
 
 
-def gradient(fn, x):
-    """The gradient of the scalar `fn(x)` by the backend's own differentiation, as an array."""
+def gradient(fn, x, *others, scale=1.0):
+    """The gradient of `scale * fn(x, *others)`, a scalar, with respect to `x`, as an array.
+
+    By the backend's own differentiation. JAX compiles it once for each `fn` and shape, so that it saves
+    time to pass one `fn` in many tests, with what varies in `others`.
+    """
     x = x if keras.ops.is_tensor(x) else tensor(x)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(x)
-            value = fn(x)
+            value = scale * fn(x, *others)
         return to_numpy(tape.gradient(value, x))
     if BACKEND == "jax":
-        import jax
-
-        return to_numpy(jax.grad(fn)(x))
+        return to_numpy(_jax_gradient(fn)(x, scale, *others))
     x = x.detach().clone().requires_grad_()
-    fn(x).backward()
+    (scale * fn(x, *others)).backward()
     return to_numpy(x.grad)
+
+
+@functools.lru_cache(256)
+def _jax_gradient(fn):
+    import jax
+
+    return jax.jit(jax.grad(lambda x, scale, *others: scale * fn(x, *others)))
+
+
+def compiled(fn):
+    """`fn` as a training step has it on JAX, where every operation by itself is compiled for every shape."""
+    if BACKEND != "jax":
+        return fn
+    import jax
+
+    return jax.jit(fn)
+
+
+def sizes(least, most):
+    """How many there are: any number, and on JAX, which compiles for each, the ends alone."""
+    return st.sampled_from([least, most]) if BACKEND == "jax" else st.integers(least, most)
 
 
 def finite_differences(fn, x, step=1e-6):
