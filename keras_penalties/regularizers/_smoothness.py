@@ -68,7 +68,7 @@ class TemporalSmoothness(PerExamplePenalty):
     companion AR. Under a mask the steps go from one position that is kept to the next that is kept.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 1 to 2 for TAR.
+        strength: how hard the penalty presses, a finite float >= 0; its authors take 1 for TAR.
 
     Shapes: `x` is `(batch, time, ..., features)`, any float type; the result is a float32 scalar in the
     squared units of `x`. An example with a single position costs 0.
