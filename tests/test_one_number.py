@@ -45,8 +45,9 @@ def test_each_way_adds_strength_times_measure(way, penalty, formula, rows):
     x = batch(rows, 3)
     hidden = hidden_of(x)
     expected = 0.01 * formula(hidden.astype("float64"))
-    assert added(way, penalty, x) == pytest.approx(expected, rel=1e-5, abs=1e-8)
-    assert added(way, penalty, x) == pytest.approx(0.01 * float(penalty.measure(hidden)), rel=2e-6, abs=1e-9)
+    found = added(way, penalty, x)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-8)
+    assert found == pytest.approx(0.01 * float(penalty.measure(hidden)), rel=2e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("way", WAYS)
