@@ -9,8 +9,12 @@ import shutil
 import keras
 import numpy as np
 from keras import ops, tree
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
-from keras_penalties import _verdicts
+from keras_penalties import _plots, _verdicts
 from keras_penalties._observed import Step
 from keras_penalties.models import HiddenOutputs
 
@@ -136,15 +140,16 @@ class Audit:
 
         Raises:
             ImportError: if matplotlib is missing.
+            TypeError: if `before` is no `Audit`.
         """
-        from keras_penalties import _plots
-
+        if before is not None and not isinstance(before, Audit):
+            raise TypeError(
+                "`before` of Audit.plot must be what `audit` returns, or None. "
+                f"Received: {before!r} (of type {type(before).__name__})."
+            )
         return _plots.plot_audit(self, before)
 
     def __repr__(self):
-        from rich.console import Console
-        from rich.measure import Measurement
-
         text, table = io.StringIO(), self._table()
         console = Console(file=text, width=10_000, legacy_windows=False)
         whole = Measurement.get(console, console.options, table).maximum
@@ -160,9 +165,6 @@ class Audit:
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def _table(self):
-        from rich import box
-        from rich.table import Table
-
         table = Table(
             title=f"Penalties of '{self._name}'",
             box=box.SIMPLE_HEAD,
@@ -233,13 +235,13 @@ def _said(penalty):
         parameters = inspect.signature(type(penalty).__init__).parameters.items()
     except ValueError:
         return name
+    values = [(key, getattr(penalty, key, None), parameter.default) for key, parameter in parameters]
     given = [
-        f"{key}={getattr(penalty, key)!r}"
-        for key, parameter in parameters
+        f"{key}={value!r}"
+        for key, value, default in values
         if key not in ("self", "strength", "name", "dtype", "reduction")
-        and hasattr(penalty, key)
-        and isinstance(getattr(penalty, key), (bool, int, float, str, tuple))
-        and getattr(penalty, key) != parameter.default
+        and isinstance(value, (bool, int, float, str, tuple))
+        and value != default
     ]
     return f"{name}({', '.join(given)})" if given else name
 

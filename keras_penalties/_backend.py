@@ -219,18 +219,14 @@ def step_loss(model, x, y, sample_weight, trainable=None):
 
     On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
     """
-    training = {"training": True} if model._call_has_training_arg else {}
     if keras.backend.backend() != "jax":
-        y_pred = model(x, **training)
-        nothing = model._compile_loss is None and not model.losses
-        if (
-            nothing and type(model).compute_loss is keras.Model.compute_loss
-        ):  # which raises where JAX's gives 0
+        y_pred = model(x, **_training(model))
+        keras_own = type(model).compute_loss is keras.Model.compute_loss
+        if keras_own and model._compile_loss is None and not model.losses:  # it raises, and on JAX gives 0
             return keras.ops.zeros(())
         return model._compute_loss(x, y, y_pred, sample_weight)
     trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
-    others = [v.value for v in model.non_trainable_variables]
-    y_pred, others, losses = model.stateless_call(trainable, others, x, return_losses=True, **training)
+    y_pred, others, losses = stateless_step(model, x, trainable)
     model._losses_override = list(losses)
     metrics = [v.value for v in model.metrics_variables]
     loss, _ = model.stateless_compute_loss(
@@ -238,6 +234,17 @@ def step_loss(model, x, y, sample_weight, trainable=None):
     )
     model._losses_override = []
     return loss
+
+
+def stateless_step(model, x, trainable):
+    """The forward pass of a training step as `fit` on JAX runs it, here on any backend: the predictions, the
+    variables that are not trained, and the losses that were added."""
+    others = [v.value for v in model.non_trainable_variables]
+    return model.stateless_call(trainable, others, x, return_losses=True, **_training(model))
+
+
+def _training(model):
+    return {"training": True} if model._call_has_training_arg else {}
 
 
 def slopes(function, variables, inputs):

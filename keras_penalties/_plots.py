@@ -8,6 +8,7 @@ from keras_penalties import _verdicts
 from keras_penalties._added import AddedMean
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # told apart without colour vision
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 BESIDE = ("main_loss", "regularization_loss")
 
 
@@ -48,23 +49,17 @@ def plot_penalties(history, keys=None):
         )
     logs = {key: np.asarray(logs[key], "float64") for key in logs}
     keys = _chosen(logs, keys) if keys is not None else _terms(logs, model)
-    strengths = [key for key in logs if _is_strength(key, logs) and key.startswith(tuple(keys))]
+    strengths = {key: owner for key, owner in _strengths(logs).items() if owner in keys}
     rows = 2 if strengths else 1
-    figure, axes = plt.subplots(
-        rows,
-        sharex=True,
-        squeeze=False,
-        figsize=(9, 3.2 + 2.4 * rows - 1.6 * (rows - 1)),
-        layout="constrained",
-    )
+    size = 9, 4.8 + 0.8 * rows
+    figure, axes = plt.subplots(rows, sharex=True, squeeze=False, figsize=size, layout="constrained")
     beside = next((key for key in ("main_loss", "loss") if key in logs), None)
     if beside is not None:
         _line(axes[0, 0], logs, beside, "black", beside, alpha=0.35)
     colours = dict(zip(keys, _colours(plt, len(keys)), strict=True))
     for key in keys:
         _line(axes[0, 0], logs, key, colours[key], key)
-    for key in strengths:
-        owner = max((k for k in keys if key.startswith(k)), key=len)
+    for key, owner in strengths.items():
         _line(axes[1, 0], logs, key, colours[owner], key)
     for axis, label in zip(axes[:, 0], ("added to the loss", "strength"), strict=False):
         _scale(axis)
@@ -114,15 +109,19 @@ def _chosen(logs, keys):
     return keys
 
 
-def _is_strength(key, logs):
-    return key.endswith("_strength") and not key.startswith("val_")
+def _strengths(logs):
+    """For each strength in the logs the term that it is of: the longest key that it begins with."""
+    found = {}
+    for key in logs:
+        owners = [k for k in logs if key.startswith(f"{k}_")]
+        if key.endswith("_strength") and not key.startswith("val_") and owners:
+            found[key] = max(owners, key=len)
+    return found
 
 
 def _colours(plt, count):
-    if count <= 8:
-        return ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")[
-            :count
-        ]
+    if count <= len(COLOURS):
+        return COLOURS[:count]
     return plt.get_cmap("turbo")(np.linspace(0.05, 0.95, count))
 
 

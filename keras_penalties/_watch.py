@@ -254,11 +254,8 @@ def _replaced(target, name, value):
 
 def jax_keeps(model, owners, x) -> list:
     """For each addition to the loss in a forward pass, whether `fit` on the JAX backend would keep it."""
-    training = {"training": True} if model._call_has_training_arg else {}
-    trainable = [v.value for v in model.trainable_variables]
-    others = [v.value for v in model.non_trainable_variables]
     with Watch(owners) as watch:
-        *_, losses = model.stateless_call(trainable, others, x, return_losses=True, **training)
+        *_, losses = _backend.stateless_step(model, x, [v.value for v in model.trainable_variables])
     return [any(use.loss is loss for loss in losses) for use in watch.uses]
 
 

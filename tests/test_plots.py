@@ -65,6 +65,13 @@ def test_keys_that_are_asked_for(model):
     (axis,) = kp.plot_penalties(history, keys="mine").axes
     assert set(drawn(axis)) == {"loss", "mine"}
     assert axis.get_yscale() == "symlog"  # there is a zero
+    (_, other) = kp.plot_penalties(
+        {**history, "mine_too": [1.0], "mine_too_strength": [1.0]}, "mine_too"
+    ).axes
+    assert set(drawn(other)) == {"mine_too_strength"}
+    assert (
+        len(kp.plot_penalties({**history, "mine_too": [1.0], "mine_too_strength": [1.0]}, "mine").axes) == 1
+    )
     with pytest.raises(
         ValueError, match="`keys` of plot_penalties must name keys of `history`.*'loss', 'mine'"
     ):
@@ -86,6 +93,8 @@ def test_an_audit_is_drawn_with_activations_before_and_after(model):
     assert len(histograms) == 2
     for values in histograms:
         assert sum(bar.get_height() for bar in values) == pytest.approx(1.0)
+    with pytest.raises(TypeError, match="`before` of Audit.plot must be what `audit` returns.*Received: 'x'"):
+        after.plot("x")
     assert kp.audit(keras.Sequential([keras.Input((4,)), layers.Dense(1)]), X).plot() is not None
 
 
