@@ -63,9 +63,10 @@ def audit(model, x, y=None, sample_weight=None):
 
     Raises:
         TypeError: if `model` is not a Keras model, or `x` no batch of arrays.
-        ValueError: if `model` has losses that need labels, and `y` is missing.
+        ValueError: if `y` or `sample_weight` has not as many rows as `x`, or `model` has losses that need
+            labels and `y` is missing.
     """
-    _check(model, x, y)
+    _check(model, x, y, sample_weight)
     batch = [_tensors(data) for data in (x, y, sample_weight)]
     if not model.built:
         model(batch[0])
@@ -78,7 +79,7 @@ def audit(model, x, y=None, sample_weight=None):
     return Audit(model, step, y is not None and (main_loss is not None or own))
 
 
-def _check(model, x, y):
+def _check(model, x, y, sample_weight):
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` of audit must be a Keras model. Received: {model!r}.")
     leaves = tree.flatten(x)
@@ -87,6 +88,14 @@ def _check(model, x, y):
             "`x` of audit must be one batch as an array, or a list or dict of arrays. "
             f"Received: {type(x).__name__}. Take a batch out of a dataset with `x, y = next(iter(dataset))`."
         )
+    rows = len(leaves[0])
+    for argument, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
+        for leaf in tree.flatten(data):
+            if leaf is not None and (np.ndim(leaf) == 0 or len(leaf) != rows):
+                raise ValueError(
+                    f"`{argument}` of audit must have {rows} rows, as `x` has. "
+                    f"Received: {argument} of shape {tuple(np.shape(leaf))}."
+                )
     if isinstance(model, HiddenOutputs) and y is None:
         labelled = [term.key for term in model._state.terms if term.loss is not None]
         labelled += ["joint_loss"] if model._state.joint_loss is not None else []

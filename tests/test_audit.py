@@ -241,6 +241,15 @@ def test_what_is_no_batch_is_refused(x):
         kp.audit(compiled(mlp()), x)
 
 
+def test_data_of_different_length_is_refused():
+    with pytest.raises(ValueError, match=r"`y` of audit must have 16 rows.*Received: y of shape \(4,\)"):
+        kp.audit(compiled(mlp()), X, Y[:4])
+    with pytest.raises(ValueError, match="`sample_weight` of audit must have 16 rows"):
+        kp.audit(compiled(mlp()), X, Y, np.ones(3))
+    with pytest.raises(ValueError, match="`x` of audit must have 16 rows"):
+        kp.audit(compiled(mlp()), [X, X[:3]], Y)
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(TypeError, match="`model` of audit must be a Keras model"):
         kp.audit(layers.Dense(3), X)
