@@ -14,14 +14,14 @@ R = kp.regularizers
 ROWS, STEPS = 8, 5
 
 
-def build():
+def build(squares=keras.regularizers.L2):
     """Two masked sequences through one recurrent encoder, a nested model with two inputs and outputs."""
     start = keras.Input((STEPS, 2))
     sequence, state, _ = layers.LSTM(3, return_sequences=True, return_state=True, name="lstm")(
         layers.Masking()(start)
     )
     codes = kp.layers.ActivityPenalty(R.L2(0.05), name="codes")(sequence)
-    head = layers.Dense(3, name="head", activity_regularizer=keras.regularizers.L2(0.02))(state)
+    head = layers.Dense(3, name="head", activity_regularizer=squares(0.02))(state)
     encoder = keras.Model(start, [codes, head], name="encoder")
 
     one, two = keras.Input((3,)), keras.Input((3,))

@@ -1,0 +1,1 @@
+"""Saved files of each release, and what writes them."""
