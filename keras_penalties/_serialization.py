@@ -10,3 +10,15 @@ register = keras.saving.register_keras_serializable(package=PACKAGE)
 def is_registered(cls) -> bool:
     """Whether Keras can find the class or function `cls` again when a saved file names it."""
     return keras.saving.get_registered_name(cls) != cls.__name__
+
+
+def made(cls, config, *names, custom_objects=None):
+    """A `cls` of a saved config, with the objects that it holds under `names`."""
+    if not isinstance(config, dict):
+        raise TypeError(
+            f"The config of {cls.__name__} must be a dict of its arguments. Received: {config!r:.80} (of "
+            f"type {type(config).__name__}). The file is not one that Keras has saved."
+        )
+    saved = {name: config[name] for name in names if isinstance(config.get(name), (dict, list))}
+    make = keras.saving.deserialize_keras_object
+    return cls(**{**config, **{name: make(v, custom_objects=custom_objects) for name, v in saved.items()}})

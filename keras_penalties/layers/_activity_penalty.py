@@ -5,7 +5,7 @@ from keras import ops, tree
 
 from keras_penalties import _backend, _terms
 from keras_penalties._added import AddedMean
-from keras_penalties._serialization import register
+from keras_penalties._serialization import made, register
 
 
 @register
@@ -116,5 +116,4 @@ class ActivityPenalty(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        penalty = keras.saving.deserialize_keras_object(config["penalty"])
-        return cls(**{**config, "penalty": penalty})
+        return made(cls, config, "penalty")

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_penalties import _backend, _checks, _numerics
+from keras_penalties._serialization import made
 
 
 class FormulaLoss(keras.losses.Loss):
@@ -48,9 +49,7 @@ class FormulaLoss(keras.losses.Loss):
 
     @classmethod
     def from_config(cls, config):
-        if isinstance(config.get("dtype"), dict):
-            config = {**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])}
-        return cls(**config)
+        return made(cls, config, "dtype")
 
 
 ONE_HOT = "Make integer labels one-hot with `keras.utils.to_categorical`."

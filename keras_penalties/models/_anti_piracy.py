@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_penalties import _backend, _checks, _numerics
-from keras_penalties._serialization import register
+from keras_penalties._serialization import made, register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
 from keras_penalties.losses._loss import refuse_outside
 from keras_penalties.models._base import ModelOfModels, input_of
@@ -184,10 +184,8 @@ class AntiPiracy(ModelOfModels):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        deserialize = keras.saving.deserialize_keras_object
         parts = ("classifier", "transform", "raw_loss")
-        parts = {k: deserialize(config[k], custom_objects=custom_objects) for k in parts}
-        return cls(**{**config, **parts})
+        return made(cls, config, *parts, custom_objects=custom_objects)
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)

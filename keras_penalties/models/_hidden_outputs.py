@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_penalties import _backend
-from keras_penalties._serialization import register
+from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
 from keras_penalties.models._base import ModelOfModels
@@ -215,8 +215,7 @@ class HiddenOutputs(ModelOfModels):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
-        return cls(**{**config, "model": model})
+        return made(cls, config, "model", custom_objects=custom_objects)
 
     def get_compile_config(self):
         if not self.compiled:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_penalties._serialization import register
+from keras_penalties._serialization import made, register
 from keras_penalties.layers import CosineDistance, EuclideanDistance
 from keras_penalties.models._base import ModelOfModels, input_of
 
@@ -95,9 +95,7 @@ class Siamese(ModelOfModels):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        deserialize = keras.saving.deserialize_keras_object
-        parts = {k: deserialize(config[k], custom_objects=custom_objects) for k in ("encoder", "distance")}
-        return cls(**{**config, **parts})
+        return made(cls, config, "encoder", "distance", custom_objects=custom_objects)
 
 
 def balanced_pairs(x, labels, count=None, seed=None):

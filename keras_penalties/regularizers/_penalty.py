@@ -199,10 +199,7 @@ class Penalty(keras.regularizers.Regularizer):
 
     @classmethod
     def from_config(cls, config):
-        if isinstance(config.get("strength"), dict):
-            strength = keras.saving.deserialize_keras_object(config["strength"])
-            config = {**config, "strength": strength}
-        return cls(**config)
+        return _serialization.made(cls, config, "strength")
 
     def _as_list(self, x):
         wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)

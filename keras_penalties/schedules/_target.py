@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_penalties import _checks
-from keras_penalties._serialization import register
+from keras_penalties._serialization import made, register
 
 
 @register
@@ -71,4 +71,4 @@ class Target:
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        return made(cls, config)
