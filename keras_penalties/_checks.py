@@ -48,7 +48,7 @@ def whole(value, argument, owner, *, at_least=1) -> int:
 
 
 def choice(value, argument, owner, allowed):
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(
             f"`{argument}` of {owner} must be one of {', '.join(map(repr, allowed))}. "
             f"Received: {argument}={value!r}."

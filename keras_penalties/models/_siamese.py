@@ -46,7 +46,8 @@ class Siamese(ModelOfModels):
     def __init__(self, encoder, distance="euclidean", name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         shape, dtype = input_of(encoder, "encoder", "Siamese")
-        layer: Any = _DISTANCES[distance](name="distance") if distance in _DISTANCES else distance
+        named = isinstance(distance, str) and distance in _DISTANCES
+        layer: Any = _DISTANCES[distance](name="distance") if named else distance
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(
                 "`distance` of Siamese must be 'euclidean', 'cosine' or a layer that takes a list of two "
