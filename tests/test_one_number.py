@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests import references
+from tests import references, references_catalogue
 from tests.models.networks import relu
 from tests.own_penalty import Imbalance
 from tests.ways import WAYS, added, attach
@@ -120,3 +120,12 @@ def test_a_float64_layer_in_a_float32_model(way):
 def _in_float64(layer):
     config = layer.get_config()
     return type(layer).from_config({**config, "dtype": "float64"} if layer.name == "hidden" else config)
+
+
+def test_of_equal_logits_the_first_are_chosen():
+    """By every backend: torch's own choice of the largest differs."""
+    x = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 3.0], [2.0, 2.0, 2.0], [-np.inf, 0.0, -np.inf]], "float32")
+    for top_k in (1, 2):
+        measured = R.LoadBalance(1.0, top_k=top_k).measure(x)
+        expected = references_catalogue.load_balance(x, top_k=top_k)
+        np.testing.assert_allclose(ops.convert_to_numpy(measured), expected, rtol=1e-6)

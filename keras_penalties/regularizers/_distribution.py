@@ -216,10 +216,22 @@ class LoadBalance(BatchStatisticPenalty):
     def statistic(self, rows, weights):
         experts = rows.shape[-1]
         q = ops.softmax(rows, axis=-1) if self.from_logits else rows
-        _, chosen = ops.top_k(ops.stop_gradient(rows), self.top_k)
-        load = ops.sum(ops.one_hot(chosen, experts, dtype=rows.dtype), axis=1)
+        load = top_of_each_row(ops.stop_gradient(rows), self.top_k)
         shares, probability = (ops.sum(weights[:, None] * t, axis=0) for t in (load, q))
         return experts * ops.sum(ops.stop_gradient(shares) * probability)
+
+
+def top_of_each_row(rows, k):
+    """Ones for the `k` largest of each row, of equal ones the first, and zeros for the others.
+
+    Not by `ops.top_k`: on several JAX devices XLA would send all rows to each of them for that.
+    """
+    chosen = zeros = ops.zeros_like(rows)
+    left = ops.where(rows > -1e38, rows, zeros - 1e38)  # what is not taken yet, above what is
+    for _ in range(k):
+        largest = ops.one_hot(ops.argmax(left, axis=-1), rows.shape[-1], dtype=rows.dtype)
+        left, chosen = ops.where(largest > 0, zeros - math.inf, left), chosen + largest
+    return chosen
 
 
 def probabilities(x, owner):

@@ -1,0 +1,185 @@
+"""One training, to be run on one device, on several, and in several processes, with the same result.
+
+    python -m tests.replicated SETUP PRECISION FILE [PENALTY ...]
+
+writes into FILE what the training logged and the weights that it ended with. `KERAS_BACKEND` is set before.
+SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-PORT`, for one
+of two processes that meet at a port of this machine; or `reversed-1`, for one device and the rows of each
+batch in reverse, which differs by rounding alone. Where penalties are named, the others are left out.
+"""
+
+import contextlib
+import sys
+
+import keras
+import numpy as np
+from keras import layers
+
+import keras_penalties as kp
+from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
+
+R, S = kp.regularizers, kp.schedules
+STRENGTH = 0.02
+SPREAD = ("L1", "GroupLasso", "DeCov", "KLSparsity", "LoadBalance", "ZLoss", "MMD", "CORAL", "Hint", "VICReg")
+
+
+def of_one_tensor():
+    """A penalty of each class that measures one tensor; Keras' own stands among them."""
+    # Before Keras 3.14 its own activity regularizers are not divided by the batch: on replicas they are then
+    # averaged, so that Keras by itself trains otherwise there. Ours stand in.
+    stock = keras.regularizers if KERAS_DIVIDES_BY_BATCH else R
+    moving = keras.optimizers.schedules.PolynomialDecay(0.0, 10, STRENGTH)
+    with_options = {
+        "Confidence": R.Confidence(STRENGTH, from_logits=True),
+        "DeCov": R.DeCov(S.Target(0.1, rate=0.2, initial=STRENGTH)),
+        "Entropy": R.Entropy(STRENGTH, from_logits=True),
+        "Excess": R.Excess(STRENGTH, threshold=0.5),
+        "L1": R.L1(S.Target(0.5, rate=0.1, initial=STRENGTH)),
+        "L1L2": R.L1L2(STRENGTH, STRENGTH),
+        "L2": R.L2(moving),
+    }
+    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
+    names = [n for n in R.__all__ if n not in bases and 1 in np.atleast_1d(getattr(R, n).tensors)]
+    return {"Keras": stock.L2(STRENGTH), **{n: with_options.get(n) or getattr(R, n)(STRENGTH) for n in names}}
+
+
+def of_two_tensors():
+    """A penalty of each class that compares two tensors."""
+    return {
+        "BarlowTwins": R.BarlowTwins(STRENGTH),
+        "CORAL": R.CORAL(STRENGTH),
+        "GaussianKL": R.GaussianKL(STRENGTH, free_bits=0.1, capacity=0.3),
+        "Hint": R.Hint(S.Target(0.3, rate=0.2, initial=STRENGTH), projection=True),
+        "MMD": R.MMD(STRENGTH),
+        "VICReg": R.VICReg(S.Cyclical(0.001, 4)),
+    }
+
+
+def network(only=()):
+    """Padded sequences; each penalty behind a layer under its own name, all four ways of attaching one."""
+    stock = keras.regularizers if KERAS_DIVIDES_BY_BATCH else R
+    start = keras.Input((5, 3))
+    h = layers.Masking()(start)
+    h = layers.Dense(4, activation="relu", name="hidden", activity_regularizer=stock.L2(STRENGTH))(h)
+    h = layers.Dense(4, activation="sigmoid", activity_regularizer=R.Variance(STRENGTH))(h)
+    wanted = only or [*of_one_tensor(), *of_two_tensors()]
+    for name, penalty in of_one_tensor().items():
+        if name in wanted:
+            h = kp.layers.ActivityPenalty(penalty, name=name.lower())(h)
+    g = layers.Dense(4, name="other", activity_regularizer=R.L1(STRENGTH))(h)
+    for name, penalty in of_two_tensors().items():
+        if name in wanted:
+            g = kp.layers.ActivityPenalty(penalty, name=f"two_{name.lower()}")([h, g])[1]
+    # More features than rows, so that statistics go through the rows.
+    code = layers.Dense(12, name="code")(layers.GlobalAveragePooling1D(name="pooled")(g))
+    end = layers.Dense(3, activation="softmax", dtype="float32", activity_regularizer=stock.L1(STRENGTH))(
+        code
+    )
+    model = kp.penalize(keras.Model(start, end), {"code": R.Covariance(STRENGTH)})
+    model = kp.models.HiddenOutputs(model, hidden=["hidden", "other", "code", "pooled"])
+    terms = {
+        "hidden": [R.L1(STRENGTH), R.DeCov(STRENGTH)],
+        "code": kp.losses.Center(3),
+        "pooled": kp.losses.SupervisedContrastive(0.5),
+        ("hidden", "other"): R.VICReg(0.001),
+    }
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", hidden_losses=terms)
+    return model
+
+
+def train(rows=range(16), batch=8, only=()):
+    """What is logged, by name, and the weights, of a training on these rows of the data."""
+    keras.utils.set_random_seed(0)
+    model = network(only)
+    x, y = np.random.RandomState(0).randn(17, 5, 3).astype("float32"), np.arange(17) % 3
+    for i in range(17):
+        x[i, 1 + i % 5 :] = 0
+    x, y = x[list(rows)], y[list(rows)]
+    logs = model.fit(x, y, batch_size=batch, epochs=2, shuffle=False, verbose=0).history
+    evaluated = model.evaluate(x, y, batch_size=batch, verbose=0, return_dict=True)
+    logs.update({f"evaluate {name}": [value] for name, value in evaluated.items()})
+    return logs, model.get_weights()
+
+
+def differences(one, other):
+    """The largest differences between two trainings: of losses, terms and strengths relative to their size,
+    with 0.01 for anything smaller; of weights absolutely."""
+    assert set(one[0]) == set(other[0]), set(one[0]) ^ set(other[0])
+    found = {"loss": 0.0, "terms": 0.0, "strengths": 0.0, "weights": 0.0}
+    for name, values in one[0].items():
+        a, b = np.asarray(values), np.asarray(other[0][name])
+        kind = "loss" if name.endswith(" loss") or name == "loss" else "terms"
+        kind = "strengths" if name.endswith("_strength") else kind
+        found[kind] = max(found[kind], np.max(np.abs(a - b) / np.maximum(np.abs(a), 0.01)))
+    for a, b in zip(one[1], other[1], strict=True):
+        found["weights"] = max(found["weights"], np.max(np.abs(a - b), initial=0.0))
+    return found
+
+
+def tensorflow_devices(count):
+    """Split the processor, before anything has used it."""
+    import tensorflow as tf
+
+    devices = [tf.config.LogicalDeviceConfiguration()] * count
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+
+
+def on(count):
+    """Where a model is made and trained on `count` devices."""
+    if count == 1:
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)]).scope()
+    return keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:count]).scope()
+
+
+def model_parallel(count):
+    """Two halves of the batch, on `count` devices each, which share the features of dense layers."""
+    distribution = keras.distribution
+    mesh = distribution.DeviceMesh((2, count), ["batch", "model"], distribution.list_devices()[: 2 * count])
+    layout = distribution.LayoutMap(mesh)
+    layout["(hidden|other|code)/kernel"] = (None, "model")
+    layout["(hidden|other|code)/bias"] = ("model",)
+    return distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope()
+
+
+def one_of_two_processes(i, port, only):
+    """Join the other process, and train on this one's half of each batch."""
+    keras.distribution.initialize(f"localhost:{port}", 2, i)
+    # Else Keras takes a `tf.data.Dataset` alone, and deals it out itself.
+    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    return train(np.arange(16).reshape(-1, 2, 4)[:, i].ravel(), 4, only)
+
+
+def main(setup, precision, file, *only):
+    keras.config.set_dtype_policy(precision)
+    kind, count, *port = setup.split("-")
+    count = int(count)
+    if kind == "process":
+        result = one_of_two_processes(count, *port, only)
+    elif kind == "reversed":
+        result = train(np.arange(16).reshape(-1, 8)[:, ::-1].ravel(), only=only)
+    else:
+        if keras.backend.backend() == "tensorflow":
+            tensorflow_devices(count)
+        with on(count) if kind == "devices" else model_parallel(count):
+            result = train(only=only)
+    save(file, *result)
+
+
+def save(file, logs, weights):
+    logs = {f"log {name}": values for name, values in logs.items()}
+    np.savez(file, **logs, **{f"weight {i}": w for i, w in enumerate(weights)})
+
+
+def load(file):
+    """What `save` has written."""
+    with np.load(file) as found:
+        logs = {name[4:]: found[name] for name in found.files if name.startswith("log ")}
+        return logs, [found[f"weight {i}"] for i in range(len(found.files) - len(logs))]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

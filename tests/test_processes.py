@@ -1,0 +1,39 @@
+"""Two processes that train together end where one ends."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests import replicated
+from tests.helpers import ROOT
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.backends("jax")
+def test_two_processes_train_as_one(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    few, files = replicated.SPREAD[::2], [tmp_path / f"{i}.npz" for i in (0, 1)]
+    running = []
+    for i, file in enumerate(files):
+        command = [sys.executable, "-m", "tests.replicated", f"process-{i}-{port}", "float32", file, *few]
+        running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    try:
+        one = replicated.train(only=few)
+        for process in running:
+            said = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, said[-4000:]
+    finally:
+        for process in running:
+            process.kill()
+    for file in files:
+        found = replicated.differences(one, replicated.load(file))
+        assert max(found.values()) < 1e-5, found
