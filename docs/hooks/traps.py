@@ -1,0 +1,238 @@
+"""The page of traps: the scripts in `docs/traps` run while the site is built, and it shows what they gave.
+
+A script has two functions, `plain_keras` and `ours`, and `EXPECTED`, what `ours` has to give: numbers, or a
+class of errors. It may name the BACKENDS that it is for, the number of DEVICES that it is handed, other
+RELEASES of Keras to show, and ENDED = False where this package has no remedy. A line of the page that is
+nothing but a link to the script becomes what it gave, and its code.
+
+    python docs/hooks/traps.py BACKEND [DEVICES [NAME ...]]
+
+runs them by hand and prints JSON.
+"""
+
+import ast
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import re
+import runpy
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "traps"
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+SETTINGS = {"BACKENDS": tuple(BACKENDS), "DEVICES": 1, "RELEASES": (), "ENDED": True}
+LINK = re.compile(r"^\[[^\]]*\]\(traps/(\w+)\.py\)$", re.MULTILINE)
+HEADING = re.compile(r"^### (.+?) \{#(\w+)\}$", re.MULTILINE)
+# What Keras puts before the message of an error.
+WRAPPED = re.compile(r"Exception encountered|Unable to automatically build the model")
+# What a reader runs before the code of a script that needs several devices.
+SHARED = {
+    "tensorflow": """import tensorflow as tf
+
+parts = [tf.config.LogicalDeviceConfiguration()] * {count}
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+devices = tf.distribute.MirroredStrategy([f"CPU:{{i}}" for i in range({count})])
+""",
+    "jax": """import os
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count={count}"
+import keras
+
+devices = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
+""",
+}
+SUMMARY = "<!-- summary -->"
+VERSIONS = "<!-- versions -->"
+
+
+def settings(path) -> dict:
+    """What a script says of itself, without running it."""
+    found = dict(SETTINGS)
+    for line in ast.parse(path.read_text()).body:
+        name = getattr(line.targets[0], "id", "") if isinstance(line, ast.Assign) else ""
+        if name in SETTINGS:
+            found[name] = ast.literal_eval(line.value)
+    return found
+
+
+def agrees(value, expected) -> bool:
+    """Whether a result is the expected one: numbers to 1e-4, all else exactly."""
+    if isinstance(expected, type) or isinstance(value, Exception):
+        return isinstance(expected, type) and isinstance(value, expected)
+    if isinstance(expected, (list, tuple)):
+        return len(value) == len(expected) and all(map(agrees, value, expected))
+    if isinstance(expected, float):
+        return math.isclose(value, expected, rel_tol=1e-4, abs_tol=1e-12)
+    return value == expected
+
+
+def outcome(function):
+    """What a function returns, or the error that it raises."""
+    try:
+        return function()
+    except Exception as error:
+        return error
+
+
+def shown(value) -> str:
+    """A result for a reader."""
+    if isinstance(value, type):
+        return value.__name__
+    if isinstance(value, Exception):
+        lines = [line.strip() for line in re.sub(r"\x1b\[\d+m", "", str(value)).splitlines()]
+        said = [line for line in lines if line and not WRAPPED.match(line)]
+        return f"{type(value).__name__}: {textwrap.shorten(said[0] if said else '', 150, placeholder=' ...')}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(shown, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def run(path, devices=(), ways=("plain_keras", "ours")) -> dict:
+    """What a script gives in this process: as text, and whether `ours` is right."""
+    import keras
+
+    results = {}
+    for way in ways:
+        keras.utils.set_random_seed(0)
+        script = runpy.run_path(str(path))
+        result = outcome(functools.partial(script[way], *devices))
+        results[way] = shown(result)
+        keras.backend.clear_session(free_memory=False)
+    expected = script["EXPECTED"]
+    return {**results, "expected": shown(expected), "right": agrees(result, expected)}
+
+
+def shared(backend, count) -> list:
+    """The devices to hand to the scripts, parts of the processor; before anything has used it."""
+    os.environ.update(KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
+    if count == 1:
+        return []
+    names = {}
+    exec(SHARED[backend].format(count=count), names)
+    return [names["devices"]]
+
+
+@functools.cache
+def measured(backend, count, release, sources) -> dict:
+    """What the scripts give in another process, by name; nothing where backend or release is missing."""
+    older = Path(sys.prefix) / f"keras-{release}"
+    if importlib.util.find_spec(backend) is None or (release and not older.is_dir()):
+        return {}
+    names = [name for name, _ in sources]
+    path = [str(older)] * bool(release) + [str(FOLDER.parent.parent), os.environ.get("PYTHONPATH", "")]
+    found = subprocess.run(
+        [sys.executable, __file__, backend, str(count), *names],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if found.returncode:
+        raise RuntimeError(f"The traps {names} on {backend} failed:\n{found.stderr[-4000:]}")
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def all_measured(names) -> dict:
+    """The results of each script: a list of (where, result), result None where it could not be run."""
+    setups = {}
+    for name in names:
+        said = settings(FOLDER / f"{name}.py")
+        for backend in said["BACKENDS"]:
+            for release in ("", *(said["RELEASES"] if backend == "tensorflow" else ())):
+                setups.setdefault((backend, said["DEVICES"], release), []).append(name)
+    found = {name: [] for name in names}
+    for (backend, count, release), members in setups.items():
+        sources = tuple((name, (FOLDER / f"{name}.py").read_text()) for name in members)
+        results = measured(backend, count, release, sources)
+        where = f"{BACKENDS[backend]}, Keras {release}" if release else BACKENDS[backend]
+        for name in members:
+            found[name].append((where, results.get(name)))
+    return found
+
+
+def grouped(results) -> list:
+    """Places with the same result together."""
+    groups = {}
+    for where, result in results:
+        groups.setdefault(json.dumps(result), []).append(where)
+    return [(" and ".join(places), json.loads(result)) for result, places in groups.items()]
+
+
+def cell(text) -> str:
+    """A result in a table: what may hold signs of Markdown as code."""
+    text = text.replace("|", "\\|")
+    return f"`{text.replace('`', '')}`" if re.search(r"[_*<>`{}\[\]:]", text) else text
+
+
+def section(name, results) -> str:
+    """What a script gave, and its code."""
+    lines = [f"| | Keras {importlib.metadata.version('keras')} | this package | right |", "|---|---|---|---|"]
+    for places, result in grouped(results):
+        figures = (
+            [cell(result[key]) for key in ("plain_keras", "ours", "expected")]
+            if result
+            else ["not run here"] * 3
+        )
+        figures[1] += " ✓" if result and result["right"] else ""
+        lines.append(f"| {' | '.join([places, *figures])} |")
+    path = FOLDER / f"{name}.py"
+    said, given = settings(path), ""
+    code = path.read_text().strip()
+    if said["DEVICES"] > 1:
+        code, given = f"{SHARED[said['BACKENDS'][0]].format(count=said['DEVICES'])}\n{code}", "devices"
+    code = textwrap.indent(
+        f"```python\n{code}\n\nprint(ours({given}))\nprint(plain_keras({given}))\n```", "    "
+    )
+    return "\n".join(lines) + f'\n\n??? note "The code"\n\n{code}\n'
+
+
+def summary(titles, found) -> str:
+    """The table at the top: for each trap the worst that Keras gives, and what this package gives."""
+    lines = ["| trap | plain Keras | this package |", "|---|---|---|"]
+    for title, name in titles:
+        results = [(where, result) for where, result in grouped(found[name]) if result is not None]
+        if not results:
+            lines.append(f"| [{title}](#{name}) | not run here | not run here |")
+            continue
+        theirs = "; ".join(dict.fromkeys(short(r["plain_keras"]) for _, r in results))
+        ours = "; ".join(dict.fromkeys(short(r["ours"]) for _, r in results))
+        mark = " ✓" if all(r["right"] for _, r in results) else ""
+        lines.append(f"| [{title}](#{name}) | {theirs} | {ours}{mark} |")
+    return "\n".join(lines)
+
+
+def versions() -> str:
+    """What is installed."""
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    names = [("keras", "Keras"), *((name, BACKENDS[name]) for name in installed)]
+    return ", ".join(f"{title} {importlib.metadata.version(name).split('+')[0]}" for name, title in names)
+
+
+def short(text) -> str:
+    """An error by its class alone."""
+    found = re.match(r"(\w+): ", text)
+    return f"`{found[1]}`" if found else cell(text)
+
+
+def on_page_markdown(markdown, /, page, **_):
+    """Fill the page of traps."""
+    if page.file.src_uri != "traps.md":
+        return markdown
+    titles = HEADING.findall(markdown)
+    found = all_measured([name for _, name in titles])
+    markdown = LINK.sub(lambda link: section(link[1], found[link[1]]), markdown)
+    return markdown.replace(SUMMARY, summary(titles, found)).replace(VERSIONS, versions())
+
+
+if __name__ == "__main__":
+    backend, count, *names = [*sys.argv[1:], *["1"][: len(sys.argv) < 3]]
+    devices = shared(backend, int(count))
+    print("\n" + json.dumps({name: run(FOLDER / f"{name}.py", devices) for name in names}))

@@ -1,0 +1,15 @@
+"""A strength of 0.01 in a saved configuration."""
+
+import keras
+
+import keras_penalties as kp
+
+EXPECTED = "0.01"
+
+
+def plain_keras():
+    return str(keras.regularizers.L1(0.01).get_config()["l1"])
+
+
+def ours():
+    return str(kp.regularizers.L1(0.01).get_config()["strength"])

@@ -1,0 +1,42 @@
+"""A loss with a centre that moves half of the way to the rows in each batch: where it is, and is it saved?"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import keras_penalties as kp
+
+EXPECTED = [0.8, True]  # 0.5 * (2 * 4) / (1 + 4), as a weight of the model
+
+x, y = np.full((4, 1), 2.0, "float32"), np.zeros((4, 1), "float32")
+
+
+def network():
+    start = keras.Input((1,))
+    return keras.Model(start, layers.Dense(1, kernel_initializer="ones", name="hidden")(start))
+
+
+class Center(keras.losses.Loss):
+    def __init__(self):
+        super().__init__()
+        self.center = keras.Variable(0.0, trainable=False)
+
+    def call(self, y_true, y_pred):
+        rows = ops.cast(ops.shape(y_pred)[0], "float32")
+        self.center.assign_add(0.5 * ops.sum(ops.stop_gradient(y_pred) - self.center) / (1 + rows))
+        return ops.square(y_pred - self.center)
+
+
+def plain_keras():
+    model, loss = network(), Center()
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    model.fit(x, y, verbose=0)
+    return [float(loss.center), any(weight is loss.center for weight in model.weights)]
+
+
+def ours():
+    model = kp.models.HiddenOutputs(network(), hidden=["hidden"])
+    model.compile(keras.optimizers.SGD(0.0), hidden_losses={"hidden": kp.losses.Center(1)})
+    model.fit(x, y, verbose=0)
+    (center,) = model.non_trainable_weights
+    return [float(center[0][0]), any(weight is center for weight in model.weights)]

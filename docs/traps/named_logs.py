@@ -1,0 +1,63 @@
+"""What six named values cost in a compiled training step: operations for each, as XLA counts them."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import keras_penalties as kp
+
+BACKENDS = ("jax",)
+EXPECTED = 4.0  # a product, two sums, and the mean
+
+x = np.ones((32, 64), "float32")
+
+
+class Punishes(layers.Layer):
+    def call(self, h):
+        self.last = 1e-3 * ops.sum(ops.square(h)) / 32
+        self.add_loss(self.last)
+        return h
+
+
+class Named(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        for layer, mean in zip(self.punishes, self.means, strict=True):
+            mean.update_state(layer.last)
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
+def network(make, model=keras.Model):
+    start = h = keras.Input((64,))
+    behind = [make(i) for i in range(6)]
+    for layer in behind:
+        h = layer(layers.Dense(64, activation="relu")(h))
+    built = model(start, layers.Dense(10)(h))
+    built.punishes, built.means = behind, [keras.metrics.Mean(name=f"size_{i}") for i in range(6)]
+    return built
+
+
+def operations(model):
+    import jax
+
+    y = np.ones((32, 10), "float32")
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.train_on_batch(x, y)
+    parts = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    state = tuple([v.value for v in variables] for variables in (*parts, model.metrics_variables))
+    return jax.jit(model.train_step).lower(state, (x, y)).compile().cost_analysis()["flops"]
+
+
+def for_each(named, unnamed):
+    return round((operations(named) - operations(unnamed)) / 6, 1)
+
+
+def plain_keras():
+    return for_each(network(lambda i: Punishes(), Named), network(lambda i: Punishes()))
+
+
+def ours():
+    L2 = kp.regularizers.L2(1e-3)
+    return for_each(
+        network(lambda i: kp.layers.ActivityPenalty(L2, name=f"size_{i}")),
+        network(lambda i: Punishes()),
+    )
