@@ -56,6 +56,19 @@ def choice(value, argument, owner, allowed):
     return value
 
 
+def as_tensor(value, owner, argument):
+    """`value` as a tensor, or symbolic as it came."""
+    if isinstance(value, keras.KerasTensor):
+        return value
+    try:
+        return keras.ops.convert_to_tensor(value)
+    except Exception as error:
+        raise TypeError(
+            f"`{argument}` of {owner} must be a tensor, or what NumPy makes an array of. Received: "
+            f"{value!r:.80} (of type {type(value).__name__})."
+        ) from error
+
+
 def tensor(x, owner, argument="x", *, axis=None):
     """Refuse what no penalty can measure: integers, scalars, a features axis that is not there."""
     dtype, shape = keras.backend.standardize_dtype(x.dtype), tuple(x.shape)

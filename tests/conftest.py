@@ -15,8 +15,12 @@ hypothesis.settings.register_profile(
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.differing_executors,
+        hypothesis.HealthCheck.filter_too_much,
         hypothesis.HealthCheck.too_slow,
     ],
+)
+hypothesis.settings.register_profile(
+    "deep", hypothesis.settings.get_profile("suite"), max_examples=1000, derandomize=False
 )
 hypothesis.settings.load_profile("suite")
 

@@ -21,6 +21,7 @@ from tests.hostile_files import hostile_archives, hostile_configs
 
 OWN = str(Path(keras_penalties.__file__).parent)
 SECONDS = 20
+CLEAR = re.compile("`.+` of|must|needs| argument|Received")
 
 
 class Guard:
@@ -100,16 +101,19 @@ def load(data, seconds=SECONDS):
 
 def refusal(error):
     """Who raised the error, this package or Keras, and its class; of errors in a chain the first."""
-    while error.__cause__ or (error.__context__ and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__
-    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if not frames or not frames[-1].startswith(OWN):
-        return f"Keras: {type(error).__name__}"
-    clear = isinstance(error, (TypeError, ValueError)) and re.search(
-        "`|must|needs|Received| argument", str(error)
-    )
+    chain = [error]
+    while chain[-1].__cause__ or (chain[-1].__context__ and not chain[-1].__suppress_context__):
+        chain.append(chain[-1].__cause__ or chain[-1].__context__)
+    own = [e for e in chain if e.__traceback__ and _raised_in(e).startswith(OWN)]
+    if not own:
+        return f"Keras: {type(chain[-1]).__name__}"
+    clear = isinstance(own[-1], (TypeError, ValueError)) and CLEAR.search(str(own[-1]))
     assert clear, "".join(traceback.format_exception(error))
-    return f"keras_penalties: {type(error).__name__}"
+    return f"keras_penalties: {type(own[-1]).__name__}"
+
+
+def _raised_in(error):
+    return traceback.extract_tb(error.__traceback__)[-1].filename
 
 
 def main(examples):

@@ -118,13 +118,12 @@ class Penalty(keras.regularizers.Regularizer):
                 f"`mask` of {self._owner} must be one mask for each of the {len(xs)} tensors, or None. "
                 f"Received {len(masks)} masks."
             )
-        xs = [t if isinstance(t, keras.KerasTensor) else ops.convert_to_tensor(t) for t in xs]
-        masks = [
-            None if m is None else (m if isinstance(m, keras.KerasTensor) else ops.convert_to_tensor(m))
-            for m in masks
-        ]
-        for i, (t, m) in enumerate(zip(xs, masks, strict=True)):
+        for i in range(len(xs)):
             index = f"[{i}]" if len(xs) > 1 else ""
+            t = xs[i] = _checks.as_tensor(xs[i], self._owner, f"x{index}")
+            m = masks[i] = (
+                None if masks[i] is None else _checks.as_tensor(masks[i], self._owner, f"mask{index}")
+            )
             _checks.tensor(t, self._owner, f"x{index}", axis=self._features)
             positions = list(t.shape)
             if len(positions) > 1:
