@@ -47,7 +47,7 @@ import keras
 devices = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
 """,
 }
-SUMMARY = "<!-- summary -->"
+SUMMARY = re.compile(r"<!-- summary -->.*?<!-- end -->", re.DOTALL)
 VERSIONS = "<!-- versions -->"
 
 
@@ -99,10 +99,9 @@ def run(path, devices=(), ways=("plain_keras", "ours")) -> dict:
     """What a script gives in this process: as text, and whether `ours` is right."""
     import keras
 
-    results = {}
+    script, results = runpy.run_path(str(path)), {}
     for way in ways:
         keras.utils.set_random_seed(0)
-        script = runpy.run_path(str(path))
         result = outcome(functools.partial(script[way], *devices))
         results[way] = shown(result)
         keras.backend.clear_session(free_memory=False)
@@ -152,7 +151,7 @@ def all_measured(names) -> dict:
     for (backend, count, release), members in setups.items():
         sources = tuple((name, (FOLDER / f"{name}.py").read_text()) for name in members)
         results = measured(backend, count, release, sources)
-        where = f"{BACKENDS[backend]}, Keras {release}" if release else BACKENDS[backend]
+        where = f"Keras {release}" if release else BACKENDS[backend]
         for name in members:
             found[name].append((where, results.get(name)))
     return found
@@ -163,13 +162,17 @@ def grouped(results) -> list:
     groups = {}
     for where, result in results:
         groups.setdefault(json.dumps(result), []).append(where)
-    return [(" and ".join(places), json.loads(result)) for result, places in groups.items()]
+    return [(listed(places), json.loads(result)) for result, places in groups.items()]
+
+
+def listed(places) -> str:
+    return " and ".join(filter(None, (", ".join(places[:-1]), places[-1])))
 
 
 def cell(text) -> str:
     """A result in a table: what may hold signs of Markdown as code."""
     text = text.replace("|", "\\|")
-    return f"`{text.replace('`', '')}`" if re.search(r"[_*<>`{}\[\]:]", text) else text
+    return f"`{text.replace('`', '')}`" if re.search(r"[_*<>`{}\[\]]", text) else text
 
 
 def section(name, results) -> str:
@@ -198,15 +201,24 @@ def summary(titles, found) -> str:
     """The table at the top: for each trap the worst that Keras gives, and what this package gives."""
     lines = ["| trap | plain Keras | this package |", "|---|---|---|"]
     for title, name in titles:
-        results = [(where, result) for where, result in grouped(found[name]) if result is not None]
+        results = [(where, result) for where, result in found[name] if result is not None]
         if not results:
             lines.append(f"| [{title}](#{name}) | not run here | not run here |")
             continue
-        theirs = "; ".join(dict.fromkeys(short(r["plain_keras"]) for _, r in results))
-        ours = "; ".join(dict.fromkeys(short(r["ours"]) for _, r in results))
+        theirs, ours = (by_place(results, way) for way in ("plain_keras", "ours"))
         mark = " ✓" if all(r["right"] for _, r in results) else ""
         lines.append(f"| [{title}](#{name}) | {theirs} | {ours}{mark} |")
     return "\n".join(lines)
+
+
+def by_place(results, way) -> str:
+    """What a way gives; where, if that differs."""
+    groups = {}
+    for where, result in results:
+        groups.setdefault(short(result[way]), []).append(where)
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{figure} on {listed(places)}" for figure, places in groups.items())
 
 
 def versions() -> str:
@@ -218,7 +230,7 @@ def versions() -> str:
 
 def short(text) -> str:
     """An error by its class alone."""
-    found = re.match(r"(\w+): ", text)
+    found = re.match(r"(\w+Error)\b", text)
     return f"`{found[1]}`" if found else cell(text)
 
 
@@ -229,7 +241,8 @@ def on_page_markdown(markdown, /, page, **_):
     titles = HEADING.findall(markdown)
     found = all_measured([name for _, name in titles])
     markdown = LINK.sub(lambda link: section(link[1], found[link[1]]), markdown)
-    return markdown.replace(SUMMARY, summary(titles, found)).replace(VERSIONS, versions())
+    markdown = SUMMARY.sub(lambda _: summary(titles, found), markdown)
+    return markdown.replace(VERSIONS, versions())
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ def size(y_true, hidden):
 
 def plain_keras():
     model = keras.Model(start, [answer, hidden])
-    model.compile("sgd", [crossentropy, size])
+    model.compile(keras.optimizers.SGD(0.0), [crossentropy, size])
     return model.fit(x, [y, y], class_weight={0: 1.0, 1: 3.0}, verbose=0).history["answer_loss"][0]
 
 
 def ours():
     model = kp.models.HiddenOutputs(keras.Model(start, answer), hidden=["hidden"])
-    model.compile("sgd", crossentropy, hidden_losses={"hidden": kp.regularizers.L2(1.0)})
+    model.compile(keras.optimizers.SGD(0.0), crossentropy, hidden_losses={"hidden": kp.regularizers.L2(1.0)})
     return model.fit(x, y, class_weight={0: 1.0, 1: 3.0}, verbose=0).history["main_loss"][0]

@@ -20,11 +20,11 @@ def size(y_true, hidden):
 
 def plain_keras():
     model = keras.Model(start, [answer, hidden])
-    model.compile("sgd", ["mse", size])
+    model.compile(keras.optimizers.SGD(0.0), ["mse", size])
     return model.fit(x, y, verbose=0).history["hidden_loss"][0]
 
 
 def ours():
     model = kp.models.HiddenOutputs(keras.Model(start, answer), hidden=["hidden"])
-    model.compile("sgd", "mse", hidden_losses={"hidden": size})
+    model.compile(keras.optimizers.SGD(0.0), "mse", hidden_losses={"hidden": size})
     return model.fit(x, y, verbose=0).history["hidden_loss"][0]

@@ -1,4 +1,4 @@
-"""What six named values cost in a compiled training step: operations for each, as XLA counts them."""
+"""What three named values cost in a compiled training step: operations for each, as XLA counts them."""
 
 import keras
 import numpy as np
@@ -28,11 +28,11 @@ class Named(keras.Model):
 
 def network(make, model=keras.Model):
     start = h = keras.Input((64,))
-    behind = [make(i) for i in range(6)]
+    behind = [make(i) for i in range(3)]
     for layer in behind:
         h = layer(layers.Dense(64, activation="relu")(h))
     built = model(start, layers.Dense(10)(h))
-    built.punishes, built.means = behind, [keras.metrics.Mean(name=f"size_{i}") for i in range(6)]
+    built.punishes, built.means = behind, [keras.metrics.Mean(name=f"size_{i}") for i in range(3)]
     return built
 
 
@@ -48,7 +48,7 @@ def operations(model):
 
 
 def for_each(named, unnamed):
-    return round((operations(named) - operations(unnamed)) / 6, 1)
+    return round((operations(named) - operations(unnamed)) / 3, 1)
 
 
 def plain_keras():
