@@ -4,8 +4,9 @@
 
 writes into FILE what the training logged and the weights that it ended with. `KERAS_BACKEND` is set before.
 SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-PORT`, for one
-of two processes that meet at a port of this machine; or `reversed-1`, for one device and the rows of each
-batch in reverse, which differs by rounding alone. Where penalties are named, the others are left out.
+of two processes that meet at a port of this machine; `reversed-1`, for one device and the rows of each batch
+in reverse, which differs by rounding alone; or `local-2`, for TensorFlow replicas that know of no others.
+Where penalties are named, the others are left out.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import numpy as np
 from keras import layers
 
 import keras_penalties as kp
+from keras_penalties import _backend
 from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
 
 R, S = kp.regularizers, kp.schedules
@@ -164,7 +166,9 @@ def main(setup, precision, file, *only):
     else:
         if keras.backend.backend() == "tensorflow":
             tensorflow_devices(count)
-        with on(count) if kind == "devices" else model_parallel(count):
+        if kind == "local":
+            _backend.replicas = lambda: 1
+        with model_parallel(count) if kind == "model" else on(count):
             result = train(only=only)
     save(file, *result)
 
