@@ -1,5 +1,8 @@
 """What models of several passes ask of the model that they are given, and of the first batch."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import ops, tree
@@ -31,6 +34,19 @@ class ModelOfModels(keras.Model):
 
     def check_batch(self, x, y):
         """Raise if the first rows cannot be meant."""
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
+        keras.saving.serialize_keras_object(self)  # what cannot be saved is refused before a file is touched
+        path = Path(filepath)
+        if not (overwrite and path.suffix == ".keras" and path.is_file()):
+            return super().save(filepath, overwrite=overwrite, **kwargs)
+        beside = path.with_name(f"{path.stem}.{os.getpid()}.keras")
+        try:
+            super().save(beside, **kwargs)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def fit(self, x=None, y=None, *args, **kwargs):
         seen = peek(x, y)

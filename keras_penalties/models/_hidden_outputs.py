@@ -201,11 +201,6 @@ class HiddenOutputs(ModelOfModels):
         """Export the wrapped model: nothing of this package is left in the file."""
         return self.model.export(filepath, *args, **kwargs)
 
-    def save(self, filepath, *args, **kwargs):
-        """Save as `keras.Model.save` does, but find out that it can be done before a file is opened."""
-        keras.saving.serialize_keras_object(self)
-        return super().save(filepath, *args, **kwargs)
-
     def _obj_type(self):
         # Weights are laid out in a file as the wrapped model's own: each loads the other's.
         return self.model._obj_type()
