@@ -162,7 +162,14 @@ def grouped(results) -> list:
     groups = {}
     for where, result in results:
         groups.setdefault(json.dumps(result), []).append(where)
-    return [(listed(places), json.loads(result)) for result, places in groups.items()]
+    release = importlib.metadata.version("keras")
+    rows = []
+    for result, places in groups.items():
+        here = [place for place in places if place in BACKENDS.values()]
+        here = [f"Keras {release} on {listed(here)}"] if here else []
+        older = [place for place in places if place not in BACKENDS.values()]
+        rows.append((listed([*here, *older]), json.loads(result)))
+    return rows
 
 
 def listed(places) -> str:
@@ -177,7 +184,10 @@ def cell(text) -> str:
 
 def section(name, results) -> str:
     """What a script gave, and its code."""
-    lines = [f"| | Keras {importlib.metadata.version('keras')} | this package | right |", "|---|---|---|---|"]
+    path = FOLDER / f"{name}.py"
+    said, code = settings(path), path.read_text().strip()
+    lines = [f"*{ast.get_docstring(ast.parse(code))}*", "", "| | plain Keras | this package | right |"]
+    lines.append("|---|---|---|---|")
     for places, result in grouped(results):
         figures = (
             [cell(result[key]) for key in ("plain_keras", "ours", "expected")]
@@ -186,9 +196,7 @@ def section(name, results) -> str:
         )
         figures[1] += " ✓" if result and result["right"] else ""
         lines.append(f"| {' | '.join([places, *figures])} |")
-    path = FOLDER / f"{name}.py"
-    said, given = settings(path), ""
-    code = path.read_text().strip()
+    given = ""
     if said["DEVICES"] > 1:
         code, given = f"{SHARED[said['BACKENDS'][0]].format(count=said['DEVICES'])}\n{code}", "devices"
     code = textwrap.indent(
