@@ -12,7 +12,7 @@ from tests.helpers import fresh_process
 HALF = 2.0**-6
 DIFFERENCES = """
 import json, keras
-from tests.replicated import SPREAD, differences, model_parallel, on, tensorflow_devices, train
+from tests.replicated import SPREAD, differences, on, tensorflow_devices, train
 
 def apart(context, only=()):
     one = train(only=only)
@@ -58,13 +58,6 @@ print(json.dumps(apart(on(2), SPREAD)))
 def test_four_jax_devices(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
     found = printed("print(json.dumps(apart(on(4))))")
-    assert max(found.values()) < 1e-5, found
-
-
-@pytest.mark.backends("jax")
-def test_four_jax_devices_that_share_layers(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
-    found = printed("print(json.dumps(apart(model_parallel(2), SPREAD[::2])))")
     assert max(found.values()) < 1e-5, found
 
 
