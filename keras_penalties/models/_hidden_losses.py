@@ -34,7 +34,7 @@ class HiddenTerm:
 
     @property
     def key(self) -> str:
-        return "_".join(self.names) + "_loss"
+        return "_".join(self.names).replace("/", "_") + "_loss"  # Keras lets no name hold a slash
 
     def pick(self, hidden: dict):
         tensors = [hidden[name] for name in self.names]

@@ -27,9 +27,10 @@ class HiddenOutputs(ModelOfModels):
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
     those of the wrapped model, which stays reachable as `.model` and shares its weights. The logs show
-    `loss`, which is `main_loss` (the compiled loss alone) plus `<name>_loss` for each hidden term, the
-    wrapped model's `ActivityPenalty` layers under their own names, and `regularization_loss`, the sum
-    of its other losses, where it has any. Checkpoints of the wrapped model load into this one, and back.
+    `loss`, which is `main_loss` (the compiled loss alone) plus `<name>_loss` for each hidden term (the
+    slashes of a path as `_`), the wrapped model's `ActivityPenalty` layers under their own names, and
+    `regularization_loss`, the sum of its other losses, where it has any. Checkpoints of the wrapped model
+    load into this one, and back.
 
     Args:
         model: a functional or Sequential model, built.

@@ -55,6 +55,20 @@ def test_history_holds_the_same_keys_for_validation_with_a_short_last_batch(eage
         np.testing.assert_allclose(history[prefix + "dense_4_loss"], term, rtol=1e-5)
 
 
+def test_a_path_is_a_name_too():
+    start = keras.Input((3,))
+    stack = [keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones", name="deep")]
+    inner = keras.Sequential(stack, name="encoder")
+    model = kp.models.HiddenOutputs(keras.Model(start, inner(start)), hidden=["encoder/deep"])
+    hidden = {"encoder/deep": kp.regularizers.L2(kp.schedules.Cyclical(0.5, 1))}
+    model.compile("sgd", "mse", hidden_losses=hidden)
+    logs = model.evaluate(np.ones((4, 3)), np.zeros((4, 2)), verbose=0, return_dict=True)
+    keys = {"loss", "main_loss", "encoder_deep_loss", "encoder_deep_loss_strength"}
+    assert set(logs) == keys
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    assert set(again.evaluate(np.ones((4, 3)), np.zeros((4, 2)), verbose=0, return_dict=True)) == keys
+
+
 @pytest.mark.backends("tensorflow", "jax")
 def test_steps_per_execution_and_jit_compile():
     x, y = data(12)
