@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,8 +89,29 @@ def run(folder, record, kill_at=0, kill_after=None):
         process.kill()
     _, errors = process.communicate(timeout=600)
     if process.returncode not in (0, -signal.SIGKILL):
-        raise RuntimeError(errors[-3000:])
+        raise Torn(errors[-3000:])
     return process.returncode != 0
+
+
+class Torn(RuntimeError):
+    """Keras could not read its own backup, which a kill had torn."""
+
+
+def run_or_mend(backup, *arguments):
+    """`run`; from the backup before the last one, or from the start, where the last one is torn.
+
+    Returns:
+        whether it was killed, and whether the backup was torn.
+    """
+    try:
+        return run(backup, *arguments), False
+    except Torn:
+        before = list(backup.glob("*.bkp"))
+        for file in before:
+            shutil.copy(file, file.with_suffix(""))
+        if not before:  # it was the first
+            shutil.rmtree(backup)
+        return run(backup, *arguments), True
 
 
 def recorded(record):
@@ -110,7 +132,7 @@ def main(kills, chain=6):
     from rich.console import Console
     from rich.table import Table
 
-    drawn, done = random.Random(0), 0
+    drawn, done, torn = random.Random(0), 0, 0
     table = Table(
         "training", "kill", "sent", "steps on record", "of these trained again", "largest difference"
     )
@@ -122,9 +144,9 @@ def main(kills, chain=6):
             backup, record = folder / str(training), folder / f"{training}.jsonl"
             for point in sorted(drawn.sample(range(1, EPOCHS * STEPS), chain)):
                 seconds = drawn.choice([None, drawn.uniform(0.0, 0.5)])
-                killed = run(backup, record, point if seconds is None else 0, seconds)
+                killed, mended = run_or_mend(backup, record, point if seconds is None else 0, seconds)
                 steps, again = recorded(record)
-                done += killed
+                done, torn = done + killed, torn + mended
                 sent = (
                     f"after step {point}"
                     if seconds is None
@@ -134,13 +156,14 @@ def main(kills, chain=6):
                 table.add_row(str(training), *counts, f"{difference(steps, unbroken):.1e}")
                 if not killed:
                     break
-            run(backup, record)
+            torn += run_or_mend(backup, record)[1]
             steps, again = recorded(record)
             assert sorted(steps) == sorted(unbroken)
             counts = "none", "to the end", str(len(steps)), str(again)
             table.add_row(str(training), *counts, f"{difference(steps, unbroken):.1e}", end_section=True)
     Console(width=120).print(table)
-    print(f"{done} kills; {len(unbroken)} steps of {len(next(iter(unbroken.values())))} variables")
+    size = f"{len(unbroken)} steps of {len(next(iter(unbroken.values())))} variables"
+    print(f"{done} kills, {torn} of which tore Keras' backup; {size}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""Lines of the package that are broken on purpose, one at a time, and the tests that see it.
+
+`python -m tests.mutations` breaks each in a copy of the project and prints which test failed first;
+it ends in an error where none did.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What is broken, the file, the line and what becomes of it, and where the tests for it are; the backend
+# where it is not TensorFlow.
+MUTATIONS = [
+    (
+        "DeCov loses its half",
+        "regularizers/_decorrelation.py",
+        "return 0.5 * _gram.off_diagonal_squares(z, z, weights)",
+        "return _gram.off_diagonal_squares(z, z, weights)",
+        "tests/regularizers",
+    ),
+    (
+        "covariances are divided by N, not by N - 1",
+        "regularizers/_decorrelation.py",
+        "_numerics.at_least_one(count - 1.0)",
+        "_numerics.at_least_one(count)",
+        "tests/regularizers",
+    ),
+    (
+        "KLSparsity forgets what is inactive",
+        "regularizers/_sparsity.py",
+        "ops.relu(active + inactive)",
+        "ops.relu(active)",
+        "tests/regularizers",
+    ),
+    (
+        "Contrastive takes the similar for the different",
+        "losses/_contrastive.py",
+        "y_true * ops.square(distance) + (1.0 - y_true) * ops.square(short)",
+        "(1.0 - y_true) * ops.square(distance) + y_true * ops.square(short)",
+        "tests/losses",
+    ),
+    (
+        "the square root has the gradient of a bare one",
+        "_numerics.py",
+        "ops.where(x > 0, ops.sqrt(nonzero(x)), ops.zeros_like(x))",
+        "ops.where(x > 0, ops.sqrt(x), ops.zeros_like(x))",
+        "tests/regularizers",
+        "torch",  # TensorFlow's square root has a finite gradient times zero
+    ),
+    (
+        "half precision is summed as it comes",
+        "_numerics.py",
+        'return x if dtype in ("float32", "float64") else ops.cast(x, "float32")',
+        "return x",
+        "tests/regularizers",
+    ),
+    (
+        "what a mask drops counts in the mean",
+        "_numerics.py",
+        "values, count = values * valid, ops.sum(valid)",
+        "values, count = values * valid, ops.cast(ops.shape(values)[0], values.dtype)",
+        "tests/losses tests/layers tests/models tests/test_random_tensors.py tests/regularizers",
+    ),
+    (
+        "a row counts that one of two masks drops",
+        "regularizers/_families.py",
+        "kept = ops.logical_and(kept, _numerics.expand_like(m, kept))",
+        "kept = ops.logical_or(kept, _numerics.expand_like(m, kept))",
+        "tests/regularizers",
+    ),
+    (
+        "Keras' division by the batch is not undone",
+        "regularizers/_penalty.py",
+        "if _backend.KERAS_DIVIDES_BY_BATCH:",
+        "if not _backend.KERAS_DIVIDES_BY_BATCH:",
+        "tests/test_one_number.py tests/regularizers",
+    ),
+    (
+        "evaluation counts as training",
+        "_strengths.py",
+        'if training and hasattr(self, "step"):',
+        'if hasattr(self, "step"):',
+        "tests/test_strength_over_time.py tests/layers",
+    ),
+    (
+        "a target is run away from",
+        "schedules/_target.py",
+        "strength * ops.exp(self.rate * error)",
+        "strength * ops.exp(-self.rate * error)",
+        "tests/schedules tests/test_strength_over_time.py",
+    ),
+    (
+        "the wrapper drops the losses of the model inside",
+        "models/_hidden_outputs.py",
+        "losses.extend(self._aggregate_additional_loss(_numerics.as_loss(loss)) for loss in own)",
+        "losses.extend(own[:0])",
+        "tests/models",
+    ),
+    (
+        "replicas describe their own rows alone",
+        "_backend.py",
+        "if replicas() == 1:\n        return list(xs), None, 0",
+        "if True:\n        return list(xs), None, 0",
+        "tests/test_replicas.py",
+    ),
+    (
+        "the state that a file holds is not loaded",
+        "_state.py",
+        "if len(store):",
+        "if not len(store):",
+        "tests/test_saved.py tests/test_strength_over_time.py",
+    ),
+]
+
+
+def first_failure(copy, tests, backend="tensorflow"):
+    """The first test that fails in a copy of the project, or None."""
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": str(copy),
+        "KERAS_BACKEND": backend,
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def main():
+    from rich.console import Console
+    from rich.table import Table
+
+    table, missed = Table("broken on purpose", "in", "first test that failed"), []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "site", "dist", "build")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        for what, file, line, broken, *tests in MUTATIONS:
+            path = copy / "keras_penalties" / file
+            text = path.read_text()
+            assert text.count(line) == 1, (file, line, text.count(line))
+            path.write_text(text.replace(line, broken))
+            found = first_failure(copy, *tests)
+            path.write_text(text)
+            table.add_row(what, file, found or "NONE")
+            print(what, "|", found, flush=True)
+            missed += [] if found else [what]
+    Console(width=150).print(table)
+    return f"no test saw: {missed}" if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
