@@ -20,7 +20,7 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.register_profile(
-    "deep", hypothesis.settings.get_profile("suite"), max_examples=1000, derandomize=False
+    "deep", hypothesis.settings.get_profile("suite"), max_examples=200, derandomize=False
 )
 hypothesis.settings.load_profile("suite")
 

@@ -140,7 +140,9 @@ def main(kills, chain=6):
         folder = Path(folder)
         run(folder / "unbroken", folder / "unbroken.jsonl")
         unbroken, _ = recorded(folder / "unbroken.jsonl")
-        for training in range(1, 1 + -(-kills // chain)):
+        training = 0
+        while done < kills:
+            training += 1
             backup, record = folder / str(training), folder / f"{training}.jsonl"
             for point in sorted(drawn.sample(range(1, EPOCHS * STEPS), chain)):
                 seconds = drawn.choice([None, drawn.uniform(0.0, 0.5)])

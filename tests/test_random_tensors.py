@@ -1,6 +1,6 @@
 """Every exported penalty and loss on whatever tensor hypothesis thinks of, the contract's clauses at once.
 
-`pytest tests/test_random_tensors.py --hypothesis-profile=deep` looks a hundred times as long.
+`pytest tests/test_random_tensors.py --hypothesis-profile=deep` looks twenty times as long.
 """
 
 import keras
