@@ -49,14 +49,9 @@ def sum_examples(x):
     return ops.sum(x, axis=tuple(range(1, len(x.shape)))) if len(x.shape) > 1 else x
 
 
-def mean_of_examples(values, valid=None):
-    """The mean of one value an example, over the examples that are `valid`; 0 if there are none."""
-    if valid is None:
-        count = ops.cast(ops.shape(values)[0], values.dtype)
-    else:
-        valid = ops.cast(valid, values.dtype)
-        values, count = values * valid, ops.sum(valid)
-    return ops.sum(values) / at_least_one(count)
+def mean_of_examples(values):
+    """The mean of one value an example; 0 of none, as a replica may have in an uneven split."""
+    return ops.sum(values) / at_least_one(ops.cast(ops.shape(values)[0], values.dtype))
 
 
 def row_weights(rows, mask):
