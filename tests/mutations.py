@@ -72,7 +72,7 @@ MUTATIONS = [
         "regularizers/_families.py",
         "kept = ops.logical_and(kept, _numerics.expand_like(m, kept))",
         "kept = ops.logical_or(kept, _numerics.expand_like(m, kept))",
-        "tests/regularizers",
+        "tests/regularizers/test_pairs.py tests/regularizers/test_pairs_properties.py",
     ),
     (
         "Keras' division by the batch is not undone",
