@@ -204,6 +204,8 @@ def as_numpy(x):
     """The values of `x`, or None inside a compiled step, where there are none to be seen."""
     if isinstance(x, (list, tuple)):
         x = keras.ops.convert_to_tensor(x)
+    if keras.backend.backend() == "torch" and in_stateless_scope():
+        return None  # Keras asks for shapes, and hands over memory as it comes
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
         return None
     if keras.backend.backend() == "jax":

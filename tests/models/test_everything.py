@@ -145,3 +145,17 @@ def test_saved_it_gives_the_same(tmp_path):
     logs = again.evaluate(x, y, sample_weight=weights, batch_size=ROWS, verbose=0, return_dict=True)
     terms = expected(model.model, x, y, weights)
     assert {key: float(logs[key]) for key in terms} == pytest.approx(terms, rel=2e-5)
+
+
+@pytest.mark.backends("torch")
+def test_numbers_that_keras_makes_up_while_it_builds_are_not_looked_at(monkeypatch):
+    """On torch it hands over memory as it comes where a shape is all that it asks for."""
+    import torch
+
+    monkeypatch.setattr(torch, "empty_like", lambda x, **options: torch.full_like(x, 2.0, **options))
+    start = keras.Input((3,))
+    hidden = layers.Dense(2, activation="sigmoid", name="hidden")(start)
+    model = kp.models.HiddenOutputs(keras.Model(start, layers.Dense(1)(hidden)), hidden=["hidden"])
+    model.compile("sgd", "mse", hidden_losses={"hidden": R.Entropy(0.1)})
+    logs = model.evaluate(np.ones((4, 3)), np.ones((4, 1)), verbose=0, return_dict=True)
+    assert np.isfinite(logs["hidden_loss"])
