@@ -42,7 +42,7 @@ def masks(draw, shape):
     """None, or booleans of a prefix of `shape` without the features."""
     if draw(st.booleans()):
         return None
-    return draw(arrays.arrays(bool, shape[: draw(st.integers(1, len(shape) - 1))]))
+    return draw(arrays.arrays(bool, shape[: draw(st.integers(1, max(1, len(shape) - 1)))]))
 
 
 @st.composite
@@ -60,6 +60,8 @@ def activations(draw, case):
 def test_a_penalty_of_any_tensor(case, data, dtype, strength):
     x = data.draw(activations(case))
     assume(case.axis == -1 or x.ndim > 2)
+    if case.positions[0] == 0 and x.shape[1:] == (1,) and case.axis == -1:
+        x = x[:, 0]  # one number an example
     mask = data.draw(masks(x.shape)) if case.axis == -1 else None
     x = tensor(case.arrange(x), dtype)
     exact = to_numpy(x)
