@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_penalties import _numerics
 from keras_penalties._added import AddedMean
 
 
@@ -53,6 +54,10 @@ class ModelOfModels(keras.Model):
         if seen is not None and len(tree.flatten(seen[1])[0]):
             self.check_batch(*seen)
         return super().fit(x, y, *args, **kwargs)
+
+    def _aggregate_additional_loss(self, loss):
+        # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
+        return super()._aggregate_additional_loss(_numerics.as_loss(loss))
 
     def show(self, terms: dict, x):
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`."""

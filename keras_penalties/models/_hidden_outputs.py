@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_penalties import _backend, _numerics
+from keras_penalties import _backend
 from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
@@ -187,8 +187,7 @@ class HiddenOutputs(ModelOfModels):
             losses.append(self._aggregate_additional_loss(value))
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
-        # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
-        losses.extend(self._aggregate_additional_loss(_numerics.as_loss(loss)) for loss in own)
+        losses.extend(self._aggregate_additional_loss(loss) for loss in own)
         if not losses:
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, x)

@@ -152,3 +152,14 @@ def test_logits_where_probabilities_are_expected():
 def test_it_brings_its_own_losses():
     with pytest.raises(ValueError, match="AntiPiracy.compile takes no `loss`"):
         AntiPiracy(classifier(), layers.Identity()).compile("sgd", loss="mse")
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_activity_regularizers_of_keras_in_half_precision(precision):
+    keras.config.set_dtype_policy(precision)
+    model = AntiPiracy(classifier(activity_regularizer=keras.regularizers.L2(0.1)), generator())
+    model.compile(keras.optimizers.SGD(0.1))
+    history = model.fit(*data(), batch_size=9, verbose=0).history
+    assert history["regularization_loss"][0] > 0
+    parts = (*TERMS, "regularization_loss")
+    assert history["loss"][0] == pytest.approx(sum(history[key][0] for key in parts), rel=1e-2)

@@ -120,3 +120,12 @@ def test_pairs_of_unequal_length_and_labels_that_are_none():
         model.fit([a, b], y * 4)
     with pytest.raises(ValueError, match=r"`y_true` of contrastive.*y_true of shape \(\w+, 2\)"):
         model.fit([a, b], np.eye(2, dtype="float32")[y.astype(int)])
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_activity_regularizers_of_keras_in_half_precision(precision):
+    keras.config.set_dtype_policy(precision)
+    model = Siamese(encoder(activity_regularizer=keras.regularizers.L2(0.1)))
+    model.compile(keras.optimizers.SGD(0.1), kp.losses.Contrastive(1.0))
+    history = model.fit(*pairs(), batch_size=10, verbose=0).history
+    assert np.isfinite(history["loss"][0])
