@@ -14,7 +14,6 @@ is tried with a plain `Dense`, and named.
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,8 +28,7 @@ from rich.table import Table
 from tests import replicated
 
 # For each precision the penalties: none named are all of them.
-FEW = replicated.SPREAD[::2]
-PENALTIES = {"float32": (), "mixed_float16": FEW, "mixed_bfloat16": FEW}
+PENALTIES = {"float32": (), "mixed_float16": replicated.FEW, "mixed_bfloat16": replicated.FEW}
 SETUPS = (
     ("tensorflow", "1 device, rows reversed", "reversed-1"),
     ("tensorflow", "2 replicas without collectives", "local-2"),
@@ -59,12 +57,6 @@ tf.config.set_logical_device_configuration(
 scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
 """
 WORKERS = "import tensorflow as tf\nscope = tf.distribute.MultiWorkerMirroredStrategy().scope()\n"
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
 
 
 def end(commands, backend, **variables):
@@ -100,7 +92,7 @@ def trained(folder, backend, setup, precision):
     setups = [setup]
     variables = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     if setup == "process":
-        setups, variables = [f"process-{i}-{port}" for port in [free_port()] for i in (0, 1)], {}
+        setups, variables = [f"process-{i}-{port}" for port in [replicated.free_port()] for i in (0, 1)], {}
     files = [folder / f"{backend}-{one}-{precision}.npz" for one in setups]
     commands = [
         (["-m", "tests.replicated", one, precision, str(file), *PENALTIES[precision]], {})
@@ -134,7 +126,7 @@ def of_keras_itself():
     inside = "with scope:\n" + textwrap.indent(DENSE, "    ")
     jit = (["-c", LOGICAL + inside.format(jit=True, regularizer=None)], {})
     yield "jit_compile=True on two logical CPU replicas", end([jit], "tensorflow")
-    workers = [f"localhost:{free_port()}", f"localhost:{free_port()}"]
+    workers = [f"localhost:{replicated.free_port()}", f"localhost:{replicated.free_port()}"]
     commands = []
     for i in (0, 1):
         place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}}

@@ -95,8 +95,8 @@ KINDS = ("value", "deleted", "renamed", "copied", "swapped", "nested")
 
 @st.composite
 def mutated(draw, config):
-    """`config` with one to three changes, and of what kinds they are."""
-    config, kinds = copy.deepcopy(config), []
+    """`config` with one to three changes, and of what kind the first is."""
+    config, first = copy.deepcopy(config), None
     for _ in range(draw(st.integers(1, 3))):
         found = list(places(config))
         own = draw(st.booleans()) and any(own for _, own in found)
@@ -119,15 +119,19 @@ def mutated(draw, config):
             if kind == "swapped":
                 parent_of(config, other)[other[-1]] = copy.deepcopy(parent[key])
             parent[key] = value
-        kinds.append(kind)
-    return config, kinds[0]
+        first = first or kind
+    return config, first
+
+
+def members_of(file):
+    """What an archive holds, by name."""
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @st.composite
 def hostile_configs(draw):
-    file = draw(st.sampled_from(FILES))
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(draw(st.sampled_from(FILES)))
     config, kind = draw(mutated(json.loads(members["config.json"])))
     members["config.json"] = json.dumps(config).encode()
     return f"config: {kind}", zipped(members)
@@ -144,9 +148,7 @@ def zipped(members):
 @st.composite
 def hostile_archives(draw):
     file = draw(st.sampled_from(FILES))
-    data = bytearray(file.read_bytes())
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    data, members = bytearray(file.read_bytes()), members_of(file)
     name = draw(st.sampled_from(sorted(members)))
     kind = draw(
         st.sampled_from(["truncated", "bytes", "member gone", "member cut", "member bytes", "foreign"])

@@ -10,6 +10,7 @@ Where penalties are named, the others are left out.
 """
 
 import contextlib
+import socket
 import sys
 
 import keras
@@ -23,6 +24,7 @@ from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
 R, S = kp.regularizers, kp.schedules
 STRENGTH = 0.02
 SPREAD = ("L1", "GroupLasso", "DeCov", "KLSparsity", "LoadBalance", "ZLoss", "MMD", "CORAL", "Hint", "VICReg")
+FEW = SPREAD[::2]
 
 
 def of_one_tensor():
@@ -116,6 +118,13 @@ def differences(one, other):
     for a, b in zip(one[1], other[1], strict=True):
         found["weights"] = max(found["weights"], np.max(np.abs(a - b), initial=0.0))
     return found
+
+
+def free_port():
+    """Where two processes of this machine can meet."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
 
 
 def tensorflow_devices(count):

@@ -2,14 +2,13 @@
 
 import copy
 import json
-import zipfile
 
 import keras
 import pytest
 from hypothesis import given, settings
 
 from tests.hostile import GUARD, load
-from tests.hostile_files import BAITS, FILES, hostile_archives, hostile_configs, parent_of, zipped
+from tests.hostile_files import BAITS, FILES, hostile_archives, hostile_configs, members_of, parent_of, zipped
 
 pytestmark = pytest.mark.default_backend_only
 BY_NAME = {file.stem: file for file in FILES}
@@ -44,8 +43,7 @@ def test_a_damaged_archive(case):
 
 def with_bait(door, bait):
     name, *place = DOORS[door]
-    with zipfile.ZipFile(BY_NAME[name]) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(BY_NAME[name])
     config = json.loads(members["config.json"])
     parent = parent_of(config, place)
     assert place[-1] in parent or isinstance(parent, list), (door, parent)

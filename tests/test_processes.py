@@ -1,7 +1,6 @@
 """Two processes that train together end where one ends."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -11,17 +10,11 @@ from tests import replicated
 from tests.helpers import ROOT
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
 @pytest.mark.backends("jax")
 def test_two_processes_train_as_one(tmp_path):
-    port = free_port()
+    port, few = replicated.free_port(), replicated.FEW
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    few, files = replicated.SPREAD[::2], [tmp_path / f"{i}.npz" for i in (0, 1)]
+    files = [tmp_path / f"{i}.npz" for i in (0, 1)]
     running = []
     for i, file in enumerate(files):
         command = [sys.executable, "-m", "tests.replicated", f"process-{i}-{port}", "float32", file, *few]

@@ -6,6 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from tests import replicated
+from tests.contracts import BASES
 from tests.helpers import fresh_process
 
 # Two steps of bfloat16. Rows in reverse, on one device, make half of that.
@@ -26,7 +27,7 @@ def printed(code):
 
 
 def test_every_penalty_is_among_them():
-    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
+    bases = {cls.__name__ for cls in BASES}
     used = {*replicated.of_one_tensor(), *replicated.of_two_tensors()}
     assert used - {"Keras"} == set(kp.regularizers.__all__) - bases
     assert used >= set(replicated.SPREAD)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
+from tests.contracts import BASES
 from tests.helpers import fresh_process
 from tests.saved.write import FOLDER, measured, trained
 
@@ -79,7 +80,7 @@ def test_every_class_is_in_a_file_of_this_release():
     found = set()
     for file in (FOLDER / kp.__version__).glob("*.keras"):
         found |= registered_names(config_of(file))
-    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
+    bases = {cls.__name__ for cls in BASES}
     exported = {
         f"keras_penalties>{name}"
         for namespace in (kp.regularizers, kp.layers, kp.losses, kp.models, kp.schedules)

@@ -1,15 +1,14 @@
 """The saved files on other releases of Keras and other backends, as a table.
 
 `python -m tests.saved.matrix [FOLDER ...]`, where each folder holds another Keras, put there by
-`pip install --no-deps --target FOLDER "keras==3.13.*"`. Where a JSON line is asked for, `--here`
-loads the files in this process.
+`pip install --no-deps --target FOLDER "keras==3.13.*"`.
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.helpers import ROOT, fresh_process
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -44,12 +43,10 @@ def largest(found, written):
 
 
 def elsewhere(folder, backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if folder:
-        environment["PYTHONPATH"] = str(Path(folder).resolve())
-    command = [sys.executable, "-m", "tests.saved.matrix", "--here"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"error": run.stderr[-2000:]}
+    """`here`, in another process: on another Keras, if there is a folder with one, and on that backend."""
+    path = [*([Path(folder).resolve()] if folder else []), ROOT]
+    code = "import json\nfrom tests.saved import matrix\nprint(json.dumps(matrix.here()))"
+    return json.loads(fresh_process(code, backend=backend, path=path).splitlines()[-1])
 
 
 def main(folders):
@@ -60,15 +57,10 @@ def main(folders):
     for folder in [*folders, None]:
         for backend in BACKENDS:
             found = elsewhere(folder, backend)
-            if "error" in found:
-                raise SystemExit(found["error"])
             counts = str(found["files"]), str(found["equal"]), f"{found['largest']:.1e}"
             table.add_row(found["keras"], backend, *counts)
     Console().print(table)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--here"]:
-        print(json.dumps(here()))
-    else:
-        main(sys.argv[1:])
+    main(sys.argv[1:])
