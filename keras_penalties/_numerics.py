@@ -36,12 +36,18 @@ def positions(mask, x):
 
 def keep(x, mask):
     """`x` with zeros where `mask` drops it; not even a NaN there is seen, by value or by gradient."""
-    return x if mask is None else ops.where(expand_like(mask, x), x, ops.zeros_like(x))
+    return x if mask is None else ops.where(expand_like(mask, x), x, 0)
 
 
 def at_least_one(count):
     # `ops.maximum` of float64 gives float32 on torch
-    return ops.where(count < 1, ops.ones_like(count), count)
+    return max(count, 1.0) if isinstance(count, float) else ops.where(count < 1, 1, count)
+
+
+def count_of(x, axis=0):
+    """How many entries `x` has along `axis`, one at least: a plain float where that is known."""
+    count = ops.shape(x)[axis]
+    return at_least_one(float(count) if isinstance(count, int) else ops.cast(count, x.dtype))
 
 
 def sum_examples(x):
@@ -51,39 +57,67 @@ def sum_examples(x):
 
 def mean_of_examples(values):
     """The mean of one value an example; 0 of none, as a replica may have in an uneven split."""
-    return ops.sum(values) / at_least_one(ops.cast(ops.shape(values)[0], values.dtype))
+    return ops.sum(values) / count_of(values)
 
 
 def row_weights(rows, mask):
     """The share of each row in a mean: equal, summing to one, and zero where `mask` drops the row."""
     if mask is None:
-        count = ops.cast(ops.shape(rows)[0], rows.dtype)
-        return ops.ones_like(rows[:, 0]) / at_least_one(count)
+        return ops.ones_like(rows[:, 0]) / count_of(rows)
     weights = ops.cast(ops.reshape(mask, (-1,)), rows.dtype)
     return weights / at_least_one(ops.sum(weights))
 
 
 def weighted_mean(rows, weights):
-    """The mean row. The mean of equal rows is that row to the last bit: ones are counted, not shares."""
+    """The mean row; without weights all rows count. The mean of equal rows is that row to the last bit:
+    ones are counted, not shares."""
+    if weights is None:
+        return ops.sum(rows, axis=0) / count_of(rows)
     counted = ops.cast(weights > 0, rows.dtype)
     return ops.sum(rows * counted[:, None], axis=0) / at_least_one(ops.sum(counted))
 
 
+def shares(rows, weights):
+    """What each row counts in a mean: a column, or one share for all where there are no weights."""
+    return 1.0 / count_of(rows) if weights is None else weights[:, None]
+
+
+def weighted_sum(rows, weights):
+    """The sum of rows, each times its weight: a column of them, or one for all."""
+    return ops.sum(weights * rows, axis=0) if is_column(weights) else weights * ops.sum(rows, axis=0)
+
+
+def weighted_product(a, b, weights):
+    """The sum over the rows of their outer products, each times its weight: a column, or one for all."""
+    if is_column(weights):
+        return ops.transpose(weights * a) @ b
+    return weights * (ops.transpose(a) @ b)
+
+
+def is_column(weights):
+    return len(getattr(weights, "shape", ())) > 0
+
+
+def constant(number, like):
+    """A number in the type of a tensor, whatever Keras' own type is: 1e-7 is 0 in float16."""
+    return ops.convert_to_tensor(number, dtype=like.dtype)
+
+
 def nonzero(x):
     """`x`, with ones for what is not positive: a denominator."""
-    return ops.where(x > 0, x, ops.ones_like(x))
+    return ops.where(x > 0, x, 1)
 
 
 def log(x, edge=1e-7):
     """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
-    above = ops.where(x < edge, ops.zeros_like(x) + edge, x)
+    above = ops.where(x < edge, constant(edge, x), x)
     # Not `(x - edge) / edge`: of an `x` of `1 - y`, XLA takes `edge` from the 1, which loses its digits.
     return ops.where(x < edge, math.log(edge) - 1.0 + x / edge, ops.log(above))
 
 
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
-    return ops.where(x > 0, ops.sqrt(nonzero(x)), ops.zeros_like(x))
+    return ops.where(x > 0, ops.sqrt(nonzero(x)), 0)
 
 
 def scale(x, axis):
@@ -91,8 +125,10 @@ def scale(x, axis):
 
     Dividing by it keeps squares within what the type can hold.
     """
-    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True, initial=0.0))
-    return ops.where(largest > 1e-37, largest, ops.ones_like(largest))
+    # Without rows there is no largest one. Where sizes are known, the start costs a pass that is not needed.
+    least = {} if all(x.shape) else {"initial": 0.0}
+    largest = ops.max(ops.abs(ops.stop_gradient(x)), axis=axis, keepdims=True, **least)
+    return ops.where(largest > 1e-37, largest, 1)
 
 
 def norm(x, axis):
@@ -112,21 +148,26 @@ def squared_distances(a, b):
 
     Take off what all rows share first: it costs digits.
     """
-    of_a, of_b = (ops.sum(ops.square(t), axis=1) for t in (a, b))
+    of_a = ops.sum(ops.square(a), axis=1)
+    of_b = of_a if a is b else ops.sum(ops.square(b), axis=1)
     return ops.relu(of_a[:, None] + of_b[None] - 2.0 * (a @ ops.transpose(b)))
 
 
 def centered(rows, weights):
     """Rows less their mean; zeros for what has no weight."""
-    return keep(rows - weighted_mean(rows, weights), weights > 0)
+    return _less(rows, weighted_mean(rows, weights), weights)
+
+
+def _less(rows, mean, weights):
+    return keep(rows - mean, None if weights is None else weights > 0)
 
 
 def standardize(rows, weights):
     """Columns less their mean, divided by their standard deviation (of the population). A column that
     is constant but for rounding becomes zeros."""
-    size = ops.stop_gradient(ops.max(ops.abs(rows), axis=0, keepdims=True, initial=0.0))
-    columns = centered(rows, weights)
+    mean = weighted_mean(rows, weights)
+    columns = _less(rows, mean, weights)
     largest = scale(columns, 0)
-    columns = ops.where(largest > 1e-6 * size, columns / largest, ops.zeros_like(columns))
-    deviation = sqrt(ops.sum(weights[:, None] * ops.square(columns), axis=0))
-    return columns / nonzero(deviation)
+    varies = largest > 1e-6 * (ops.abs(ops.stop_gradient(mean)) + largest)
+    columns = columns * ops.where(varies, 1.0 / largest, 0)
+    return columns / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))

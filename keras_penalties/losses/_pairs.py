@@ -94,17 +94,21 @@ class Pairs:
 
         Differences alone matter, so the mean row is taken off first and the largest entry divided out.
         """
-        weights = ops.ones_like(self.rows[:, 0])
-        weights = weights if self.kept is None else ops.cast(self.kept, weights.dtype)
+        weights = None if self.kept is None else ops.cast(self.kept, self.rows.dtype)
         center = ops.stop_gradient(_numerics.weighted_mean(self.rows, weights))
-        a, b = self.own - center, _numerics.keep(self.rows - center, self.kept)
+        b = _numerics.keep(self.rows - center, self.kept)
         size = _numerics.scale(b, (0, 1))
-        squares = _numerics.squared_distances(a / size, b / size)
+        b = b / size
+        a = b if self.own is self.rows else (self.own - center) / size
+        squares = _numerics.squared_distances(a, b)
         return ops.square(size) * squares if squared else size * _numerics.sqrt(squares)
 
-    def cosines(self):
-        """The cosine of the angle between each anchor and each row; 0 where one of them is zero."""
-        return _numerics.unit(self.own) @ ops.transpose(_numerics.unit(self.rows))
+    def cosines(self, temperature):
+        """The cosine of the angle between each anchor and each row, divided by a temperature; 0 where one
+        of them is zero."""
+        units = _numerics.unit(self.rows)
+        own = units if self.own is self.rows else _numerics.unit(self.own)
+        return (own / temperature) @ ops.transpose(units)
 
 
 def check(y_true, y_pred, owner):
@@ -134,8 +138,7 @@ def class_ids(y_true):
 
 def mean_where(values, chosen):
     """For each anchor, the mean of `values` over the rows that are chosen; 0 if none is."""
-    total = ops.sum(ops.where(chosen, values, ops.zeros_like(values)), axis=1)
-    return total / _numerics.at_least_one(count(chosen, values.dtype))
+    return ops.sum(ops.where(chosen, values, 0), axis=1) / _numerics.at_least_one(count(chosen, values.dtype))
 
 
 def count(chosen, dtype="int32"):

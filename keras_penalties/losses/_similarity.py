@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_penalties import _checks
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, mean_where
 
@@ -11,20 +11,21 @@ from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, mean_where
 def supervised_contrastive(y_true, y_pred, temperature=0.07):
     """Supervised contrastive loss of each row: one value a row, as `SupervisedContrastive`."""
     pairs = Pairs(y_true, y_pred, "supervised_contrastive")
-    logits = pairs.cosines() / temperature
-    return mean_where(_log_total(logits, pairs.others)[:, None] - logits, pairs.positive)
+    logits = pairs.cosines(temperature)
+    values = _log_total(logits, pairs.others) - mean_where(logits, pairs.positive)
+    return ops.where(ops.any(pairs.positive, axis=1), values, 0)
 
 
 @register
 def ntxent(y_true, y_pred, temperature=0.5):
     """Normalized temperature-scaled cross-entropy of each row: one value a row, as `NTXent`."""
     pairs = Pairs(y_true, y_pred, "ntxent")
-    logits = pairs.cosines() / temperature
+    logits = pairs.cosines(temperature)
     return mean_where(ops.softplus(_log_total(logits, pairs.negative)[:, None] - logits), pairs.positive)
 
 
 def _log_total(logits, chosen):
-    return ops.logsumexp(ops.where(chosen, logits, ops.zeros_like(logits) - LARGE), axis=1)
+    return ops.logsumexp(ops.where(chosen, logits, _numerics.constant(-LARGE, logits)), axis=1)
 
 
 class _Similarity(BatchLoss):

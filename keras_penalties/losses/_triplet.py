@@ -17,7 +17,7 @@ def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"
     mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
     values = mine(pairs.distances(squared=distance == "squared"), pairs, margin)
     complete = ops.any(pairs.positive, axis=1) & ops.any(pairs.negative, axis=1)
-    return ops.where(complete, values, ops.zeros_like(values))
+    return ops.where(complete, values, 0)
 
 
 @register
@@ -136,4 +136,4 @@ def _counts(reach, distances, pairs):
 
 
 def _where(chosen, values, other):
-    return ops.where(chosen, values, ops.zeros_like(values) + other)
+    return ops.where(chosen, values, _numerics.constant(other, values))

@@ -44,21 +44,24 @@ class CORAL(BatchStatisticPenalty):
 
     tensors = 2
     paired = False
+    _weights_optional = True
 
     def check_shapes(self, shapes):
         same_features(self._owner, shapes, self._features)
 
     def statistic(self, rows, weights):
         a, b = (_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True))
-        of_a, of_b = (unbiased(w)[:, None] for w in weights)
+        of_a, of_b = (unbiased(r, w) for r, w in zip(rows, weights, strict=True))
         both = ops.concatenate([a, b])
 
         def by_rows():
-            signed = ops.concatenate([of_a, -of_b])
+            ones = ops.ones_like(both[:, :1])
+            signed = ops.concatenate([of_a * ones[: ops.shape(a)[0]], -of_b * ones[ops.shape(a)[0] :]])
             pairs = signed * ops.transpose(signed)
             return ops.relu(ops.sum(pairs * ops.square(both @ ops.transpose(both))))
 
         def by_features():
-            return ops.sum(ops.square(ops.transpose(of_a * a) @ a - ops.transpose(of_b * b) @ b))
+            covariances = _numerics.weighted_product(a, a, of_a), _numerics.weighted_product(b, b, of_b)
+            return ops.sum(ops.square(covariances[0] - covariances[1]))
 
         return _gram.cheaper(both, by_rows, by_features) / (4.0 * a.shape[-1] ** 2)

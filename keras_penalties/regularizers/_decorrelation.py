@@ -39,9 +39,11 @@ class DeCov(BatchStatisticPenalty):
     Decorrelating Representations", ICLR 2016. As there, `C` is divided by `N`, not by `N - 1`.
     """
 
+    _weights_optional = True
+
     def statistic(self, rows, weights):
         z = _numerics.centered(rows, weights)
-        return 0.5 * _gram.off_diagonal_squares(z, z, weights)
+        return 0.5 * _gram.off_diagonal_squares(z, z, _numerics.shares(rows, weights))
 
 
 @register
@@ -76,8 +78,10 @@ class Covariance(BatchStatisticPenalty):
     without the division by the number of features `D`.
     """
 
+    _weights_optional = True
+
     def statistic(self, rows, weights):
-        return covariance_term(rows, weights)
+        return covariance_term(_numerics.centered(rows, weights), unbiased(rows, weights))
 
 
 @register
@@ -113,27 +117,30 @@ class Variance(BatchStatisticPenalty):
     Source: Bardes, Ponce and LeCun, "VICReg", ICLR 2022, equations 1 and 2.
     """
 
+    _weights_optional = True
+
     def __init__(self, strength, target=1.0, eps=1e-4, axis=-1):
         super().__init__(strength, axis=axis)
         self.target = _checks.number(target, "target", self._owner, above=0.0)
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
     def statistic(self, rows, weights):
-        return variance_term(rows, weights, self.target, self.eps)
+        z = _numerics.centered(rows, weights)
+        return variance_term(z, unbiased(rows, weights), self.target, self.eps)
 
 
-def unbiased(weights):
-    """Weights with which squares of centered rows sum to a variance divided by `N - 1`."""
+def unbiased(rows, weights):
+    """The shares with which squares of centered rows sum to a variance divided by `N - 1`."""
+    if weights is None:
+        return 1.0 / _numerics.at_least_one(_numerics.count_of(rows) - 1.0)
     count = ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype)
-    return weights * (count / _numerics.at_least_one(count - 1.0))
+    return (weights * (count / _numerics.at_least_one(count - 1.0)))[:, None]
 
 
-def covariance_term(rows, weights):
-    z = _numerics.centered(rows, weights)
-    return _gram.off_diagonal_squares(z, z, unbiased(weights)) / rows.shape[-1]
+def covariance_term(z, shares):
+    return _gram.off_diagonal_squares(z, z, shares) / z.shape[-1]
 
 
-def variance_term(rows, weights, target, eps):
-    squares = ops.square(_numerics.centered(rows, weights))
-    variance = ops.sum(unbiased(weights)[:, None] * squares, axis=0)
-    return ops.sum(ops.relu(target - ops.sqrt(variance + eps))) / rows.shape[-1]
+def variance_term(z, shares, target, eps):
+    variance = _numerics.weighted_sum(ops.square(z), shares)
+    return ops.sum(ops.relu(target - ops.sqrt(variance + eps))) / z.shape[-1]

@@ -15,8 +15,11 @@ class MeanOfRows(BatchStatisticPenalty):
     def row(self, rows):
         raise NotImplementedError
 
+    _weights_optional = True
+
     def statistic(self, rows, weights):
-        return ops.sum(weights * self.row(rows))
+        values = self.row(rows)
+        return ops.sum(values) / _numerics.count_of(rows) if weights is None else ops.sum(weights * values)
 
     def table(self, rows, kept):
         if _backend.replicas() == 1:
@@ -191,6 +194,8 @@ class LoadBalance(BatchStatisticPenalty):
     Mixtral, so that the least value is `top_k`; others divide by it.
     """
 
+    _weights_optional = True
+
     def __init__(self, strength, top_k=1, from_logits=True, axis=-1):
         super().__init__(strength, axis=axis)
         if type(top_k) is not int:
@@ -217,7 +222,8 @@ class LoadBalance(BatchStatisticPenalty):
         experts = rows.shape[-1]
         q = ops.softmax(rows, axis=-1) if self.from_logits else rows
         load = top_of_each_row(ops.stop_gradient(rows), self.top_k)
-        shares, probability = (ops.sum(weights[:, None] * t, axis=0) for t in (load, q))
+        of_each = _numerics.shares(rows, weights)
+        shares, probability = (_numerics.weighted_sum(t, of_each) for t in (load, q))
         return experts * ops.sum(ops.stop_gradient(shares) * probability)
 
 

@@ -1,5 +1,7 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
+import math
+
 from keras import ops, tree
 
 from keras_penalties import _backend, _checks, _numerics
@@ -84,7 +86,7 @@ class PerExamplePenalty(Penalty):
             x = x if mask is None else [_numerics.keep(t, mask) for t in x]
         values, first = self.examples(x, mask), x[0] if isinstance(x, list) else x
         if mask is None:
-            total = ops.sum(values) / self._batch(first)
+            total = ops.sum(values) / _numerics.count_of(first)
             return total / self._size(first) if self.per == "element" else total
         kept = ops.cast(mask, first.dtype)
         counted = _numerics.sum_examples(kept)
@@ -100,16 +102,9 @@ class PerExamplePenalty(Penalty):
         same_shape(self._owner, shapes)
 
     @staticmethod
-    def _batch(x):
-        return _numerics.at_least_one(ops.cast(ops.shape(x)[0], x.dtype))
-
-    @staticmethod
     def _size(x):
-        """How many elements an example has."""
-        size = ops.convert_to_tensor(1.0, x.dtype)
-        for n in ops.shape(x)[1:]:
-            size = size * ops.cast(n, x.dtype)
-        return _numerics.at_least_one(size)
+        """How many elements an example has, one at least."""
+        return math.prod(_numerics.count_of(x, axis) for axis in range(1, len(x.shape)))
 
 
 class BatchStatisticPenalty(Penalty):
@@ -141,6 +136,8 @@ class BatchStatisticPenalty(Penalty):
     """
 
     paired = True
+    # Whether `statistic` also takes None for the weights, where no row is dropped: that saves passes.
+    _weights_optional = False
 
     def __init__(self, strength, axis=-1):
         super().__init__(strength)
@@ -177,16 +174,20 @@ class BatchStatisticPenalty(Penalty):
         value = self.statistic(rows, weights) if several else self.statistic(rows[0], weights[0])
         if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
             return value
-        anything = ops.all(ops.stack([ops.sum(w) for w in weights]) > 0)
-        return tree.map_structure(lambda v: ops.where(anything, v, ops.zeros_like(v)), value)
+        filled = [
+            ops.shape(r)[0] > 0 if w is None else ops.sum(w) > 0 for r, w in zip(rows, weights, strict=True)
+        ]
+        anything = ops.all(ops.stack(filled))
+        return tree.map_structure(lambda v: ops.where(anything, v, 0), value)
 
-    @staticmethod
-    def table(rows, kept):
+    def table(self, rows, kept):
         """The rows of all replicas, and their weights."""
         if kept is None:
             (rows,), kept, _ = _backend.gather(rows)
         else:
             (rows, kept), _, _ = _backend.gather(rows, kept)
+        if kept is None and self._weights_optional:
+            return rows, None
         return _numerics.keep(rows, kept), _numerics.row_weights(rows, kept)
 
     def check_shapes(self, shapes):

@@ -74,4 +74,4 @@ class GaussianKL(Penalty):
         total = ops.sum(ops.where(of_features > self.free_bits, of_features, self.free_bits))
         if self.capacity is not None:
             total = ops.abs(total - self.capacity)
-        return ops.where(count > 0, total, ops.zeros_like(total))
+        return ops.where(count > 0, total, 0)

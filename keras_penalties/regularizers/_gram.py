@@ -2,25 +2,28 @@
 
 from keras import ops
 
+from keras_penalties import _numerics
+
 
 def off_diagonal_squares(a, b, weights):
     r"""The sum over \(i \ne j\) of \(C_{ij}^2\), \(C = a^\top W b\), for tables of `(rows, features)` and
-    weights of their rows.
+    the weights of their rows: a column, or one for all.
 
     With fewer rows than features it goes through the rows-by-rows Gram matrices, since
     \(\lVert C\rVert_F^2 = \sum_{mn} w_m w_n (a a^\top)_{mn} (b b^\top)_{mn}\).
     """
-    weighted = weights[:, None] * a
 
     def by_features():
-        product = ops.transpose(weighted) @ b
-        return ops.sum(ops.square(product * (1.0 - ops.eye(a.shape[-1], dtype=a.dtype))))
+        d = a.shape[-1]
+        product = ops.reshape(_numerics.weighted_product(a, b, weights), (-1,))
+        # Behind the first entry, which is on the diagonal, every entry after d others is.
+        return ops.sum(ops.square(ops.reshape(product[1:], (d - 1, d + 1))[:, :-1]))
 
     def by_rows():
-        pairs = weights[:, None] * weights[None]
-        gram = a @ ops.transpose(a)
-        everything = ops.sum(pairs * gram * (gram if a is b else b @ ops.transpose(b)))
-        return ops.relu(everything - ops.sum(ops.square(ops.sum(weighted * b, axis=0))))
+        gram = weights * (a @ ops.transpose(a))
+        other = gram if a is b else weights * (b @ ops.transpose(b))
+        everything = ops.sum(gram * (ops.transpose(other) if _numerics.is_column(weights) else other))
+        return ops.relu(everything - ops.sum(ops.square(_numerics.weighted_sum(a * b, weights))))
 
     return cheaper(a, by_rows, by_features)
 

@@ -75,7 +75,7 @@ class MMD(BatchStatisticPenalty):
             weights = [weights]
             value = self._within(rows, weights[0]) + self._to_normal(rows, weights[0])
         enough = [ops.sum(ops.cast(w > 0, "int32")) > 1 for w in weights]
-        return ops.where(ops.all(ops.stack(enough)), value, ops.zeros_like(value))
+        return ops.where(ops.all(ops.stack(enough)), value, 0)
 
     def _between(self, a, b, weights):
         """The kernel of each row of `a` with each of `b`; `weights` are those of `a`."""

@@ -5,12 +5,13 @@ from keras import ops
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 from keras_penalties.regularizers import _gram
-from keras_penalties.regularizers._decorrelation import covariance_term, variance_term
+from keras_penalties.regularizers._decorrelation import covariance_term, unbiased, variance_term
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
 
 
 class _OfTwoViews(BatchStatisticPenalty):
     tensors = 2
+    _weights_optional = True
 
     def check_shapes(self, shapes):
         super().check_shapes(shapes)
@@ -62,9 +63,11 @@ class BarlowTwins(_OfTwoViews):
 
     def statistic(self, rows, weights):
         a, b = (_numerics.standardize(r, w) for r, w in zip(rows, weights, strict=True))
-        correlations = ops.sum(weights[0][:, None] * a * b, axis=0)
-        redundancy = _gram.off_diagonal_squares(a, b, weights[0])
-        return ops.sum(ops.square(1.0 - correlations)) + self.off_diagonal * redundancy
+        shares = _numerics.shares(a, weights[0])
+        unlike = ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
+        if not self.off_diagonal:
+            return unlike
+        return unlike + self.off_diagonal * _gram.off_diagonal_squares(a, b, shares)
 
 
 @register
@@ -115,11 +118,13 @@ class VICReg(_OfTwoViews):
 
     def statistic(self, rows, weights):
         a, b = rows
-        apart = ops.sum(weights[0] * ops.sum(ops.square(a - b), axis=1)) / a.shape[-1]
-        spread = sum(variance_term(r, w, 1.0, 1e-4) for r, w in zip(rows, weights, strict=True))
-        shared = sum(covariance_term(r, w) for r, w in zip(rows, weights, strict=True))
+        apart = ops.sum(_numerics.weighted_sum(ops.square(a - b), _numerics.shares(a, weights[0])))
+        views = [_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True)]
+        shares = unbiased(a, weights[0])
+        spread = sum(variance_term(z, shares, 1.0, 1e-4) for z in views)
+        shared = sum(covariance_term(z, shares) for z in views)
         return {
-            "invariance": self.invariance * apart,
+            "invariance": self.invariance * apart / a.shape[-1],
             "variance": self.variance * spread,
             "covariance": self.covariance * shared,
         }

@@ -45,6 +45,8 @@ class KLSparsity(BatchStatisticPenalty):
     feature; this one does not.
     """
 
+    _weights_optional = True
+
     def __init__(self, strength, target=0.05, axis=-1):
         super().__init__(strength, axis=axis)
         self.target = _checks.number(target, "target", self._owner, above=0.0, below=1.0)
