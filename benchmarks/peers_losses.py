@@ -3,7 +3,7 @@
 Run from the root of the repository, in an environment with this package, PyTorch and any of lightly,
 pytorch-metric-learning, optax and tensorflow-addons; what is missing is named and left out:
 
-    KERAS_BACKEND=torch PYTHONPATH=. python benchmarks/peers_losses.py
+    python -m benchmarks.peers_losses
 """
 
 import os
@@ -11,133 +11,28 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import importlib
-import importlib.metadata
-import importlib.util
-import pathlib
-import sys
-import types
 import warnings
-from unittest.mock import MagicMock
 
 import numpy as np
-import torch
 
 import keras_penalties as kp
+from benchmarks import peers
+from benchmarks.peers import MARGIN, TEMPERATURE
 from tests.losses import batch_cases as loops
 
 warnings.simplefilter("ignore")
-MARGIN, TEMPERATURE = 1.0, 0.2
 
 
-def of_torch(loss):
-    """A torch function of `(y, p)` as a function of arrays that gives its value and its gradient."""
+def of_arrays(function, backend="torch"):
+    """The value, and the gradient of the rows, as a function of arrays."""
+    run = peers.OF_ARRAYS[backend or "torch"](function)
 
-    def run(y, p):
-        p = torch.tensor(p, requires_grad=True)
-        value = loss(torch.tensor(y), p)
-        value.backward()
-        return float(value), p.grad.float().numpy()
+    def one(y, p):
+        value, (slope,) = run(y, p)
+        return value, slope
 
-    return run
+    return one
 
-
-def of_jax(loss):
-    def run(y, p):
-        import jax
-
-        value, slope = jax.value_and_grad(lambda p: loss(jax.numpy.asarray(y), p))(jax.numpy.asarray(p))
-        return float(value), np.asarray(slope, "float32")
-
-    return run
-
-
-def of_tensorflow(loss):
-    def run(y, p):
-        import tensorflow as tf
-
-        p = tf.constant(p)
-        with tf.GradientTape() as tape:
-            tape.watch(p)
-            value = loss(tf.constant(y), p)
-        return float(value), np.asarray(tape.gradient(value, p), "float32")
-
-    return run
-
-
-def metric_learning():
-    from pytorch_metric_learning import distances, losses, miners, reducers
-
-    def by_rows(loss):
-        return of_torch(lambda y, p: loss(p, y))
-
-    def triplet(power, miner=None):
-        distance = distances.LpDistance(normalize_embeddings=False, power=power)
-        loss = losses.TripletMarginLoss(MARGIN, distance=distance, reducer=reducers.MeanReducer())
-        if miner is None:
-            return by_rows(loss)
-        mine = miners.BatchHardMiner(distance=distance)
-        return of_torch(lambda y, p: loss(p, y, mine(p, y)))
-
-    distance = distances.LpDistance(normalize_embeddings=False)
-    return {
-        "SupervisedContrastive": by_rows(losses.SupConLoss(TEMPERATURE)),
-        "NTXent": by_rows(losses.NTXentLoss(TEMPERATURE)),
-        "Triplet all, euclidean": triplet(1),
-        "Triplet all, squared": triplet(2),
-        "Triplet hard, euclidean": triplet(1, "hard"),
-        "Triplet hard, squared": triplet(2, "hard"),
-        # Of another formula, without squares: only for what makes it fail.
-        "PairwiseContrastive": by_rows(losses.ContrastiveLoss(0, MARGIN, distance=distance)),
-    }
-
-
-def lightly():
-    # Its `__init__` files want torchvision, which this loss does not use.
-    if importlib.util.find_spec("torchvision") is None:
-        for name in ("", ".ops", ".transforms", ".transforms.functional"):
-            sys.modules[f"torchvision{name}"] = MagicMock()
-    loss = importlib.import_module("lightly.loss").NTXentLoss(TEMPERATURE)
-
-    def two_views(y, p):
-        order = torch.argsort(y, stable=True)
-        if len(y) % 2 or (y[order[::2]] != y[order[1::2]]).any() or len(y.unique()) != len(y) // 2:
-            raise NotImplementedError("not two views of each")
-        return loss(p[order[::2]], p[order[1::2]])
-
-    return {"NTXent": of_torch(two_views)}
-
-
-def optax():
-    import optax
-
-    return {"NTXent": of_jax(lambda y, p: optax.losses.ntxent(p, y, TEMPERATURE))}
-
-
-def addons():
-    # It wants a Keras of its time; its losses do not.
-    root = pathlib.Path(importlib.util.find_spec("tensorflow_addons").submodule_search_locations[0])
-    for name in ("", ".losses", ".utils", ".utils.types"):
-        module = types.ModuleType(f"tensorflow_addons{name}")
-        module.__path__ = [str(root.joinpath(*name.split(".")))]
-        module.TensorLike = module.FloatTensorLike = object
-        sys.modules[module.__name__] = module
-    losses = importlib.import_module("tensorflow_addons.losses.triplet")
-    found = {}
-    for mining, loss in (("semi_hard", losses.triplet_semihard_loss), ("hard", losses.triplet_hard_loss)):
-        for distance, theirs in (("euclidean", "L2"), ("squared", "squared-L2")):
-            found[f"Triplet {mining}, {distance}"] = of_tensorflow(
-                lambda y, p, loss=loss, theirs=theirs: loss(y, p, MARGIN, distance_metric=theirs)
-            )
-    return found
-
-
-PEERS = {
-    "pytorch-metric-learning": metric_learning,
-    "lightly": lightly,
-    "optax": optax,
-    "tensorflow-addons": addons,
-}
 
 L = kp.losses
 OURS = {
@@ -156,7 +51,7 @@ OURS = {
 
 
 OTHER = ("PairwiseContrastive",)  # of which no peer has the formula
-OWN = {name: of_torch(loss) for name, (loss, _) in OURS.items()}
+OWN = {name: of_arrays(loss) for name, (loss, _) in OURS.items()}
 
 
 def formula(name, y, p):
@@ -220,13 +115,11 @@ def table(head, rows):
 
 
 def main():
-    found = {}
-    for package, make in PEERS.items():
-        try:
-            found[f"{package} {importlib.metadata.version(package)}"] = make()
-        except ImportError as error:
-            print(f"Without {package}: {error}.")
-    beside = [(name, peer, run) for peer, losses in found.items() for name, run in losses.items()]
+    beside = [
+        (name, peer, of_arrays(function, backend))
+        for peer, (backend, functions) in peers.installed(OURS).items()
+        for name, function in functions.items()
+    ]
 
     print("\nLargest difference over 20 batches of random rows, of the value and of the gradient\n")
     rows = []

@@ -1,0 +1,62 @@
+"""How things are timed and counted: in turns, as ratios within one run."""
+
+import gc
+import math
+import statistics
+import time
+import timeit
+
+ROUNDS = 11
+
+
+def in_turns(functions, rounds=ROUNDS, clock=time.process_time, least=0.02):
+    """Seconds of one call of each function, by rounds.
+
+    The functions take turns, so that what else the machine does falls on all of them. `timeit` calls each
+    as often as it takes to fill `least` seconds. The time is the processor's.
+    """
+    timers = {name: timeit.Timer(function, timer=clock) for name, function in functions.items()}
+    calls = {}
+    for name, timer in timers.items():
+        timer.timeit(1)  # what is compiled or cached
+        calls[name] = max(1, math.ceil(least / max(timer.timeit(1), 1e-7)))
+    taken = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            taken[name].append(timer.timeit(calls[name]) / calls[name])
+    return taken
+
+
+def ratio(times, name, base):
+    """The median over the rounds of one time as a multiple of another."""
+    return statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
+
+
+def median(times, name):
+    return statistics.median(times[name])
+
+
+def resident_peak(function):
+    """Bytes of memory that the process came to hold at most beyond what it held, while `function` ran.
+    On Linux, which can forget the earlier peak; None elsewhere."""
+    gc.collect()
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        before = _status("VmRSS")
+        function()
+        return max(_status("VmHWM") - before, 0)
+    except OSError:
+        return None
+
+
+def _status(key):
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(key))
+
+
+def xla_counts(program):
+    """Operations, bytes that are read and written, and working memory of a compiled JAX program."""
+    analysis = program.cost_analysis()
+    analysis = analysis[0] if isinstance(analysis, list) else analysis
+    return analysis["flops"], analysis["bytes accessed"], program.memory_analysis().temp_size_in_bytes
