@@ -5,7 +5,7 @@ import re
 
 from latex2mathml.converter import convert
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>([.,;:)]*)', re.DOTALL)
 
 
 def on_page_content(page_html, /, **_):
@@ -14,5 +14,8 @@ def on_page_content(page_html, /, **_):
 
 
 def _mathml(match):
-    display = "block" if match[2] == "[" else "inline"
-    return convert(html.unescape(match[3]).strip(), display=display)
+    latex = html.unescape(match[3]).strip()
+    if match[2] == "(":
+        return f'<span class="formula-inline">{convert(latex)}{match[4]}</span>'
+    # A formula that is wider than the screen scrolls in its box.
+    return f'<div class="formula">{convert(latex, display="block")}</div>{match[4]}'

@@ -1,0 +1,36 @@
+"""The reference names the bases that a reader can look up: a private one stands for its own bases."""
+
+import griffe
+
+
+class PublicBases(griffe.Extension):
+    """Put the public bases of each class in the place of its private ones."""
+
+    def on_package(self, *, pkg, **_):
+        public = {
+            member.target_path if member.is_alias else member.path
+            for family in pkg.modules.values()
+            for name, member in family.members.items()
+            if name in (family.exports or ())
+        }
+        for member in list(_classes(pkg)):
+            member.bases = list(_public(member, pkg, public))
+
+
+def _classes(module):
+    for member in module.members.values():
+        if member.is_alias:
+            continue
+        if member.is_module:
+            yield from _classes(member)
+        elif member.is_class:
+            yield member
+
+
+def _public(member, pkg, public):
+    for base in member.bases:
+        path = getattr(base, "canonical_path", str(base))
+        if path.startswith(f"{pkg.path}.") and path not in public:
+            yield from _public(pkg[path.removeprefix(f"{pkg.path}.")], pkg, public)
+        else:
+            yield base
