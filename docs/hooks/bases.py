@@ -4,7 +4,7 @@ import griffe
 
 
 class PublicBases(griffe.Extension):
-    """Put the public bases of each class in the place of its private ones."""
+    """Put the public bases of each class in the place of its private ones, whose arguments it keeps."""
 
     def on_package(self, *, pkg, **_):
         public = {
@@ -13,8 +13,13 @@ class PublicBases(griffe.Extension):
             for name, member in family.members.items()
             if name in (family.exports or ())
         }
-        for member in list(_classes(pkg)):
-            member.bases = list(_public(member, pkg, public))
+        classes = list(_classes(pkg))
+        bases = [list(_public(member, pkg, public)) for member in classes]
+        inits = [member.all_members.get("__init__") for member in classes]
+        for member, its_bases, init in zip(classes, bases, inits, strict=True):
+            member.bases = its_bases
+            if init is not None:
+                member.members.setdefault("__init__", init)
 
 
 def _classes(module):
