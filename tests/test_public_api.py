@@ -9,6 +9,7 @@ import pkgutil
 import re
 import tomllib
 import types
+from pathlib import Path
 
 import keras
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import keras_penalties as kp
 from tests.helpers import ROOT, fresh_process
 
+PACKAGE = Path(kp.__file__).parent  # the installed one, where the tests run on a wheel
 NAMESPACES = [
     kp,
     *(getattr(kp, name) for name in kp.__all__ if isinstance(getattr(kp, name), types.ModuleType)),
@@ -124,7 +126,7 @@ def test_version():
     else:
         assert "version" in project["project"]["dynamic"]
         source = project["tool"]["hatch"]["version"]["path"]
-        assert f'__version__ = "{kp.__version__}"' in (ROOT / source).read_text()
+        assert f'__version__ = "{kp.__version__}"' in (PACKAGE.parent / source).read_text()
     try:
         assert importlib.metadata.version("keras-penalties") == kp.__version__
     except importlib.metadata.PackageNotFoundError:
@@ -132,7 +134,7 @@ def test_version():
 
 
 def test_the_package_says_that_it_is_typed():
-    assert (ROOT / "keras_penalties" / "py.typed").exists()
+    assert (PACKAGE / "py.typed").exists()
 
 
 @by_name
