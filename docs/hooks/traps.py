@@ -87,7 +87,8 @@ def shown(value) -> str:
     if isinstance(value, Exception):
         lines = [line.strip() for line in re.sub(r"\x1b\[\d+m", "", str(value)).splitlines()]
         said = [line for line in lines if line and not WRAPPED.match(line)]
-        return f"{type(value).__name__}: {textwrap.shorten(said[0] if said else '', 150, placeholder=' ...')}"
+        said = [textwrap.shorten(line, 150, placeholder=" ...") for line in said[:1]]
+        return ": ".join([type(value).__name__, *said])
     if isinstance(value, (list, tuple)):
         return ", ".join(map(shown, value)) or "none"
     if isinstance(value, bool):
