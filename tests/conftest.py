@@ -25,14 +25,37 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_addoption(parser):
+    about = "on JAX and PyTorch too, run each check with every case of a class"
+    parser.addoption("--every-case", action="store_true", help=about)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "default_backend_only: needs Keras on its TensorFlow backend")
     config.addinivalue_line("markers", "needs(*packages): skipped where one of the packages is missing")
     config.addinivalue_line("markers", "backends(*names): skipped on any other backend of Keras")
+    config.addinivalue_line("markers", "every_case: runs with every case of a class on each backend")
 
 
-def pytest_collection_modifyitems(items):
+def without_repetition(items):
+    """Of tests that differ in the options of one class alone, the first, where they are not `every_case`."""
+    seen = set()
+    for item in items:
+        params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        case = params.pop("case", None)
+        of = (item.nodeid.partition("[")[0], getattr(case, "cls", None), repr(sorted(params.items())))
+        if of not in seen or not hasattr(case, "options") or item.get_closest_marker("every_case"):
+            seen.add(of)
+            yield item
+
+
+def pytest_collection_modifyitems(config, items):
     backend = keras.backend.backend()
+    if backend != "tensorflow" and not config.getoption("--every-case"):
+        # Values and gradients are checked for every option; how else a class behaves depends on its code.
+        kept = list(without_repetition(items))
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
     for item in items:
         if item.get_closest_marker("default_backend_only") and backend != "tensorflow":
             item.add_marker(pytest.mark.skip(reason="needs the TensorFlow backend"))

@@ -23,6 +23,7 @@ def values(case, y, p):
 
 
 @by_case
+@pytest.mark.every_case
 def test_is_its_formula(case):
     y, p = draw()
     expected = case.reference(y, p)
@@ -132,6 +133,7 @@ def test_the_length_of_a_row_does_not_matter_to_its_direction(case, size):
 
 
 @by_case
+@pytest.mark.every_case
 def test_gradient_is_that_of_finite_differences(case):
     y, p = draw(8, seed=3)
     p = p.astype("float64")

@@ -30,6 +30,7 @@ def test_every_exported_loss_has_a_case():
 
 
 @by_case
+@pytest.mark.every_case
 def test_is_its_formula(case):
     y, p = drawn(case)
     expected = case.reference(y, p)
@@ -83,6 +84,7 @@ def test_value_and_gradient_are_finite_at_the_edges(case, dtype):
 
 
 @by_case
+@pytest.mark.every_case
 def test_gradient_is_that_of_finite_differences(case):
     y, p = (a.astype("float64") for a in drawn(case, 4, seed=3))
     with float64():

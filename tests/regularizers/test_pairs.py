@@ -30,6 +30,7 @@ def drawn(shape, seed=0, dtype="float32"):
 
 
 @by_case
+@pytest.mark.every_case
 @pytest.mark.parametrize("shape", [(6,), (7, 3), (3, 7), (1, 4), (4, 3, 2), (2, 2, 3, 2)])
 def test_is_its_formula(case, shape):
     xs = drawn(shape)
@@ -80,6 +81,7 @@ def _with(xs, i, x):
 
 
 @by_case
+@pytest.mark.every_case
 @pytest.mark.parametrize("shape", [(6, 3), (3, 5)])
 def test_gradient_is_that_of_finite_differences(case, shape):
     xs = drawn(shape, dtype="float64")
