@@ -67,6 +67,7 @@ class Term(keras.layers.Layer):
 
     def __init__(self, penalties, name):
         super().__init__(name=name, dtype="float32", autocast=False)
+        self.built = True
         self.penalties = tuple(penalties)
         self.strengths = Strengths(self.penalties, name)
         parts = [f"_{part}" for penalty in self.penalties for part in getattr(penalty, "parts", ())]

@@ -98,3 +98,23 @@ def test_several_steps_an_execution(way):
     before, after = trained(way, penalty, x, y, 4, steps_per_execution=4)
     batches = [(x[i : i + 4], y[i : i + 4]) for i in range(0, 16, 4)]
     assert_equal(after, by_numpy(before, batches, penalty.strength, formula))
+
+
+@pytest.mark.backends("tensorflow", "jax")
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_nothing_is_traced_again(way, moving, monkeypatch):
+    calls, elements = [], kp.regularizers.L2.elements
+    monkeypatch.setattr(kp.regularizers.L2, "elements", lambda self, x: calls.append(0) or elements(self, x))
+    strength = keras.optimizers.schedules.CosineDecay(0.1, 10) if moving else 0.1
+    model, terms = attach(way, kp.regularizers.L2(strength))
+    model.compile("sgd", "mse", **terms)
+    x, y = data(8)
+    model.fit(x, y, verbose=0)
+    model.train_on_batch(x, y)
+    before = len(calls)
+    assert before
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    model.fit(x, y, verbose=0)
+    assert len(calls) == before

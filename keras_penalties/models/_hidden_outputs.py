@@ -242,6 +242,7 @@ class _Owned(keras.layers.Layer):
 
     def __init__(self):
         super().__init__(name="hidden_losses", dtype="float32")
+        self.built = True
         self.terms = []
 
     def hold(self, states):
