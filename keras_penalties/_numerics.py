@@ -139,8 +139,8 @@ def norm(x, axis):
 
 def unit(x):
     """`x` with length 1 along the last axis; what is zero stays zero."""
-    x = x / scale(x, -1)
-    return x / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
+    x = x * (1.0 / scale(x, -1))
+    return x * (1.0 / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))))
 
 
 def squared_distances(a, b):
@@ -170,4 +170,4 @@ def standardize(rows, weights):
     largest = scale(columns, 0)
     varies = largest > 1e-6 * (ops.abs(ops.stop_gradient(mean)) + largest)
     columns = columns * ops.where(varies, 1.0 / largest, 0)
-    return columns / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))
+    return columns * (1.0 / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights)))))

@@ -1,8 +1,8 @@
 """Huber's loss with a threshold of one's own."""
 
-from keras import ops
+import keras
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _checks
 from keras_penalties._serialization import register
 from keras_penalties.losses._loss import FormulaLoss, pair
 
@@ -12,10 +12,7 @@ def huber(y_true, y_pred, threshold=1.0):
     """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
     threshold = _checks.number(threshold, "threshold", "huber", above=0.0)
     y_true, y_pred = pair(y_true, y_pred, "huber")
-    error = ops.abs(y_pred - y_true)
-    inner = ops.minimum(error, _numerics.constant(threshold, error))
-    # The square of what is within, and straight on with the same slope: one formula for both.
-    return ops.mean(inner * (error - 0.5 * inner), axis=-1)
+    return keras.losses.huber(y_true, y_pred, delta=threshold)
 
 
 @register

@@ -84,10 +84,13 @@ class PerExamplePenalty(Penalty):
         if isinstance(x, list):
             mask = common_mask(mask)
             x = x if mask is None else [_numerics.keep(t, mask) for t in x]
-        values, first = self.examples(x, mask), x[0] if isinstance(x, list) else x
+        first = x[0] if isinstance(x, list) else x
         if mask is None:
+            by_elements = type(self).examples is PerExamplePenalty.examples  # all can be summed at once
+            values = self.elements(x) if by_elements else self.examples(x, None)
             total = ops.sum(values) / _numerics.count_of(first)
             return total / self._size(first) if self.per == "element" else total
+        values = self.examples(x, mask)
         kept = ops.cast(mask, first.dtype)
         counted = _numerics.sum_examples(kept)
         if self.per == "element":

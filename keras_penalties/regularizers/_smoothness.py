@@ -49,11 +49,10 @@ class TotalVariation(PerExamplePenalty):
         mask = None if mask is None else _numerics.positions(mask, x)
         total = 0.0
         for axis in range(1, len(x.shape) - 1):
-            before, after = (ops.moveaxis(x, axis, 1)[:, part] for part in (slice(None, -1), slice(1, None)))
-            steps = ops.abs(after - before)
+            before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+            steps = ops.abs(x[after] - x[before])
             if mask is not None:
-                kept = ops.moveaxis(mask, axis, 1)
-                steps = _numerics.keep(steps, ops.logical_and(kept[:, :-1], kept[:, 1:]))
+                steps = _numerics.keep(steps, ops.logical_and(mask[before], mask[after]))
             total = total + _numerics.sum_examples(steps)
         return total
 
