@@ -1,32 +1,25 @@
 """What a training step costs with ten penalties, by each way of attaching them, against the plain model.
 
-    PYTHONPATH=. python benchmarks/attach.py         # on TensorFlow; KERAS_BACKEND=jax, or torch
-    PYTHONPATH=. python benchmarks/attach.py real    # twenty penalties on MobileNetV2 and ResNet50, on JAX
+    KERAS_BACKEND=tensorflow python -m benchmarks.attach    # time; or jax: operations and bytes too; or torch
 
 Each way trains the same model on the same batches. Ways take turns in one process, so that what else the
 machine does falls on all of them. Times are the processor's, and a ratio is the median over the rounds.
-Operations and bytes are what XLA counts in the compiled training step, where there is JAX.
+Operations and bytes are what XLA counts in the compiled training step.
 """
 
-import json
 import os
-import statistics
-import subprocess
-import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 from keras import layers, ops
-from rich.console import Console
-from rich.table import Table
 
 import keras_penalties as kp
+from benchmarks import measure, show
 
-CONSOLE = Console(width=120)
-ROUNDS, BATCH, TEN = 11, 64, 10
+BATCH, TEN = 64, 10
+BASES = ("no penalty", "Keras' L2, argument", "ours, argument")
 OURS, KERAS = kp.regularizers.L2(1e-4), keras.regularizers.L2(1e-4)
 
 
@@ -110,99 +103,48 @@ def compiled(model, options):
     return model
 
 
-def times(build, steps):
-    """Seconds of the processor that each way takes for a step, by rounds."""
+def measured(build, steps):
+    """For each way the time of a step, and multiples of it; with JAX, what XLA counts."""
     models = {name: compiled(*way) for name, way in ways(build).items()}
     x, y = data_for(models["no penalty"], steps * BATCH)
-    taken = {name: [] for name in models}
-    for i in range(ROUNDS + 1):
-        for name, model in models.items():
-            start = time.process_time()
-            model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False)
-            if i:  # the first one compiles
-                taken[name].append((time.process_time() - start) / steps)
-    return taken
-
-
-def counts(model, options):
-    """Operations and bytes of the compiled training step, by XLA."""
-    import jax
-
-    compiled(model, options)
-    x, y = data_for(model, BATCH)
-    model.optimizer.build(model.trainable_variables)
-    model._symbolic_build(data_batch=(x, y))
-    kinds = ("trainable_variables", "non_trainable_variables", "metrics_variables")
-    trainable, others, metrics = ([v.value for v in getattr(model, kind)] for kind in kinds)
-    state = trainable, others, [v.value for v in model.optimizer.variables], metrics
-    analysis = jax.jit(model.train_step).lower(state, (x, y)).compile().cost_analysis()
-    analysis = analysis[0] if isinstance(analysis, list) else analysis
-    return analysis["flops"], analysis["bytes accessed"]
-
-
-def count_all():
+    fits = {
+        name: lambda model=model: model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False)
+        for name, model in models.items()
+    }
+    counts = {}
+    if keras.backend.backend() == "jax":
+        counts = {name: measure.step_counts(model, x[:BATCH], y[:BATCH]) for name, model in models.items()}
+    times = measure.in_turns(fits)
     return {
-        build.__name__: {n: counts(*w) for n, w in ways(build).items()} for build in (mlp, cnn, transformer)
+        name: {
+            "ms": 1e3 * measure.median(times, name) / steps,
+            **{base: measure.ratio(times, name, base) for base in BASES},
+            "flops": counts[name][0] if counts else None,
+            "bytes": counts[name][1] if counts else None,
+        }
+        for name in models
     }
 
 
-def real_models():
-    """What `penalize` adds to the step of two architectures: operations, bytes, and time to build."""
-    found = {}
-    for name in ("MobileNetV2", "ResNet50"):
-        start = time.perf_counter()
-        shape = {"input_shape": (224, 224, 3), "classes": 10, "classifier_activation": None}
-        model = getattr(keras.applications, name)(weights=None, **shape)
-        middle = time.perf_counter()
-        convolutions = [layer.name for layer in model.layers if isinstance(layer, layers.Conv2D)][:20]
-        penalized = kp.penalize(model, dict.fromkeys(convolutions, OURS))
-        end = time.perf_counter()
-        pairs = zip(counts(penalized, {}), counts(model, {}), strict=True)
-        found[name] = *(a / b for a, b in pairs), middle - start, end - middle
-    return found
+def measure_all():
+    sizes = ((mlp, 60), (cnn, 15), (transformer, 15))
+    return {"backend": show.backend(), "models": {b.__name__: measured(b, steps) for b, steps in sizes}}
 
 
-def in_jax(what):
-    """What this script prints for `what` in a process on JAX; nothing where JAX is missing."""
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, __file__, what], capture_output=True, text=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-
-
-def main():
-    counted = in_jax("count")
-    for build, steps in ((mlp, 60), (cnn, 15), (transformer, 15)):
-        taken, found = times(build, steps), counted.get(build.__name__, {})
-        backend = f"{keras.backend.backend()}, Keras {keras.__version__}"
-        title = f"{build.__name__}: ten L2 penalties, batch {BATCH}, {backend}"
-        table = Table(title=title, title_justify="left")
-        for column in ("", "ms a step", "of no penalty", "of Keras' L2", "XLA flops", "bytes"):
-            table.add_column(column, justify="right" if column else "left")
-        for name, seconds in taken.items():
-            ratios = [
-                statistics.median(a / b for a, b in zip(seconds, taken[base], strict=True))
-                for base in ("no penalty", "Keras' L2, argument")
-            ]
-            row = [f"{1e3 * statistics.median(seconds):.2f}", *(f"{ratio:.3f}" for ratio in ratios)]
-            row += (
-                [f"{a / b:.4f}" for a, b in zip(found[name], found["no penalty"], strict=True)]
-                if found
-                else []
-            )
-            table.add_row(name, *row)
-        CONSOLE.print(table)
+def tables(record):
+    for model, rows in record["models"].items():
+        base, counted = rows["no penalty"], rows["no penalty"]["flops"]
+        head = ["", "ms a step", *(f"of {name}" for name in BASES), *(("flops", "bytes") if counted else ())]
+        yield (
+            f"{model}: ten L2 penalties, batch {BATCH}, {record['backend']}",
+            head,
+            [
+                [name, f"{row['ms']:.2f}", *(f"{row[b]:.3f}" for b in BASES)]
+                + [f"{row[kind] / base[kind]:.4f}" for kind in ("flops", "bytes") if counted]
+                for name, row in rows.items()
+            ],
+        )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["count"]:
-        print(json.dumps(count_all()))
-    elif sys.argv[1:] == ["count-real"]:
-        print(json.dumps(real_models()))
-    elif sys.argv[1:] == ["real"]:
-        for name, (flops, accessed, own, more) in in_jax("count-real").items():
-            CONSOLE.print(
-                f"{name}, 20 penalties: {flops:.5f} of the flops, {accessed:.5f} of the bytes; "
-                f"built in {own:.1f} s, penalized in {more:.2f} s"
-            )
-    else:
-        main()
+    show.part(measure_all, tables)

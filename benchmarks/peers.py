@@ -88,10 +88,14 @@ def of_keras():
     import keras
 
     huber, l1, l2 = keras.losses.Huber(), keras.regularizers.L1(1.0), keras.regularizers.L2(1.0)
+
+    def rows(x):
+        return x.shape[0] or keras.ops.cast(keras.ops.shape(x)[0], x.dtype)
+
     return {
         "Huber": lambda y, p: huber(y, p),
-        "L1": lambda x: l1(x) / x.shape[0],
-        "L2": lambda x: l2(x) / x.shape[0],
+        "L1": lambda x: l1(x) / rows(x),
+        "L2": lambda x: l2(x) / rows(x),
     }
 
 
@@ -177,7 +181,7 @@ PEERS = {
     "kornia": ("torch", of_kornia),
     "torchmetrics": ("torch", of_torchmetrics),
     "keras": (None, of_keras),
-    "keras-bcr": (None, of_batch_correlation),
+    "keras-bcr": ("tensorflow", of_batch_correlation),
     "tensorflow": ("tensorflow", of_tensorflow),
     "tensorflow-probability": ("tensorflow", of_probability),
     "tensorflow-addons": ("tensorflow", of_addons),

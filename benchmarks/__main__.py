@@ -1,0 +1,83 @@
+"""What the package costs: every part in a process of its own, one record, its tables and one figure.
+
+    python -m benchmarks                          # all parts, about half an hour on two cores
+    python -m benchmarks hints-jax imports        # these, into the record that is there
+    python -m benchmarks tables                   # none: tables and figure of the record
+
+It needs this package with its extras `examples` and `jax`, and PyTorch; other packages that are installed are
+measured beside it, and named with their versions. The record is `docs/benchmarks.json`, the figure
+`docs/images/benchmarks.png`, and the tables are also written as Markdown if `--markdown FILE` is given.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import figure, show
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "docs" / "benchmarks.json"
+PARTS = {
+    f"{part}-{backend}": (part, backend)
+    for part, backends in {
+        "attach": ("tensorflow", "jax", "torch"),
+        "costs": ("tensorflow", "jax", "torch"),
+        "hints": ("tensorflow", "jax"),
+        "architectures": ("jax",),
+    }.items()
+    for backend in backends
+} | {"imports": ("imports", "tensorflow"), "gpu": ("gpu", "jax")}
+
+
+def run(part, backend):
+    """The record of a part, from a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "record.json"
+        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment[show.RECORD] = str(file)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{part}"], env=environment, check=True, cwd=ROOT)
+        return json.loads(file.read_text())
+
+
+def has_gpu():
+    code = "import jax; assert jax.default_backend() == 'gpu'"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "tables", []])
+    parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "images" / "benchmarks.png")
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    wanted = options.parts or [name for name in PARTS if name != "gpu" or has_gpu()]
+    record = json.loads(options.record.read_text()) if options.record.exists() else {}
+    for name in wanted:
+        if name != "tables":
+            record[name] = {"machine": machine(), **run(*PARTS[name])}
+            options.record.write_text(json.dumps(record, indent=1) + "\n")
+    tables = []
+    for name, found in record.items():
+        os.environ["KERAS_BACKEND"] = "jax"  # a table needs none, and Keras is there already
+        tables += importlib.import_module(f"benchmarks.{PARTS[name][0]}").tables(found)
+    if options.parts == ["tables"]:
+        show.show(tables)
+    if options.markdown:
+        options.markdown.write_text("\n".join(show.markdown(tables)))
+    figure.draw(record, options.figure)
+
+
+def machine():
+    system, python = platform.system(), platform.python_version()
+    return f"{os.cpu_count()} cores of {platform.machine()}, {system}, Python {python}"
+
+
+if __name__ == "__main__":
+    main()
