@@ -21,7 +21,16 @@ from benchmarks.peers import MARGIN, TEMPERATURE
 
 R, L = kp.regularizers, kp.losses
 BACKEND = keras.backend.backend()
-SMALL, BASE, MORE_ROWS, MORE_FEATURES = SIZES = (64, 64), (256, 256), (1024, 256), (256, 1024)
+SMALL, BASE, MORE_ROWS, MORE_FEATURES, WIDE = SIZES = (
+    (64, 64),
+    (256, 256),
+    (1024, 256),
+    (256, 1024),
+    (128, 4096),
+)
+
+
+MEMORY = ("256 x 256", "128 x 4096")
 
 
 def one(penalty):
@@ -205,13 +214,13 @@ def tables(record):
             number(r["ms"]),
             *(number(v) if r["beside"] else "" for v in r["time"].values()),
             number(r["MB"]),
-            *(number(r["memory"][s]) if r["beside"] else "" for s in ("256 x 256", "256 x 1024")),
+            *(number(r["memory"][s]) if r["beside"] else "" for s in MEMORY),
             *(" / ".join(map(number, pair[: 1 + bool(r["beside"])])) for pair in r["growth"].values()),
         ]
         for r in record["rows"]
     ]
     times = [f"time {size}" for size in record["rows"][0]["time"]]
-    head = ["ours", "beside", "ms", *times, "MB", "memory 256 x 256", "256 x 1024"]
+    head = ["ours", "beside", "ms", *times, "MB", *(f"memory {size}" for size in MEMORY)]
     grown = ["time, 4x rows", "4x features", "memory, 4x rows", "4x features"]
     yield f"Beside peers on {record['backend']}: ours / theirs", head + grown, rows
 

@@ -3,7 +3,7 @@
 Run from the root of the repository; it prints a table in Markdown. Differences are relative to the value;
 a value below 0.001 counts as 0.001:
 
-    PYTHONPATH=. python benchmarks/differences.py
+    python -m benchmarks.differences
 """
 
 import os

@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-SIZES = {"64 x 64": "o", "256 x 256": "s", "1024 x 256": "^", "256 x 1024": "D"}
+SIZES = {"64 x 64": "o", "256 x 256": "s", "1024 x 256": "^", "256 x 1024": "D", "128 x 4096": "v"}
 WAYS = ("no penalty", "add_loss layers by hand", "ours, argument", "ours, ten named layers", "ours, penalize")
 WAYS += ("ours, HiddenOutputs",)
 BASE = "Keras' L2, argument"

@@ -2,7 +2,7 @@
 
 Run from the root of the repository, in an environment with this package, JAX and rich:
 
-    PYTHONPATH=. python benchmarks/replicas.py [record.txt [precision ...]]
+    python -m benchmarks.replicas [record.txt [precision ...]]
 
 Each setup is a process of its own (two for "2 processes") that runs `tests/replicated.py`: a penalty of each
 class (in half precision, five of them), all four ways of attaching one, strengths that move, and a loss with

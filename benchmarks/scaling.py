@@ -2,7 +2,7 @@
 
 Run from the root of the repository, in an environment with this package, JAX, matplotlib and rich:
 
-    PYTHONPATH=. python benchmarks/scaling.py [record.txt] [figure.png]
+    python -m benchmarks.scaling [record.txt] [figure.png]
 
 On JAX the value of a penalty and its gradient are compiled for a batch that is split over devices, and the
 collectives are read from the compiled program. On TensorFlow they are counted while a step of replicas runs.
@@ -190,7 +190,7 @@ def measured():
     """For each kind of measurement, each name and each case: bytes, and collectives."""
     found = {}
     for backend in ("jax", "tensorflow"):
-        command = [sys.executable, __file__, "worker", backend]
+        command = [sys.executable, "-m", "benchmarks.scaling", "worker", backend]
         environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
         environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
         quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}

@@ -79,7 +79,7 @@ class HiddenOutputs(ModelOfModels):
 
     @property
     def hidden(self) -> dict:
-        """The hidden tensors: name to reference."""
+        """Where each hidden tensor is: its reference, by its name."""
         return dict(self._state.references)
 
     layers = _of_wrapped("layers")
