@@ -63,8 +63,8 @@ def audit(model, x, y=None, sample_weight=None):
 
     Raises:
         TypeError: if `model` is not a Keras model, or `x` no batch of arrays.
-        ValueError: if `y` or `sample_weight` has not as many rows as `x`, or `model` has losses that need
-            labels and `y` is missing.
+        ValueError: if `y` or `sample_weight` has not as many rows as `x`, if `x` is a tuple for a model of
+            one input, or if `model` has losses that need labels and `y` is missing.
     """
     _check(model, x, y, sample_weight)
     batch = [_tensors(data) for data in (x, y, sample_weight)]
@@ -87,6 +87,12 @@ def _check(model, x, y, sample_weight):
         raise TypeError(
             "`x` of audit must be one batch as an array, or a list or dict of arrays. "
             f"Received: {type(x).__name__}. Take a batch out of a dataset with `x, y = next(iter(dataset))`."
+        )
+    one_input = len(tree.flatten(getattr(model, "inputs", None) or [])) == 1
+    if one_input and isinstance(x, tuple) and len(x) > 1 and y is None:
+        raise ValueError(
+            f"`x` of audit must be the inputs alone. Received: a tuple of {len(x)}, for a model with one "
+            "input. If they are inputs and labels, write `audit(model, *batch)`."
         )
     rows = len(leaves[0])
     for argument, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):

@@ -238,7 +238,7 @@ def _nothing(model, pattern, places):
     ends = {name.rsplit("/", 1)[-1]: name for name in names}
     near += [ends[end] for end in difflib.get_close_matches(bare.rsplit("/", 1)[-1], ends, n=3, cutoff=0.5)]
     near = list(dict.fromkeys(near))[:3]
-    hint = f"Near it are {', '.join(map(repr, near))}." if near else f"It has {_graph._some(names)}."
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_graph._some(names)}."
     return f"{text} {hint}"
 
 

@@ -14,8 +14,8 @@ L2 = kp.regularizers.L2(0.1)
 @pytest.mark.parametrize(
     ("penalties", "words"),
     [
-        ({"twicee": L2}, "has the key 'twicee', which matches no layer of 'around'.*Near it.*twice"),
-        ({"encoder/zzz": L2}, "'encoder/zzz', which matches no layer.*Near it are .*'siamese/encoder'"),
+        ({"twicee": L2}, "has the key 'twicee', which matches no layer of 'around'.*Did you mean.*twice"),
+        ({"encoder/zzz": L2}, "'encoder/zzz', which matches no layer.*Did you mean .*'siamese/encoder'"),
         ({"e*": L2}, r"'e\*', which matches no layer"),  # of a model its layers are meant
         ({layers.Conv2D: L2}, "Conv2D, which matches no layer of 'around'.*It has 4 Dense, 1 Functional"),
         ({"left": L2}, "'left'.*It is an input or a penalty"),
@@ -69,7 +69,7 @@ def test_where(where):
         ({layers.LSTMCell: L2}, "input", "'lstm': LSTM runs it in a loop over time. Name 'lstm' itself"),
         ({"inner": L2}, "preactivation", "TimeDistributed takes no layer apart. Give 'inner' no activation"),
         ({"lstm": L2}, "preactivation", r"'lstm' \(LSTM\), which has no activation to be taken apart"),
-        ({"inner_": L2}, "output", "Near it.*'each_step/inner'"),
+        ({"inner_": L2}, "output", "Did you mean.*'each_step/inner'"),
     ],
 )
 def test_layers_inside_others(penalties, where, words):

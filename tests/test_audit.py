@@ -241,6 +241,11 @@ def test_what_is_no_batch_is_refused(x):
         kp.audit(compiled(mlp()), x)
 
 
+def test_a_whole_batch_in_place_of_inputs_is_refused():
+    with pytest.raises(ValueError, match=r"must be the inputs alone.*write `audit\(model, \*batch\)`"):
+        kp.audit(compiled(mlp()), (X, Y))
+
+
 def test_data_of_different_length_is_refused():
     with pytest.raises(ValueError, match=r"`y` of audit must have 16 rows.*Received: y of shape \(4,\)"):
         kp.audit(compiled(mlp()), X, Y[:4])

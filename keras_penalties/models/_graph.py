@@ -82,7 +82,7 @@ def find(model, reference: str, argument="hidden") -> list:
         names = ["/".join(path) for path in known]
         near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
         near += [n for n in names if n.rsplit("/", 1)[-1] == parts[-1] and n not in near]
-        hint = f"Near it are {', '.join(map(repr, near))}." if near else f"It has {_some(names)}."
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_some(names)}."
         raise ValueError(
             f"`{argument}` names '{reference}', and the model '{model.name}' has no such layer. {hint}"
             f"{_inside_wrapper(model, parts)}"

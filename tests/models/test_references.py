@@ -159,7 +159,7 @@ def test_models_that_cannot_be_wrapped(model, error, message):
 @pytest.mark.parametrize(
     ("hidden", "error", "message"),
     [
-        (["ou"], ValueError, "no such layer. Near it are 'out'"),
+        (["ou"], ValueError, "no such layer. Did you mean 'out'"),
         (["encoder"], ValueError, "'encoder' is used 2 times.*'encoder@0', 'encoder@1'"),
         (["encoder/block/inner"], ValueError, "'encoder' is used 2 times"),
         (["inner"], ValueError, "'encoder' is used 2 times|Say which use"),
