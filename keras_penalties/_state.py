@@ -8,7 +8,7 @@ class State(keras.layers.Layer):
 
     def __init__(self, name):
         super().__init__(name=name, dtype="float32", autocast=False)
-        self.built = True  # else Keras runs the model through once more before each `train_on_batch` and `fit`
+        self.built = True  # else Keras runs the model through again before each `train_on_batch` and `fit`
 
     def variable(self, name, initializer="zeros", shape=(), dtype="float32", trainable=False):
         options = {"shape": shape, "initializer": initializer, "dtype": dtype, "trainable": trainable}
