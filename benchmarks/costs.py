@@ -31,6 +31,7 @@ SMALL, BASE, MORE_ROWS, MORE_FEATURES, WIDE = SIZES = (
 
 
 MEMORY = ("256 x 256", "128 x 4096")
+GROWN = ("time, 4x rows", "4x features", "memory, 4x rows", "4x features")
 
 
 def one(penalty):
@@ -174,7 +175,13 @@ def measure_all(names=()):
         found = measured(name, theirs)
         for who in theirs or ["ours"]:
             rows.append(row(name, who, found))
-            print(rows[-1], file=sys.stderr, flush=True)
+            print(
+                name,
+                who,
+                *(f"{ratio:.2f}" for ratio in rows[-1]["time"].values()),
+                file=sys.stderr,
+                flush=True,
+            )
     return {"backend": show.backend(), "rows": rows}
 
 
@@ -182,7 +189,7 @@ def row(name, who, found):
     def of(key, size, whose=who):
         return found[size][whose][key]
 
-    def growth(key, whose, size):
+    def grown(key, whose, size):
         ends = of(key, BASE, whose), of(key, size, whose)
         return ends[1] / ends[0] if all(ends) else math.nan
 
@@ -197,7 +204,7 @@ def row(name, who, found):
             for n, d in SIZES
         },
         "growth": {
-            f"{key}, {axis}": [growth(key, whose, size) for whose in ("ours", who)]
+            f"{key}, {axis}": [grown(key, whose, size) for whose in ("ours", who)]
             for key in ("seconds", "bytes")
             for axis, size in (("rows", MORE_ROWS), ("features", MORE_FEATURES))
         },
@@ -206,23 +213,30 @@ def row(name, who, found):
 
 def tables(record):
     """Ratios below 1 are in our favour; growth is that from 256 x 256 to four times the rows, or features."""
-    number = show.number
-    rows = [
+    number, rows = show.number, [row for row in record["rows"] if row["beside"]]
+    yield (
+        f"Time of ours / time of theirs, on {record['backend']}",
+        ["ours", "beside", "ours, ms at 256 x 256", *rows[0]["time"]],
+        [[r["name"], r["beside"], number(r["ms"]), *map(number, r["time"].values())] for r in rows],
+    )
+    yield (
+        f"Working memory, and growth of ours / of theirs, on {record['backend']}",
+        ["ours", "beside", "ours, MB at 256 x 256", *(f"ours / theirs at {size}" for size in MEMORY), *GROWN],
         [
-            r["name"],
-            r["beside"],
-            number(r["ms"]),
-            *(number(v) if r["beside"] else "" for v in r["time"].values()),
-            number(r["MB"]),
-            *(number(r["memory"][s]) if r["beside"] else "" for s in MEMORY),
-            *(" / ".join(map(number, pair[: 1 + bool(r["beside"])])) for pair in r["growth"].values()),
-        ]
-        for r in record["rows"]
-    ]
-    times = [f"time {size}" for size in record["rows"][0]["time"]]
-    head = ["ours", "beside", "ms", *times, "MB", *(f"memory {size}" for size in MEMORY)]
-    grown = ["time, 4x rows", "4x features", "memory, 4x rows", "4x features"]
-    yield f"Beside peers on {record['backend']}: ours / theirs", head + grown, rows
+            [
+                r["name"],
+                r["beside"],
+                number(r["MB"] or math.nan),
+                *(number(r["memory"][size] or math.nan) if r["beside"] else "" for size in MEMORY),
+                *(growth(pair[: 1 + bool(r["beside"])]) for pair in r["growth"].values()),
+            ]
+            for r in record["rows"]
+        ],
+    )
+
+
+def growth(pair):
+    return "" if any(map(math.isnan, pair)) else " / ".join(f"{value:.1f}" for value in pair)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def _of_peers(axes, peers):
     axes.set(xscale="log", title="Forward and backward: time of ours / time of theirs")
     axes.set_yticks(range(len(peers)), [label for label, _ in peers], fontsize=8)
     _common(axes)
-    axes.legend(title="rows x features", fontsize=8)
+    if peers:
+        axes.legend(title="rows x features", fontsize=8)
 
 
 def _of_ways(axes, attached):
@@ -60,7 +61,8 @@ def _of_ways(axes, attached):
     axes.set_yticks(ticks, labels, fontsize=7)
     axes.set_xlim(0.5, 1.5)
     _common(axes)
-    axes.legend(fontsize=8)
+    if attached:
+        axes.legend(fontsize=8)
 
 
 def _common(axes):
