@@ -1,11 +1,13 @@
 """Penalties on a model that exists, by name, and a model without any."""
 
+import keras
+
 from keras_penalties import _bare, _spots
 from keras_penalties._wiring import Wiring
 from keras_penalties.models import HiddenOutputs, _graph
 
 
-def penalize(model, penalties, where="output"):
+def penalize(model: keras.Model, penalties: dict, where: str = "output") -> keras.Model:
     """Put penalties on layers of a model that exists, by name, path, pattern or class.
 
     The result is a new model, not compiled, around the same layers: it has the same weights, gives the
@@ -70,7 +72,7 @@ def penalize(model, penalties, where="output"):
     return Wiring(model, spots, where).wire(model)
 
 
-def strip(model, batch=None):
+def strip(model: keras.Model, batch=None) -> keras.Model:
     """Take every penalty of this package off: a plain Keras model with the same weights.
 
     It takes away the `ActivityPenalty` layers, which `penalize` has put there or you have, every

@@ -19,7 +19,7 @@ from keras_penalties._observed import Step
 from keras_penalties.models import HiddenOutputs
 
 
-def audit(model, x, y=None, sample_weight=None):
+def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     """Run one training step, change nothing, and say of each penalty what it does.
 
     It sees `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`, Keras'

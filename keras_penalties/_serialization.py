@@ -1,10 +1,16 @@
 """The package name under which classes are saved: the only place where saved names are made."""
 
+from typing import TypeVar
+
 import keras
 
 PACKAGE = "keras_penalties"
+T = TypeVar("T")
 
-register = keras.saving.register_keras_serializable(package=PACKAGE)
+
+def register(named: T) -> T:
+    """Save a class or function under the package's name. Keras' decorator, with types."""
+    return keras.saving.register_keras_serializable(package=PACKAGE)(named)
 
 
 def is_registered(cls) -> bool:

@@ -99,7 +99,7 @@ class Siamese(ModelOfModels):
         return made(cls, config, "encoder", "distance", custom_objects=custom_objects)
 
 
-def balanced_pairs(x, labels, count=None, seed=None):
+def balanced_pairs(x, labels, count: int | None = None, seed: int | None = None) -> tuple:
     """Pairs from labelled data, half of them of one class and half of two, in random order.
 
     Args:

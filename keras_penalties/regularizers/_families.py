@@ -1,6 +1,7 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
 import math
+from typing import Any
 
 from keras import ops, tree
 
@@ -183,7 +184,7 @@ class BatchStatisticPenalty(Penalty):
         anything = ops.all(ops.stack(filled))
         return tree.map_structure(lambda v: ops.where(anything, v, 0), value)
 
-    def table(self, rows, kept):
+    def table(self, rows, kept) -> tuple[Any, Any]:
         """The rows of all replicas, and their weights."""
         if kept is None:
             (rows,), kept, _ = _backend.gather(rows)
