@@ -5,8 +5,8 @@
     python -m benchmarks tables                   # none: tables and figure of the record
 
 It needs this package with its extras `examples` and `jax`, and PyTorch; other packages that are installed are
-measured beside it, and named with their versions. The record is `docs/benchmarks.json`, the figure
-`docs/images/benchmarks.png`, and the tables are also written as Markdown if `--markdown FILE` is given.
+measured beside it, and named with their versions. The record is `docs/benchmarks.json`. From it are drawn
+`docs/images/benchmarks.png` and the tables of `docs/benchmarks.md`, each below the name of its part.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path
 from benchmarks import figure, show
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "docs" / "benchmarks.json"
+DOCS = ROOT / "docs"
 PARTS = {
     f"{part}-{backend}": (part, backend)
     for part, backends in {
@@ -53,25 +54,29 @@ def has_gpu():
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "tables", []])
-    parser.add_argument("--record", type=Path, default=RECORD)
-    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "images" / "benchmarks.png")
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where record, figure and page are")
     options = parser.parse_args()
+    record_file, page = options.docs / "benchmarks.json", options.docs / "benchmarks.md"
     wanted = options.parts or [name for name in PARTS if name != "gpu" or has_gpu()]
-    record = json.loads(options.record.read_text()) if options.record.exists() else {}
+    record = json.loads(record_file.read_text()) if record_file.exists() else {}
     for name in wanted:
         if name != "tables":
             record[name] = {"machine": machine(), **run(*PARTS[name])}
-            options.record.write_text(json.dumps(record, indent=1) + "\n")
-    tables = []
+            record_file.write_text(json.dumps(record, indent=1) + "\n")
+    os.environ["KERAS_BACKEND"] = "jax"  # tables need none; it is the quickest to load
+    text = page.read_text()
     for name, found in record.items():
-        os.environ["KERAS_BACKEND"] = "jax"  # a table needs none, and Keras is there already
-        tables += importlib.import_module(f"benchmarks.{PARTS[name][0]}").tables(found)
-    if options.parts == ["tables"]:
-        show.show(tables)
-    if options.markdown:
-        options.markdown.write_text("\n".join(show.markdown(tables)))
-    figure.draw(record, options.figure)
+        tables = list(importlib.import_module(f"benchmarks.{PARTS[name][0]}").tables(found))
+        if options.parts == ["tables"]:
+            show.show(tables)
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)",
+            lambda found, tables=tables: found[1] + "\n" + "\n".join(show.markdown(tables)) + found[2],
+            text,
+            flags=re.DOTALL,
+        )
+    page.write_text(text)
+    figure.draw(record, options.docs / "images" / "benchmarks.png")
 
 
 def machine():

@@ -1,6 +1,5 @@
 """How things are timed and counted: in turns, as ratios within one run."""
 
-import gc
 import math
 import statistics
 import time
@@ -37,25 +36,6 @@ def ratio(times, name, base):
 
 def median(times, name):
     return statistics.median(times[name])
-
-
-def resident_peak(function):
-    """Bytes of memory that the process came to hold at most beyond what it held, while `function` ran.
-    On Linux, which can forget the earlier peak; None elsewhere."""
-    gc.collect()
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-        before = _status("VmRSS")
-        function()
-        return max(_status("VmHWM") - before, 0)
-    except OSError:
-        return None
-
-
-def _status(key):
-    with open("/proc/self/status") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith(key))
 
 
 def xla_counts(program):

@@ -33,8 +33,8 @@ def show(tables):
 
 def markdown(tables):
     for title, head, rows in tables:
-        yield f"{title}\n"
-        yield "| " + " | ".join(head) + " |\n|" + " --- |" * len(head)
+        yield f"*{title}*\n"
+        yield "| " + " | ".join(head) + " |\n|" + "---|" * len(head)
         yield from ("| " + " | ".join(row) + " |" for row in rows)
         yield ""
 

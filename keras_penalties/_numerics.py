@@ -117,7 +117,8 @@ def log(x, edge=1e-7):
 
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
-    return ops.where(x > 0, ops.sqrt(nonzero(x)), 0)
+    positive = x > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1)), 0)
 
 
 def scale(x, axis):
@@ -150,7 +151,7 @@ def squared_distances(a, b):
     """
     of_a = ops.sum(ops.square(a), axis=1)
     of_b = of_a if a is b else ops.sum(ops.square(b), axis=1)
-    return ops.relu(of_a[:, None] + of_b[None] - 2.0 * (a @ ops.transpose(b)))
+    return ops.relu(of_a[:, None] + of_b[None] + a @ ops.transpose(-2.0 * b))
 
 
 def centered(rows, weights):

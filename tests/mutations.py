@@ -48,8 +48,8 @@ MUTATIONS = [
     (
         "the square root has the gradient of a bare one",
         "_numerics.py",
-        "ops.where(x > 0, ops.sqrt(nonzero(x)), 0)",
-        "ops.where(x > 0, ops.sqrt(x), 0)",
+        "ops.sqrt(ops.where(positive, x, 1))",
+        "ops.sqrt(x)",
         "tests/regularizers",
         "torch",  # TensorFlow's square root has a finite gradient times zero
     ),
