@@ -14,7 +14,7 @@ BASE = "Keras' L2, argument"
 
 def draw(record, path):
     peers = [
-        (f"{row['name']}  |  {row['beside']}", row["time"])
+        (f"{row['name']}  |  {row['beside']}{_on(name, row['beside'])}", row["time"])
         for name, part in record.items()
         if name.startswith("costs-")
         for row in part["rows"]
@@ -28,6 +28,11 @@ def draw(record, path):
     _of_ways(right, attached)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _on(part, peer):
+    """The backend, of a peer that runs on all of them."""
+    return f" on {part.removeprefix('costs-')}" if peer.startswith("keras ") else ""
 
 
 def _of_peers(axes, peers):
@@ -57,7 +62,7 @@ def _of_ways(axes, attached):
                 y += 1
             y += 1
     axes.axvline(1, color="black", linewidth=1)
-    axes.set(title="A training step with ten L2 penalties / with Keras' own ten")
+    axes.set(title="A training step with ten L2 penalties\n/ the step with Keras' own ten")
     axes.set_yticks(ticks, labels, fontsize=7)
     axes.set_xlim(0.5, 1.5)
     _common(axes)
