@@ -43,6 +43,39 @@ class TestArguments:
         with refused(TypeError, r"`target` of KLSparsity must be a finite number.*of type str"):
             KL(0.1, target="low")
 
+    def test_axes_of_groups(self):
+        Group = kp.regularizers.GroupLasso
+        for bad in ("-1", 1.0, None, True, (), (1, 2.0)):
+            with refused(
+                TypeError, r"`axis` of GroupLasso must be an int or a tuple of ints.*Received: axis="
+            ):
+                Group(0.1, axis=bad)
+        for bad in (0, (1, 0)):
+            with refused(ValueError, r"`axis` of GroupLasso must not name the batch.*Received: axis="):
+                Group(0.1, axis=bad)
+        for bad in (3, (1, -2), (1, 1), -3):
+            with refused(ValueError, r"each once\. Received: axis=.* for `x` of shape \(4, 3, 2\)"):
+                Group(0.1, axis=bad).measure(np.ones((4, 3, 2)))
+
+    def test_top_k(self):
+        Balance = kp.regularizers.LoadBalance
+        for bad in (1.0, "1", None, True):
+            with refused(TypeError, r"`top_k` of LoadBalance must be an int\. Received: top_k="):
+                Balance(0.1, top_k=bad)
+        for bad in (0, -1):
+            with refused(ValueError, r"`top_k` of LoadBalance must be 1 at least\. Received: top_k="):
+                Balance(0.1, top_k=bad)
+        with refused(ValueError, r"no more than the number of experts.*top_k=4 for `x` of shape \(2, 3\)"):
+            Balance(0.1, top_k=4).measure(np.ones((2, 3)))
+
+    @pytest.mark.parametrize("name", ["Entropy", "Confidence", "LoadBalance"])
+    def test_logits_in_place_of_probabilities(self, name):
+        for bad in (-0.5, 1.5):
+            with refused(
+                ValueError, rf"`x` of {name} must be probabilities.*{bad:g}.*set `from_logits=True`"
+            ):
+                getattr(kp.regularizers, name)(0.1, from_logits=False).measure([[bad, 0.5]])
+
     def test_what_nothing_knows(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'gamma'"):
             L2(0.1, gamma=2)
