@@ -35,6 +35,12 @@ def around_the_same_variables(layer, **changes):
     return other
 
 
+def never_recomputed(layer):
+    """Leave `layer` out of a `keras.RematScope`. JAX would trace it apart from the model, and what it adds to
+    the loss could not leave that trace."""
+    layer._remat_mode = None
+
+
 def sublayers(layer) -> list:
     """The layers that `layer` holds itself, not those within them."""
     return layer._flatten_layers(include_self=False, recursive=False)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops, tree
 
-from keras_penalties import _backend, _terms
+from keras_penalties import _backend, _internals, _terms
 from keras_penalties._added import AddedMean
 from keras_penalties._serialization import made, register
 
@@ -52,6 +52,7 @@ class ActivityPenalty(keras.layers.Layer):
     def __init__(self, penalty, training_only=False, **kwargs):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
+        _internals.never_recomputed(self)  # it computes nothing that would have to be kept
         self.penalty = penalty
         self.training_only = bool(training_only)
         self.supports_masking = True

@@ -123,3 +123,15 @@ def test_batches_of_tf_data():
     logs = model.fit(stream, validation_data=stream, verbose=0).history
     expected = sum(len(p) * added(hidden(weights, p)) for p in batches(x, 4)) / len(x)
     np.testing.assert_allclose([logs["pressed"], logs["val_pressed"]], [[expected]] * 2, rtol=1e-5)
+
+
+def test_inside_of_rematerialization():
+    x, start = np.linspace(-1, 1, 32).reshape(8, 4).astype("float32"), keras.Input((4,))
+    with keras.RematScope(mode="full"):
+        h = keras.layers.Activation("tanh")(start)
+        h = kp.layers.ActivityPenalty(kp.regularizers.L2(0.5), name="quiet")(h)
+    model = keras.Model(start, h)
+    model.compile("sgd", "mse")
+    history, expected = model.fit(x, x, verbose=0).history, 0.5 * np.sum(np.tanh(x) ** 2) / 8
+    np.testing.assert_allclose(history["quiet"], [expected], rtol=1e-5)
+    np.testing.assert_allclose(history["loss"], [expected + np.mean((np.tanh(x) - x) ** 2)], rtol=1e-5)
