@@ -53,9 +53,12 @@ def has_gpu():
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "tables", []])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}, or tables")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where record, figure and page are")
     options = parser.parse_args()
+    for name in options.parts:
+        if name not in (*PARTS, "tables"):
+            parser.error(f"there is no part {name!r}; the parts are {', '.join(PARTS)}, and tables")
     record_file, page = options.docs / "benchmarks.json", options.docs / "benchmarks.md"
     wanted = options.parts or [name for name in PARTS if name != "gpu" or has_gpu()]
     record = json.loads(record_file.read_text()) if record_file.exists() else {}

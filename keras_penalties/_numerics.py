@@ -99,7 +99,7 @@ def is_column(weights):
 
 
 def constant(number, like):
-    """A number in the type of a tensor, whatever Keras' own type is: 1e-7 is 0 in float16."""
+    """A number in the type of a tensor, whatever Keras' own type is: float16 holds no 1e30."""
     return ops.convert_to_tensor(number, dtype=like.dtype)
 
 
