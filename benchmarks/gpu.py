@@ -1,5 +1,4 @@
-"""Absolute times of a step on an accelerator: ResNet50 and a transformer in mixed precision, each with
-16 penalized layers.
+"""Absolute times of a step on an accelerator, in mixed precision: ResNet50, and a transformer; 16 penalties.
 
 KERAS_BACKEND=jax python -m benchmarks.gpu          # `small` beside it: sizes that a processor can do
 """
@@ -13,11 +12,11 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import time
 
 import keras
-import numpy as np
 from keras import layers
 
 import keras_penalties as kp
 from benchmarks import measure, show
+from benchmarks.attach import compiled, data_for
 
 SIXTEEN, OURS = 16, kp.regularizers.L2(1e-6)
 KERAS = keras.regularizers.L2(1e-6)
@@ -65,30 +64,21 @@ WAYS = {
 
 def measured(build, small):
     model, names, batch = build(small)
-    names = (names * 2)[:SIXTEEN]
-    random, steps, found = np.random.default_rng(0), 2 if small else 20, {}
-    x = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
-    y = random.integers(0, 10, batch)
-    data = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
-    compiled = {}
+    x, y = map(keras.ops.convert_to_tensor, data_for(model, batch))
+    steps, found, models = 2 if small else 20, {}, {}
     for name, way in WAYS.items():
-        one = way(model, names)
         options = {"hidden_losses": dict.fromkeys(names, OURS)} if "Hidden" in name else {}
-        one.compile(
-            "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True, **options
-        )
-        compiled[name] = one
+        models[name] = compiled(way(model, names), {"jit_compile": True, **options})
 
     def step(one):
         def run():
             for _ in range(steps):
-                one.train_on_batch(*data)
+                one.train_on_batch(x, y)
 
         return run
 
-    times = measure.in_turns(
-        {n: step(one) for n, one in compiled.items()}, clock=time.perf_counter, least=0.0
-    )
+    runs = {name: step(one) for name, one in models.items()}
+    times = measure.in_turns(runs, clock=time.perf_counter, least=0.0)
     for name in WAYS:
         found[name] = {
             "ms": 1e3 * measure.median(times, name) / steps,
