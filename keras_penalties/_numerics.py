@@ -140,7 +140,7 @@ def norm(x, axis):
 
 def unit(x):
     """`x` with length 1 along the last axis; what is zero stays zero."""
-    x = x / scale(x, -1)  # of a large one, the inverse would be no normal number
+    x = x * (8.0 / scale(x, -1))  # of the largest numbers, the inverse alone is flushed to zero
     return x * (1.0 / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))))
 
 
@@ -170,5 +170,5 @@ def standardize(rows, weights):
     columns = _less(rows, mean, weights)
     largest = scale(columns, 0)
     varies = largest > 1e-6 * (ops.abs(ops.stop_gradient(mean)) + largest)
-    columns = columns / ops.where(varies, largest, math.inf)
+    columns = columns * ops.where(varies, 8.0 / largest, 0)  # as in `unit`
     return columns * (1.0 / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights)))))

@@ -132,6 +132,13 @@ def test_the_length_of_a_row_does_not_matter_to_its_direction(case, size):
     np.testing.assert_allclose(slope * size, expected, rtol=1e-3, atol=1e-5)
 
 
+@by_cosine
+def test_the_largest_rows_have_a_direction(case):
+    y, p = draw()
+    large = p * np.float32(3e38 / np.abs(p).max())
+    np.testing.assert_allclose(values(case, y, large), case.reference(y, p), rtol=1e-4, atol=1e-5)
+
+
 @by_case
 @pytest.mark.every_case
 def test_gradient_is_that_of_finite_differences(case):
