@@ -21,7 +21,7 @@ from rich.table import Table
 
 import keras_penalties as kp
 from benchmarks import peers
-from tests import references, references_catalogue, references_pairs
+from tests.support import references, references_catalogue, references_pairs
 
 warnings.simplefilter("ignore")
 CONSOLE = Console(width=150)

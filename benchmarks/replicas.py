@@ -4,9 +4,9 @@ Run from the root of the repository, in an environment with this package, JAX an
 
     python -m benchmarks.replicas [record.txt [precision ...]]
 
-Each setup is a process of its own (two for "2 processes") that runs `tests/replicated.py`: a penalty of each
-class (in half precision, five of them), all four ways of attaching one, strengths that move, and a loss with
-state. Each is compared with one device on the same backend. The yardstick is one device on which the rows of
+Each setup is a process of its own (two for "2 processes") that runs `tests/support/replicated.py`: a penalty
+of each class (in half precision, five of them), all four ways of attaching one, strengths that move, and a
+loss with state. Each is compared with one device on the same backend. The yardstick is one device on which the rows of
 each batch come in reverse: the sums are the same, and their rounding is not. What Keras itself cannot train
 is tried with a plain `Dense`, and named.
 """
@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from rich.console import Console
 from rich.table import Table
 
-from tests import replicated
+from tests.support import replicated
 
 # For each precision the penalties: none named are all of them.
 PENALTIES = {"float32": (), "mixed_float16": replicated.FEW, "mixed_bfloat16": replicated.FEW}
@@ -95,7 +95,7 @@ def trained(folder, backend, setup, precision):
         setups, variables = [f"process-{i}-{port}" for port in [replicated.free_port()] for i in (0, 1)], {}
     files = [folder / f"{backend}-{one}-{precision}.npz" for one in setups]
     commands = [
-        (["-m", "tests.replicated", one, precision, str(file), *PENALTIES[precision]], {})
+        (["-m", "tests.support.replicated", one, precision, str(file), *PENALTIES[precision]], {})
         for one, file in zip(setups, files, strict=True)
     ]
     error = end(commands, backend, **variables)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_penalties as kp
-from tests import replicated
+from tests.support import replicated
 
 WIDTHS = ROWS = (64, 256, 1024)
 # Each case: rows, features, devices. First the widths, then other numbers of rows, then fewer devices.

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 import keras_penalties as kp
-from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
-from tests import own_penalty, references
-from tests import references_catalogue as catalogue
-from tests.helpers import compiled
+from keras_penalties._keras.releases import KERAS_DIVIDES_BY_BATCH
+from tests.support import own_penalty, references
+from tests.support import references_catalogue as catalogue
+from tests.support.helpers import compiled
 
 
 def normal(rng, shape):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import keras_penalties as kp
-from tests import references_pairs as pairs
 from tests.contracts import label
-from tests.helpers import compiled
+from tests.support import references_pairs as pairs
+from tests.support.helpers import compiled
 
 _regularizers = kp.regularizers
 

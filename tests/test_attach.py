@@ -8,7 +8,8 @@ import pytest
 from keras import layers, tree
 
 import keras_penalties as kp
-from tests.attach_networks import (
+from tests.models.networks import set_weights
+from tests.support.attach_networks import (
     assert_same,
     batch_for,
     branched,
@@ -20,8 +21,7 @@ from tests.attach_networks import (
     recurrent,
     sequential,
 )
-from tests.helpers import to_numpy
-from tests.models.networks import set_weights
+from tests.support.helpers import to_numpy
 
 R = kp.regularizers
 L2 = R.L2(0.1)

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests.attach_networks import nested_and_shared, recurrent, sequential
+from tests.support.attach_networks import nested_and_shared, recurrent, sequential
 
 L2 = kp.regularizers.L2(0.1)
 

@@ -8,8 +8,8 @@ import pytest
 from keras import layers, tree
 
 import keras_penalties as kp
-from tests.attach_networks import assert_same, outputs, penalties_of
-from tests.helpers import fresh_process, to_numpy
+from tests.support.attach_networks import assert_same, outputs, penalties_of
+from tests.support.helpers import fresh_process, to_numpy
 
 pytestmark = pytest.mark.default_backend_only
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keras_penalties as kp
-from tests.helpers import gradient, tensor, to_numpy
+from tests.support.helpers import gradient, tensor, to_numpy
 
 RANDOM = np.random.RandomState(0)
 X = RANDOM.normal(size=(16, 6)).astype("float32")

@@ -6,8 +6,8 @@ import pytest
 from keras import layers, ops
 
 import keras_penalties as kp
-from keras_penalties import _backend
-from tests.helpers import BACKEND, fresh_process
+from keras_penalties._keras import releases
+from tests.support.helpers import BACKEND, fresh_process
 
 L2 = kp.regularizers.L2
 RANDOM = np.random.RandomState(0)
@@ -64,7 +64,7 @@ def test_keras_own_regularizer_depends_on_the_release():
 
 
 def test_a_mean_over_the_batch_is_divided_twice():
-    expected = "divided twice" if _backend.KERAS_DIVIDES_BY_BATCH else FINE
+    expected = "divided twice" if releases.KERAS_DIVIDES_BY_BATCH else FINE
     assert verdicts(model_of(dense(BatchMean()))) == {"hidden": expected}
     assert verdicts(model_of(dense(BatchCovariance()))) == {"hidden": expected}
     model = model_of(lambda x: kp.layers.ActivityPenalty(BatchMean(), name="layer")(layers.Dense(4)(x)))

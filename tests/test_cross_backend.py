@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import BACKEND, fresh_process
+from tests.support.helpers import BACKEND, fresh_process
 
 OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != BACKEND]
 

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 import keras_penalties
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 MODULES = ["keras_penalties"]
 MODULES += [m.name for m in pkgutil.walk_packages(keras_penalties.__path__, "keras_penalties.")]

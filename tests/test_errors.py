@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import tensor
+from tests.support.helpers import tensor
 
 L2, DeCov, KL = kp.regularizers.L2, kp.regularizers.DeCov, kp.regularizers.KLSparsity
 Penalize = kp.layers.ActivityPenalty

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests.helpers import fresh_process
+from tests.support.helpers import fresh_process
 
 R = kp.regularizers
 

@@ -7,8 +7,16 @@ import keras
 import pytest
 from hypothesis import given, settings
 
-from tests.hostile import GUARD, load
-from tests.hostile_files import BAITS, FILES, hostile_archives, hostile_configs, members_of, parent_of, zipped
+from tests.campaigns.hostile import GUARD, load
+from tests.campaigns.hostile_files import (
+    BAITS,
+    FILES,
+    hostile_archives,
+    hostile_configs,
+    members_of,
+    parent_of,
+    zipped,
+)
 
 pytestmark = pytest.mark.default_backend_only
 BY_NAME = {file.stem: file for file in FILES}

@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests import references, references_catalogue
 from tests.models.networks import relu
-from tests.own_penalty import Imbalance
-from tests.ways import WAYS, added, attach
+from tests.support import references, references_catalogue
+from tests.support.own_penalty import Imbalance
+from tests.support.ways import WAYS, added, attach
 
 R = kp.regularizers
 

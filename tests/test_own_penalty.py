@@ -10,9 +10,9 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests import own_penalty, references
-from tests.helpers import ROOT, fresh_process, tensor
-from tests.own_penalty import Imbalance, Power
+from tests.support import own_penalty, references
+from tests.support.helpers import ROOT, fresh_process, tensor
+from tests.support.own_penalty import Imbalance, Power
 
 LOAD = """
 import json, keras, numpy as np

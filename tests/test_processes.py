@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests import replicated
-from tests.helpers import ROOT
+from tests.support import replicated
+from tests.support.helpers import ROOT
 
 
 @pytest.mark.backends("jax")
@@ -17,7 +17,15 @@ def test_two_processes_train_as_one(tmp_path):
     files = [tmp_path / f"{i}.npz" for i in (0, 1)]
     running = []
     for i, file in enumerate(files):
-        command = [sys.executable, "-m", "tests.replicated", f"process-{i}-{port}", "float32", file, *few]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.support.replicated",
+            f"process-{i}-{port}",
+            "float32",
+            file,
+            *few,
+        ]
         running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
         one = replicated.train(only=few)

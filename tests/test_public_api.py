@@ -15,7 +15,7 @@ import keras
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import ROOT, fresh_process
+from tests.support.helpers import ROOT, fresh_process
 
 PACKAGE = Path(kp.__file__).parent  # the installed one, where the tests run on a wheel
 NAMESPACES = [
@@ -67,8 +67,8 @@ def test_namespaces():
         f"keras_penalties{suffix}" for suffix in ("", ".regularizers", ".layers", ".models")
     }
     for module in every_module():
-        *_, name = module.__name__.split(".")
-        assert name.startswith("_") or module in NAMESPACES, (
+        private = any(part.startswith("_") for part in module.__name__.split("."))
+        assert private or module in NAMESPACES, (
             f"{module.__name__} is neither private nor exported"
         )
 

@@ -7,10 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import keras_penalties as kp
-from tests import random_models
 from tests.contracts import PENALTIES
-from tests.helpers import BACKEND, to_numpy
-from tests.random_models import WAYS, attach, build, data, hidden_of, plans
+from tests.support import random_models
+from tests.support.helpers import BACKEND, to_numpy
+from tests.support.random_models import WAYS, attach, build, data, hidden_of, plans
 
 EXAMPLES = settings(max_examples=settings.default.max_examples * 2)
 RATE = 0.01

@@ -14,8 +14,8 @@ from keras import ops
 import keras_penalties as kp
 from tests.contracts import PENALTIES
 from tests.contracts_pairs import TWO_TENSORS
-from tests.helpers import dtype_of, gradient, tensor, to_numpy
 from tests.losses.cases import CASES
+from tests.support.helpers import dtype_of, gradient, tensor, to_numpy
 
 # JAX compiles for every shape; the formulas are compiled there by the tests of the contract.
 pytestmark = pytest.mark.backends("tensorflow", "torch")

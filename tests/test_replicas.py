@@ -5,15 +5,15 @@ import json
 import pytest
 
 import keras_penalties as kp
-from tests import replicated
 from tests.contracts import BASES
-from tests.helpers import fresh_process
+from tests.support import replicated
+from tests.support.helpers import fresh_process
 
 # Two steps of bfloat16. Rows in reverse, on one device, make half of that.
 HALF = 2.0**-6
 DIFFERENCES = """
 import json, keras
-from tests.replicated import SPREAD, differences, on, tensorflow_devices, train
+from tests.support.replicated import SPREAD, differences, on, tensorflow_devices, train
 
 def apart(context, only=()):
     one = train(only=only)

@@ -12,8 +12,8 @@ import pytest
 
 import keras_penalties as kp
 from tests.contracts import BASES
-from tests.helpers import fresh_process
 from tests.saved.write import FOLDER, measured, trained
+from tests.support.helpers import fresh_process
 
 FILES = sorted(FOLDER.glob("*/*.keras"))
 RELEASES = sorted({file.parent for file in FILES})

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests.helpers import BACKEND, fresh_process
+from tests.support.helpers import BACKEND, fresh_process
 
 R = kp.regularizers
 RISING = keras.optimizers.schedules.PolynomialDecay(0.0, 8, 0.4)

@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests.attach_networks import (
+from tests.models.networks import set_weights
+from tests.support.attach_networks import (
     assert_same,
     batch_for,
     branched,
@@ -19,8 +20,7 @@ from tests.attach_networks import (
     recurrent,
     sequential,
 )
-from tests.helpers import fresh_process, to_numpy
-from tests.models.networks import set_weights
+from tests.support.helpers import fresh_process, to_numpy
 
 R = kp.regularizers
 L2 = R.L2(0.1)
@@ -113,7 +113,7 @@ def test_regularizers_of_keras_stay():
 
 
 def test_a_penalty_of_ones_own():
-    from tests.own_penalty import Imbalance
+    from tests.support.own_penalty import Imbalance
 
     bare = kp.strip(sequences(Imbalance(0.1)))
     assert "Imbalance" not in bare.to_json()

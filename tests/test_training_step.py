@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references
-from tests.helpers import finite_differences
 from tests.models.networks import forward
-from tests.ways import WAYS, attach
+from tests.support import references
+from tests.support.helpers import finite_differences
+from tests.support.ways import WAYS, attach
 
 
 def l2(hidden):

@@ -5,7 +5,7 @@ import runpy
 
 import pytest
 
-from tests.helpers import BACKEND, ROOT, fresh_process
+from tests.support.helpers import BACKEND, ROOT, fresh_process
 
 HOOK = ROOT / "docs" / "hooks" / "traps.py"
 TRAPS = runpy.run_path(str(HOOK))

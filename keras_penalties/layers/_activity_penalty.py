@@ -3,9 +3,12 @@
 import keras
 from keras import ops, tree
 
-from keras_penalties import _backend, _internals, _terms
-from keras_penalties._added import AddedMean
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._keras import scopes
 from keras_penalties._serialization import made, register
+from keras_penalties._training.logged_mean import AddedMean
+from keras_penalties._training.terms import Term, as_penalties
+from keras_penalties._training.terms import check as check_penalties
 
 
 @register
@@ -52,11 +55,11 @@ class ActivityPenalty(keras.layers.Layer):
     def __init__(self, penalty, training_only=False, **kwargs):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
-        _internals.never_recomputed(self)  # it computes nothing that would have to be kept
+        keras_layers.never_recomputed(self)  # it computes nothing that would have to be kept
         self.penalty = penalty
         self.training_only = bool(training_only)
         self.supports_masking = True
-        self._term = _terms.Term(_terms.as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
+        self._term = Term(as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
         self._added = AddedMean(name=self.name)
         self._beside = [AddedMean(name=f"{self.name}{key}") for key in self._term.keys]
         self.built = not self._term.waits_for_shapes
@@ -65,12 +68,12 @@ class ActivityPenalty(keras.layers.Layer):
         several = any(isinstance(size, (list, tuple)) for size in input_shape)
         shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
         tensors = [keras.KerasTensor(shape) for shape in shapes]
-        _terms.check(self._term.penalties, tensors if several else tensors[0], f"the layer '{self.name}'")
+        check_penalties(self._term.penalties, tensors if several else tensors[0], f"the layer '{self.name}'")
         self._term.learn(shapes)
 
     def call(self, inputs, mask=None, training=None):
         if training or not self.training_only:
-            if any([mean.enter(_backend.stateless_scope()) for mean in (self._added, *self._beside)]):
+            if any([mean.enter(scopes.stateless_scope()) for mean in (self._added, *self._beside)]):
                 self._loss_ids.clear()
             first = not self._added.losses
             values = self._term.added(inputs, mask, bool(training), first)
@@ -84,7 +87,7 @@ class ActivityPenalty(keras.layers.Layer):
 
     def _get_own_losses(self):
         # Outside of JAX's scope, TensorFlow's replicas would read each other's losses in Keras' list.
-        scoped = _backend.stateless_scope() is not None
+        scoped = scopes.stateless_scope() is not None
         losses = super()._get_own_losses() if scoped else self._added.losses
         # A loss reads what was added: only then is it shown. A plain `model(x)` shows nothing.
         for mean in (self._added, *self._beside):
@@ -95,13 +98,13 @@ class ActivityPenalty(keras.layers.Layer):
         # Keras clears at the start of each outermost call. In JAX's training step the outermost call
         # is not a `__call__`, so every layer seems outermost, and its second use would erase the loss
         # of its first. There the scope is new with every step and nothing has to be cleared.
-        if _backend.stateless_scope() is None:
+        if scopes.stateless_scope() is None:
             super()._clear_losses()
             for mean in (self._added, *self._beside):
                 mean.withdraw()
 
     def compute_output_spec(self, inputs, mask=None, training=None):
-        _terms.check(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
+        check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
     def compute_output_shape(self, input_shape):

@@ -3,7 +3,8 @@
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend, _checks
+from keras_penalties import _checks
+from keras_penalties._keras.masks import set_keras_mask
 from keras_penalties._serialization import register
 from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
 
@@ -30,7 +31,7 @@ def categorical_crossentropy(
     values = -ops.sum(terms, axis=axis)
     if valid is not None:
         values = ops.where(valid, values, ops.zeros_like(values))
-        _backend.set_keras_mask(values, valid)
+        set_keras_mask(values, valid)
     return values
 
 

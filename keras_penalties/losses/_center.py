@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import register
 from keras_penalties.losses import _pairs
 
@@ -63,12 +65,12 @@ class Center(keras.losses.Loss):
                 "Center has centres that move, and needs an owner that keeps them: give it to "
                 "`hidden_losses` of `keras_penalties.models.HiddenOutputs.compile`, not to `loss=`."
             )
-        mask = _backend.get_keras_mask(y_pred)
+        mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
         centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
         own = ops.take(centers, self._ids(y_true), axis=0)
         if mask is not None:
-            _backend.set_keras_mask(y_pred, mask)
+            set_keras_mask(y_pred, mask)
         return super().__call__(own, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
@@ -86,7 +88,7 @@ class Center(keras.losses.Loss):
 
     def moved(self, y_true, y_pred, sample_weight=None, *, centers) -> dict:
         """The centres after a training step, by the name under which the owner holds them."""
-        mask = _backend.get_keras_mask(y_pred)
+        mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
         rows, centers = ops.stop_gradient(y_pred), ops.cast(centers, y_pred.dtype)
         counted = ops.ones_like(rows[:, 0], dtype="bool") if mask is None else ops.cast(mask, "bool")
@@ -94,8 +96,8 @@ class Center(keras.losses.Loss):
             counted = counted & (ops.reshape(ops.convert_to_tensor(sample_weight), (-1,)) > 0)
         of_class = ops.one_hot(self._ids(y_true), self.classes, dtype=rows.dtype)
         of_class = of_class * ops.cast(counted, rows.dtype)[:, None]
-        counts = _backend.sum_over_replicas(ops.sum(of_class, axis=0))[:, None]
-        sums = _backend.sum_over_replicas(ops.transpose(of_class) @ _numerics.keep(rows, counted))
+        counts = replicas.sum_over_replicas(ops.sum(of_class, axis=0))[:, None]
+        sums = replicas.sum_over_replicas(ops.transpose(of_class) @ _numerics.keep(rows, counted))
         return {"centers": centers - self.rate * (counts * centers - sums) / (1.0 + counts)}
 
     def refuse(self, y_true, y_pred):

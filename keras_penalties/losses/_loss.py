@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import scopes
 from keras_penalties._serialization import made
 
 
@@ -35,7 +36,7 @@ class FormulaLoss(keras.losses.Loss):
         return type(self).formula(y_true, y_pred, **self.arguments)
 
     def check_once(self, y_true, y_pred):
-        values = None if self._checked else [_backend.as_numpy(y_true), _backend.as_numpy(y_pred)]
+        values = None if self._checked else [scopes.as_numpy(y_true), scopes.as_numpy(y_pred)]
         if values is not None and all(v is not None for v in values):
             self.refuse(*values)
             self._checked = True

@@ -3,7 +3,9 @@
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend, _numerics
+from keras_penalties import _numerics
+from keras_penalties._keras import replicas
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties.losses._loss import FormulaLoss
 
 # Stands for infinity where a number has to stay finite.
@@ -15,10 +17,10 @@ class BatchLoss(FormulaLoss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         # A conversion to the loss's type would lose the mask, which says which rows are pairs.
-        mask = _backend.get_keras_mask(y_pred)
+        mask = get_keras_mask(y_pred)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
         if mask is not None:
-            _backend.set_keras_mask(y_pred, mask)
+            set_keras_mask(y_pred, mask)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def refuse(self, y_true, y_pred):
@@ -66,7 +68,7 @@ class Pairs:
     """
 
     def __init__(self, y_true, y_pred, owner):
-        mask = _backend.get_keras_mask(y_pred)
+        mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check(y_true, y_pred, owner)
         mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
@@ -74,7 +76,7 @@ class Pairs:
             y_pred = ops.cast(y_pred, "float32")
         self.own = _numerics.keep(_numerics.accumulate(y_pred), mask)
         ids = class_ids(y_true)
-        (self.rows, all_ids, *masks), self.kept, start = _backend.gather(
+        (self.rows, all_ids, *masks), self.kept, start = replicas.gather(
             self.own, ids, *([] if mask is None else [mask])
         )
         same = ops.equal(ids[:, None], all_ids[None, :])

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
 from keras_penalties._serialization import made, register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
 from keras_penalties.losses._loss import refuse_outside
@@ -122,7 +123,7 @@ class AntiPiracy(ModelOfModels):
             "raw_loss": self.beta * self.raw_loss(y, y_pred["raw"], sample_weight),
         }
         losses = list(terms.values())
-        terms = {key: _backend.unscale(value) for key, value in terms.items()}
+        terms = {key: replicas.unscale(value) for key, value in terms.items()}
         terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
         losses.append(self._aggregate_additional_loss(terms["perturbation_loss"]))
         losses.extend(self._aggregate_additional_loss(v) for v in self.losses)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._added import AddedMean
+from keras_penalties._training.logged_mean import AddedMean
 
 
 def peek(x, y, rows=32):

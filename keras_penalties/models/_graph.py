@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import keras
 from keras import tree
 
-from keras_penalties import _internals
+from keras_penalties._keras import graphs
 
 OWN_STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "call")
 
@@ -35,7 +35,7 @@ def expose(model, references: dict):
     if any(len(path) > 1 for path in references.values()):
         graph, calls, hidden = _rewire(graph, references)
     else:
-        calls = _internals.graph_calls(graph)
+        calls = graphs.graph_calls(graph)
         calls = {(op, use): tensors for op in calls for use, tensors in calls[op]}
     for name, path in references.items():
         if len(path) == 1:
@@ -46,7 +46,7 @@ def expose(model, references: dict):
 
 def _rewire(graph, references):
     """Call `graph`'s layers anew, with each nested model extended by what is wanted from inside it."""
-    uses = {operation: iter(calls) for operation, calls in _internals.graph_calls(graph).items()}
+    uses = {operation: iter(calls) for operation, calls in graphs.graph_calls(graph).items()}
     inside = {}
     for name, path in references.items():
         if len(path) > 1:
@@ -102,7 +102,7 @@ def find(model, reference: str, argument="hidden") -> list:
 
 def reference_to(model, tensor, argument="hidden") -> str:
     """The reference of a symbolic tensor of `model`'s own graph."""
-    for operation, calls in _internals.graph_calls(as_functional(model)).items():
+    for operation, calls in graphs.graph_calls(as_functional(model)).items():
         for use, tensors in calls:
             for output, candidate in enumerate(tensors):
                 if candidate is tensor:
@@ -118,7 +118,7 @@ def _walk(model, above=()):
     """All layers, nested ones behind their model: pairs of path and the calls of that layer."""
     graph = as_functional(model)
     operations = {operation.name: operation for operation in graph.operations}
-    for name, calls in _internals.graph_calls(graph).items():
+    for name, calls in graphs.graph_calls(graph).items():
         yield (*above, name), calls
         inner = operations.get(name)
         if _is_graph(inner):
@@ -127,8 +127,8 @@ def _walk(model, above=()):
 
 def _is_graph(layer):
     """Whether `layer` does nothing but run a graph of layers, so that an extended graph may replace it."""
-    is_model = isinstance(layer, keras.Sequential) or _internals.is_functional(layer)
-    return is_model and not _internals.overridden(layer, ["call"])
+    is_model = isinstance(layer, keras.Sequential) or graphs.is_functional(layer)
+    return is_model and not graphs.overridden(layer, ["call"])
 
 
 def _matches(path, parts):
@@ -186,7 +186,7 @@ def check_graph(model, owner, kinds="a functional or Sequential model", subclass
         raise TypeError(
             f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
         )
-    if not (isinstance(model, keras.Sequential) or _internals.is_functional(model)):
+    if not (isinstance(model, keras.Sequential) or graphs.is_functional(model)):
         raise ValueError(
             f"`model` of {owner} must be {kinds}. '{model.name}' ({type(model).__name__}) is a subclassed "
             f"one, {subclassed}"
@@ -201,7 +201,7 @@ def check_graph(model, owner, kinds="a functional or Sequential model", subclass
 def check_model(model, owner="HiddenOutputs"):
     """Refuse what cannot be wired anew, or would train otherwise once that is done."""
     check_graph(model, owner)
-    own = _internals.overridden(model, OWN_STEPS)
+    own = graphs.overridden(model, OWN_STEPS)
     if own:
         raise ValueError(
             f"`model` of {owner} must train as Keras does. '{model.name}' ({type(model).__name__}) "

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_penalties import _checks, _serialization, _terms
-from keras_penalties._state import Learned
+from keras_penalties import _checks, _serialization
+from keras_penalties._training.state import Learned
+from keras_penalties._training.terms import Term, as_penalties
+from keras_penalties._training.terms import check as check_penalties
 
 OWNER = "HiddenOutputs.compile"
 
@@ -44,7 +46,7 @@ class HiddenTerm:
         """The layer that owns what changes while training, or None if nothing does."""
         shapes = [tuple(specs[name].shape) for name in self.names]
         if self.penalties:
-            self.state = _terms.Term(self.penalties, self.key)
+            self.state = Term(self.penalties, self.key)
             self.state.learn(shapes)
         elif hasattr(self.loss, "learned"):
             self.state = Learned(self.loss.learned(shapes), self.key)
@@ -124,9 +126,9 @@ def _make_term(key, value, weights, specs):
                 f"`hidden_loss_weights[{key!r}]` weighs a penalty, which carries its own strength. "
                 "Set the strength, and leave the weight out."
             )
-        penalties = _terms.as_penalties(value, f"hidden_losses[{key!r}]", OWNER)
+        penalties = as_penalties(value, f"hidden_losses[{key!r}]", OWNER)
         term = HiddenTerm(names, value, penalties=penalties)
-        _terms.check(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
+        check_penalties(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
         return term
     loss = as_loss(value, f"hidden_losses[{key!r}]")
     weight = _checks.number(weights.get(names, 1.0), f"hidden_loss_weights[{key!r}]", OWNER)

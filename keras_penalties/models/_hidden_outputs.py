@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_penalties import _backend
+from keras_penalties._keras import replicas
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
@@ -92,8 +93,8 @@ class HiddenOutputs(ModelOfModels):
 
     def call(self, inputs, training=None, mask=None):
         outputs, hidden = self._state.probe(inputs, training=training, mask=mask)
-        masks = {name: _backend.get_keras_mask(tensor) for name, tensor in hidden.items()}
-        self._state.seen[_backend.replica()] = hidden, masks
+        masks = {name: get_keras_mask(tensor) for name, tensor in hidden.items()}
+        self._state.seen[replicas.replica()] = hidden, masks
         return outputs
 
     def compute_output_spec(self, inputs, training=None, mask=None):
@@ -159,7 +160,7 @@ class HiddenOutputs(ModelOfModels):
         losses = [(loss, term) for loss, term in losses if hasattr(loss, "refuse")]
         if losses:
             output = self(x)
-            hidden, _ = self._state.seen[_backend.replica()]
+            hidden, _ = self._state.seen[replicas.replica()]
             for loss, term in losses:
                 prediction = output if term is None else term.pick(hidden)
                 loss.refuse(_hidden_losses.one_label(y), keras.ops.convert_to_numpy(prediction))
@@ -169,12 +170,12 @@ class HiddenOutputs(ModelOfModels):
         if self._compile_loss is not None:
             main = self._compile_loss(y, y_pred, sample_weight)
             losses.append(main)
-            shown["main_loss"] = _backend.unscale(main)
-        hidden, masks = state.seen.get(_backend.replica(), ({}, {}))
+            shown["main_loss"] = replicas.unscale(main)
+        hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
         for term in state.terms:
             if term.loss is not None:
                 value = term.labelled(y, hidden, sample_weight, training)
-                shown[term.key] = _backend.unscale(value)
+                shown[term.key] = replicas.unscale(value)
             else:
                 values = term.penalty(hidden, masks, training)
                 shown |= values

@@ -4,7 +4,8 @@ import math
 
 from keras import ops
 
-from keras_penalties import _backend, _numerics
+from keras_penalties import _numerics
+from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 
@@ -22,12 +23,12 @@ class MeanOfRows(BatchStatisticPenalty):
         return ops.sum(values) / _numerics.count_of(rows) if weights is None else ops.sum(weights * values)
 
     def table(self, rows, kept):
-        if _backend.replicas() == 1:
+        if replicas.replicas() == 1:
             return super().table(rows, kept)
         counted = ops.ones_like(rows[:, 0]) if kept is None else ops.cast(kept, rows.dtype)
-        count = _backend.sum_over_replicas(ops.sum(counted))
+        count = replicas.sum_over_replicas(ops.sum(counted))
         # Keras takes the mean over replicas, which may keep other numbers of rows.
-        weights = counted * _backend.replicas() / _numerics.at_least_one(count)
+        weights = counted * replicas.replicas() / _numerics.at_least_one(count)
         return _numerics.keep(rows, kept), weights
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from keras import ops, tree
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
 from keras_penalties.regularizers._penalty import Penalty
 
 
@@ -99,8 +100,8 @@ class PerExamplePenalty(Penalty):
             values = values / (_numerics.at_least_one(counted) * features)
         valid = ops.cast(counted > 0, values.dtype)
         # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
-        count = _backend.sum_over_replicas(ops.sum(valid))
-        return ops.sum(values * valid) * _backend.replicas() / _numerics.at_least_one(count)
+        count = replicas.sum_over_replicas(ops.sum(valid))
+        return ops.sum(values * valid) * replicas.replicas() / _numerics.at_least_one(count)
 
     def check_shapes(self, shapes):
         same_shape(self._owner, shapes)
@@ -187,9 +188,9 @@ class BatchStatisticPenalty(Penalty):
     def table(self, rows, kept) -> tuple[Any, Any]:
         """The rows of all replicas, and their weights."""
         if kept is None:
-            (rows,), kept, _ = _backend.gather(rows)
+            (rows,), kept, _ = replicas.gather(rows)
         else:
-            (rows, kept), _, _ = _backend.gather(rows, kept)
+            (rows, kept), _, _ = replicas.gather(rows, kept)
         if kept is None and self._weights_optional:
             return rows, None
         return _numerics.keep(rows, kept), _numerics.row_weights(rows, kept)

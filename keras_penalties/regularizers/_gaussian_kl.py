@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import common_mask, same_shape
 from keras_penalties.regularizers._penalty import Penalty
@@ -69,8 +70,8 @@ class GaussianKL(Penalty):
             kept = _numerics.sum_examples(ops.cast(mask, elements.dtype)) > 0
             examples = ops.sum(ops.cast(kept, elements.dtype))
         sums = ops.sum(elements, axis=tuple(range(len(elements.shape) - 1)))
-        count = _backend.sum_over_replicas(examples)
-        of_features = _backend.sum_over_replicas(sums) / _numerics.at_least_one(count)
+        count = replicas.sum_over_replicas(examples)
+        of_features = replicas.sum_over_replicas(sums) / _numerics.at_least_one(count)
         total = ops.sum(ops.where(of_features > self.free_bits, of_features, self.free_bits))
         if self.capacity is not None:
             total = ops.abs(total - self.capacity)

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_penalties import _backend, _checks, _numerics, _serialization
+from keras_penalties import _checks, _numerics, _serialization
+from keras_penalties._keras import releases, scopes
 from keras_penalties.schedules import _strength
 
 
@@ -150,7 +151,7 @@ class Penalty(keras.regularizers.Regularizer):
     def _refuse_once(self, xs):
         if self._seen or type(self).refuse is Penalty.refuse:
             return
-        values = [_backend.as_numpy(x) for x in xs]
+        values = [scopes.as_numpy(x) for x in xs]
         if all(v is not None and v.size for v in values):
             for v in values:
                 self.refuse(v)
@@ -173,7 +174,7 @@ class Penalty(keras.regularizers.Regularizer):
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` behind the layer instead."
             )
         value = _numerics.as_loss(self.strength * self.measure(x))
-        if _backend.KERAS_DIVIDES_BY_BATCH:
+        if releases.KERAS_DIVIDES_BY_BATCH:
             value = value * ops.cast(ops.shape(x)[0], value.dtype)
         return value
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import fresh_process
 from tests.layers.networks import compiled, data, hidden_then_head
+from tests.support.helpers import fresh_process
 
 pytestmark = pytest.mark.default_backend_only
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references
-from tests.helpers import BACKEND
 from tests.layers.networks import (
     batches,
     compiled,
@@ -16,6 +14,8 @@ from tests.layers.networks import (
     main_loss,
     mean_over_batches,
 )
+from tests.support import references
+from tests.support.helpers import BACKEND
 
 PENALTIES = {
     "l2": (lambda: kp.regularizers.L2(0.3), lambda h: 0.3 * references.l2(h)),

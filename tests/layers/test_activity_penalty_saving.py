@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references
-from tests.helpers import fresh_process
 from tests.layers.networks import compiled, data, hidden, hidden_then_head, main_loss
+from tests.support import references
+from tests.support.helpers import fresh_process
 
 WAYS = pytest.mark.parametrize("way", ["argument", "layer"])
 

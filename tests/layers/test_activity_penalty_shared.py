@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references
 from tests.layers.networks import compiled, data
+from tests.support import references
 
 
 def l2(strength=0.1, name="pressed"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references
-from tests.helpers import BACKEND, finite_differences
 from tests.layers.networks import batches, compiled, data, hidden, hidden_then_head, main_loss
+from tests.support import references
+from tests.support.helpers import BACKEND, finite_differences
 
 PENALTIES = {
     "l1l2": (lambda: kp.regularizers.L1L2(0.2, 0.3), lambda h: references.l1l2(h, l1=0.2, l2=0.3)),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import dtype_of, tensor
 from tests.layers.networks import compiled
-from tests.own_penalty import Distance
+from tests.support.helpers import dtype_of, tensor
+from tests.support.own_penalty import Distance
 
 
 @pytest.fixture

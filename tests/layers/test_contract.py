@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from tests.contracts import LAYERS
-from tests.helpers import dtype_of, tensor
+from tests.support.helpers import dtype_of, tensor
 
 pytestmark = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 

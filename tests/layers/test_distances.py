@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
 
 DISTANCES = [kp.layers.EuclideanDistance, kp.layers.CosineDistance]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import to_numpy
+from tests.support.helpers import to_numpy
 
 Layer = kp.layers.UniversalPerturbation
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_penalties import _backend
-from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from keras_penalties._keras.masks import set_keras_mask
 from tests.losses.batch_cases import BATCH_CASES, EDGES, draw
+from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
 
 by_case, by_distance, by_cosine = (
     pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
@@ -73,7 +73,7 @@ def test_rows_that_a_mask_drops_are_in_no_pair(case):
 
     def loss(p, made):
         p = p * 1.0
-        _backend.set_keras_mask(p, tensor(kept))
+        set_keras_mask(p, tensor(kept))
         return made(tensor(y), p)
 
     np.testing.assert_allclose(float(loss(tensor(p), case.make())), expected.mean(), **CLOSE)

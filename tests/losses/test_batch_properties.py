@@ -7,10 +7,10 @@ from hypothesis import given
 from keras import ops
 
 import keras_penalties as kp
-from keras_penalties import _backend
+from keras_penalties._keras.masks import set_keras_mask
 from keras_penalties.losses._pairs import BatchLoss
-from tests.helpers import gradient, tensor, to_numpy
 from tests.losses.batch_cases import BATCH_CASES
+from tests.support.helpers import gradient, tensor, to_numpy
 
 by_case = pytest.mark.parametrize("case", BATCH_CASES, ids=lambda case: case.name)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -27,7 +27,7 @@ def values(case, y, p, mask=None):
     """One value a row."""
     p = tensor(p) * 1.0
     if mask is not None:
-        _backend.set_keras_mask(p, tensor(mask))
+        set_keras_mask(p, tensor(mask))
     return to_numpy(case.function(tensor(y), p, **case.options))
 
 
@@ -72,7 +72,7 @@ def test_an_empty_mask_gives_zero(case, dtype):
 
     def loss(p):
         p = p * 1.0
-        _backend.set_keras_mask(p, tensor(np.zeros(4, bool)))
+        set_keras_mask(p, tensor(np.zeros(4, bool)))
         return ops.sum(case.function(tensor(y), p, **case.options))
 
     p = tensor(p, dtype)

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests.helpers import BACKEND, fresh_process, tensor, to_numpy
 from tests.losses.batch_cases import EDGES, draw
+from tests.support.helpers import BACKEND, fresh_process, tensor, to_numpy
 
 L = kp.losses
 

@@ -9,10 +9,10 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from keras_penalties import _backend
-from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from keras_penalties._keras.masks import set_keras_mask
 from tests.losses.batch_cases import BATCH_CASES
 from tests.losses.cases import CASES
+from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
 
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -69,7 +69,7 @@ def test_rows_that_a_mask_drops_do_not_count(case):
     kept = np.arange(len(y)) % 2 == 0
     expected = case.reference(y, p)[kept].mean()
     p = tensor(p)
-    _backend.set_keras_mask(p, tensor(kept))
+    set_keras_mask(p, tensor(kept))
     np.testing.assert_allclose(float(case.make()(y, p)), expected, rtol=2e-5)
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests.helpers import to_numpy
+from tests.support.helpers import to_numpy
 
 L = kp.losses
 ROWS = np.array([[0, 0.7, 0, 0, 0.3], [0, 0.6, 0.3, 0, 0.1]], "float32")

@@ -6,7 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from tests.models.networks import data, one_hidden
-from tests.own_penalty import Distance
+from tests.support.own_penalty import Distance
 
 L2 = kp.regularizers.L2
 

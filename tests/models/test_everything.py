@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests import references
 from tests.models.networks import relu, set_weights
-from tests.own_penalty import Distance
+from tests.support import references
+from tests.support.own_penalty import Distance
 
 R = kp.regularizers
 ROWS, STEPS = 8, 5

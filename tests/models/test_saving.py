@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.helpers import ROOT, fresh_process
 from tests.models.networks import data, one_hidden
-from tests.own_penalty import Distance, Imbalance
+from tests.support.helpers import ROOT, fresh_process
+from tests.support.own_penalty import Distance, Imbalance
 
 
 def compiled(model):
@@ -35,7 +35,7 @@ def wrapped(base=None):
 RESUME = """
 import keras, keras_penalties, numpy as np, sys
 sys.path.insert(0, {root!r})
-import tests.own_penalty
+import tests.support.own_penalty
 from tests.models.networks import data
 model = keras.models.load_model({file!r})
 x, y = data()

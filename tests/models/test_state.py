@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 import keras_penalties as kp
-from tests import references_pairs as references
-from tests.helpers import fresh_process
+from tests.support import references_pairs as references
+from tests.support.helpers import fresh_process
 
 R = kp.regularizers
 

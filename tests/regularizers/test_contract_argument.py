@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.contracts import PENALTIES
-from tests.helpers import tensor
+from tests.support.helpers import tensor
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 

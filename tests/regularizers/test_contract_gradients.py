@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.contracts import PENALTIES
-from tests.helpers import finite_differences, float64, gradient
+from tests.support.helpers import finite_differences, float64, gradient
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 SHAPES = [(5, 3), (2, 4), (3, 2, 2), (2, 2, 2, 2)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.contracts import PENALTIES
-from tests.helpers import gradient, sizes, tensor
+from tests.support.helpers import gradient, sizes, tensor
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 BATCH, STEPS, FEATURES = 4, 5, 3

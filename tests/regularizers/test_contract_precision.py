@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_penalties.regularizers import MMD
 from tests.contracts import PENALTIES
-from tests.helpers import dtype_of, gradient, tensor, to_numpy
+from tests.support.helpers import dtype_of, gradient, tensor, to_numpy
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 HALF = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.contracts import PENALTIES
-from tests.helpers import dtype_of, float64, tensor
+from tests.support.helpers import dtype_of, float64, tensor
 
 pytestmark = pytest.mark.parametrize("case", PENALTIES, ids=lambda case: case.name)
 few_seeds = st.integers(0, 10_000)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests import references_pairs as references
 from tests.contracts_pairs import TWO_TENSORS
-from tests.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from tests.support import references_pairs as references
+from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
 
 R = kp.regularizers
 by_case = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)

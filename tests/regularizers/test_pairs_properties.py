@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.contracts_pairs import TWO_TENSORS
-from tests.helpers import gradient, sizes, tensor
 from tests.regularizers.test_contract_masks import masks
 from tests.regularizers.test_pairs import KINDS, reached
+from tests.support.helpers import gradient, sizes, tensor
 
 by_case = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
 seeds = st.integers(0, 10_000)

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.helpers import ROOT, fresh_process
+from tests.support.helpers import ROOT, fresh_process
 
 BACKENDS = ("tensorflow", "jax", "torch")
 

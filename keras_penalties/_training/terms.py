@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._state import Learned
-from keras_penalties._strengths import Strengths
+from keras_penalties._training.state import Learned
+from keras_penalties._training.strengths import Strengths
 from keras_penalties.regularizers import Penalty
 
 

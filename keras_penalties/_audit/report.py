@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from keras_penalties import _plots, _verdicts
-from keras_penalties._observed import Step
+from keras_penalties import _plots
+from keras_penalties._audit import verdicts
+from keras_penalties._audit.step import Step
 from keras_penalties.models import HiddenOutputs
 
 
@@ -192,7 +193,7 @@ class Audit:
             table.add_column(column, overflow="fold")
         for column in ("strength", "adds", "of loss", "gradient", "elements", "masked"):
             table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("verdict", min_width=len(_verdicts.FINE), overflow="fold")
+        table.add_column("verdict", min_width=len(verdicts.FINE), overflow="fold")
         for r in self.records:
             table.add_row(
                 *(str(r[key]) for key in texts),
@@ -219,7 +220,7 @@ class Audit:
 
 
 def _record(seen, model, total, has_main):
-    verdict, why = _verdicts.judge(seen, model)
+    verdict, why = verdicts.judge(seen, model)
     counted = seen.value * (sum(seen.counts) / len(seen.counts) if seen.counts else 0.0)
     return {
         "name": seen.owner.name,
@@ -232,7 +233,7 @@ def _record(seen, model, total, has_main):
         "share": counted / total if has_main and total and math.isfinite(total) else None,
         "gradient": seen.gradient,
         "main_gradient": seen.main_gradient if has_main else None,
-        "ratio": _verdicts.ratio(seen) if has_main else None,
+        "ratio": verdicts.ratio(seen) if has_main else None,
         "elements": seen.elements,
         "masked": seen.masked,
         "uses": len(seen.counts),

@@ -5,8 +5,9 @@ import warnings
 import keras
 from keras import tree
 
-from keras_penalties import _internals
-from keras_penalties._spots import unique
+from keras_penalties._attach.spots import unique
+from keras_penalties._keras import graphs
+from keras_penalties._keras import layers as keras_layers
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
 
@@ -30,13 +31,13 @@ class Wiring:
             return model
         if path not in self.done:
             anew = self._sequential if isinstance(model, keras.Sequential) else self._functional
-            self.done[path] = _internals.with_flags_of(model, anew(model, path))
+            self.done[path] = keras_layers.with_flags_of(model, anew(model, path))
             _warn_of_another_order(model, self.done[path])
         return self.done[path]
 
     def _touches(self, model, path):
         inside = any(p[: len(path)] == path for p in self.paths)
-        return inside or any(id(layer) in self.split for layer in _internals.all_sublayers(model))
+        return inside or any(id(layer) in self.split for layer in keras_layers.all_sublayers(model))
 
     def _steps(self, layer, path, use):
         """What is called one after another in place of `layer`."""
@@ -58,7 +59,7 @@ class Wiring:
         return keras.Sequential([model.inputs[0], *layers], name=model.name)
 
     def _functional(self, model, path):
-        uses = {name: iter(calls) for name, calls in _internals.graph_calls(model).items()}
+        uses = {name: iter(calls) for name, calls in graphs.graph_calls(model).items()}
 
         def call(layer, *args, **kwargs):
             use, _ = next(uses[layer.name])
@@ -75,7 +76,7 @@ class Wiring:
                 outputs = step(outputs)
             return _through(self.after.get((at, use), []), outputs)
 
-        return _internals.rewire(model, call)
+        return graphs.rewire(model, call)
 
 
 def _warn_of_another_order(old, new):
@@ -114,11 +115,11 @@ def _through(penalties, tensors):
 def _split(layers, model):
     """For each of `layers` with an activation, by its id: a layer without it on the same variables, and the
     activation, with what punishes it."""
-    taken = {layer.name for layer in [model, *_internals.all_sublayers(model)]}
+    taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
     parts = {}
     for layer in layers:
         if id(layer) not in parts and layer.activation is not keras.activations.linear:
-            linear = _internals.around_the_same_variables(layer, activation=None, activity_regularizer=None)
+            linear = keras_layers.around_the_same_variables(layer, activation=None, activity_regularizer=None)
             activation = keras.layers.Activation(
                 layer.activation,
                 activity_regularizer=layer.activity_regularizer,

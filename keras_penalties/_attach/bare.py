@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_penalties import _internals
+from keras_penalties._keras import layers as keras_layers
 from keras_penalties._serialization import PACKAGE
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
@@ -20,7 +20,7 @@ PENALTY_LAYER = keras.saving.get_registered_name(ActivityPenalty)
 def strip(model, batch=None):
     """`kp.strip`, of a model that is not wrapped."""
     _graph.check_graph(model, "strip", "a functional or Sequential model, or a HiddenOutputs", SUBCLASSED)
-    with _internals.sharing():
+    with keras_layers.sharing():
         config = _clean(keras.saving.serialize_keras_object(model))
     left = sorted(_left(config))
     if left:
@@ -30,11 +30,11 @@ def strip(model, batch=None):
             "`model.export(folder)`, which TensorFlow loads by itself."
         )
     classes = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in _layers(model)}
-    with _internals.sharing():
+    with keras_layers.sharing():
         bare = keras.saving.deserialize_keras_object(config, custom_objects=classes, safe_mode=False)
     hidden = [layer for layer in _layers(bare) if isinstance(layer, ActivityPenalty)]
     if hidden:
-        owners = [layer for layer in _layers(bare) if hidden[0] in _internals.sublayers(layer)]
+        owners = [layer for layer in _layers(bare) if hidden[0] in keras_layers.sublayers(layer)]
         raise ValueError(
             f"`model` of strip has the penalty '{hidden[0].name}' in the code of {type(owners[0]).__name__}, "
             "and not in its configuration. Take it out of that class."
@@ -45,7 +45,7 @@ def strip(model, batch=None):
 
 
 def _layers(model):
-    return [model, *_internals.all_sublayers(model)]
+    return [model, *keras_layers.all_sublayers(model)]
 
 
 def _clean(node):
@@ -164,16 +164,16 @@ def _left(node):
 
 def _copy(old, new):
     """Give `new` and the layers within it the weights and flags of those of `old`."""
-    for target, source in zip(_internals.own_variables(new), _internals.own_variables(old), strict=True):
+    for target, source in zip(keras_layers.own_variables(new), keras_layers.own_variables(old), strict=True):
         target.assign(ops.copy(source))
         target.trainable = source.trainable
-    within = [layer for layer in _internals.sublayers(old) if not isinstance(layer, ActivityPenalty)]
+    within = [layer for layer in keras_layers.sublayers(old) if not isinstance(layer, ActivityPenalty)]
     if _graph._is_graph(old):
         by_name = {layer.name: layer for layer in within}
-        within = [by_name[layer.name] for layer in _internals.sublayers(new)]
-    for inner, copy in zip(within, _internals.sublayers(new), strict=True):
+        within = [by_name[layer.name] for layer in keras_layers.sublayers(new)]
+    for inner, copy in zip(within, keras_layers.sublayers(new), strict=True):
         _copy(inner, copy)
-    _internals.with_flags_of(old, new)
+    keras_layers.with_flags_of(old, new)
 
 
 def _compare(old, new, batch):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops, tree
 
-from keras_penalties import _backend, _watch
+from keras_penalties._audit import watch
+from keras_penalties._keras import gradients
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties.schedules import _strength
 
 
@@ -30,7 +32,7 @@ class Seen:
         padding: how many elements are counted that a mask drops.
     """
 
-    owner: _watch.Owner
+    owner: watch.Owner
     penalty: object
     value: float
     strength: float | None
@@ -59,9 +61,9 @@ class Step:
 
     def __init__(self, model, batch):
         self.model, self.batch = model, batch
-        self.owners = _watch.owners(model)
-        with _watch.set_back(model):
-            total, self.uses = _watch.of_step(model, self.owners, batch)
+        self.owners = watch.owners(model)
+        with watch.set_back(model):
+            total, self.uses = watch.of_step(model, self.owners, batch)
         self.total, self.rows = _number(total), len(tree.flatten(batch[0])[0])
         self.counts = self._counts()
         self.main = self.total - sum(
@@ -75,18 +77,18 @@ class Step:
         """How often each addition is counted in the loss: the slope of the loss along it."""
 
         def step(_, offsets):
-            return [_watch.of_step(self.model, self.owners, self.batch, offsets=offsets)[0]]
+            return [watch.of_step(self.model, self.owners, self.batch, offsets=offsets)[0]]
 
         offsets = [ops.zeros(()) for _ in self.uses]
-        with _watch.set_back(self.model):
-            (slopes,) = _backend.slopes(step, [], offsets)
+        with watch.set_back(self.model):
+            (slopes,) = gradients.slopes(step, [], offsets)
         return [0.0 if slope is None else round(_number(slope), 3) for slope in slopes]
 
     def _on_jax(self):
         uses = Counter(id(use.owner.layer) for use in self.uses if use.owner.way != "HiddenOutputs")
         if max(uses.values(), default=0) < 2:
             return [True] * len(self.uses)
-        return _watch.jax_keeps(self.model, self.owners, self.batch[0])
+        return watch.jax_keeps(self.model, self.owners, self.batch[0])
 
     def _norms(self):
         """The gradients of the main loss, and of each penalty at each use: the norm over all weights, and the
@@ -95,7 +97,7 @@ class Step:
 
         def step(trainable, zeros):
             shifts = dict(zip(tensors, zeros, strict=True))
-            total, uses = _watch.of_step(
+            total, uses = watch.of_step(
                 self.model, self.owners, self.batch, shifts=shifts, trainable=trainable
             )
             counted = zip(uses, self.counts, strict=True)
@@ -104,8 +106,8 @@ class Step:
 
         weights = self.model.trainable_variables
         zeros = [ops.zeros_like(x) for x in tensors.values()]
-        with _watch.set_back(self.model):
-            for slopes in _backend.slopes(step, weights, zeros):
+        with watch.set_back(self.model):
+            for slopes in gradients.slopes(step, weights, zeros):
                 squares = [_square(slope) for slope in slopes]
                 at = dict(zip(tensors, squares[len(weights) :], strict=True))
                 yield math.sqrt(sum(squares[: len(weights)])), at
@@ -128,7 +130,7 @@ class Step:
 
 @dataclass
 class _OneUse:
-    use: _watch.Use
+    use: watch.Use
     value: float
     count: float
     on_jax: bool
@@ -141,7 +143,7 @@ def _summed(owner, penalty, i, ones, of_main):
     taps = [(one, tap) for one in ones for tap in one.use.taps]
     known = bool(taps) and all(tap is not None for _, tap in taps)
     sizes = [_sizes(x, mask) for use in uses for x, mask in zip(use.xs, use.masks, strict=True)]
-    dropped = [_sizes(x, _backend.get_keras_mask(x))[1] for use in uses for x in use.xs]
+    dropped = [_sizes(x, get_keras_mask(x))[1] for use in uses for x in use.xs]
     strength = next((use.strengths[i] for use in uses), getattr(penalty, "strength", None))
     return Seen(
         owner,

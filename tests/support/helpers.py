@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import ops
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 BACKEND = keras.backend.backend()
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tests.references import _kept_elements, _kept_rows, _mean_of_examples
+from tests.support.references import _kept_elements, _kept_rows, _mean_of_examples
 
 
 def transformed_l1(x, mask=None, per="example", beta=1.0):

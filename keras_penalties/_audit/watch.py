@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import keras
 from keras import ops, tree
 
-from keras_penalties import _backend, _internals
+from keras_penalties._keras import gradients
+from keras_penalties._keras import layers as keras_layers
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs, _graph
 
@@ -86,7 +87,7 @@ def walk(layer, path=(), above=(), done=None):
     yield path, layer, above
     if isinstance(layer, ActivityPenalty):
         return
-    inside = [layer.student] if is_distiller(layer) else _internals.sublayers(layer)
+    inside = [layer.student] if is_distiller(layer) else keras_layers.sublayers(layer)
     for inner in inside:
         yield from walk(inner, (*path, inner.name), (*above, layer), done)
 
@@ -255,7 +256,7 @@ def _replaced(target, name, value):
 def jax_keeps(model, owners, x) -> list:
     """For each addition to the loss in a forward pass, whether `fit` on the JAX backend would keep it."""
     with Watch(owners) as watch:
-        *_, losses = _backend.stateless_step(model, x, [v.value for v in model.trainable_variables])
+        *_, losses = gradients.stateless_step(model, x, [v.value for v in model.trainable_variables])
     return [any(use.loss is loss for loss in losses) for use in watch.uses]
 
 
@@ -263,7 +264,7 @@ def of_step(model, owners, batch, shifts=None, offsets=None, trainable=None):
     """The loss of a training step of `model`, and its uses; see `Watch` for what shifts them."""
     with Watch(owners, shifts, offsets) as watch:
         x, y, sample_weight = batch
-        total = _backend.step_loss(model, x, y, sample_weight, trainable)
+        total = gradients.step_loss(model, x, y, sample_weight, trainable)
     return ops.sum(ops.cast(total, "float32")), watch.uses
 
 

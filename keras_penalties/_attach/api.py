@@ -2,8 +2,9 @@
 
 import keras
 
-from keras_penalties import _bare, _spots
-from keras_penalties._wiring import Wiring
+from keras_penalties._attach import bare
+from keras_penalties._attach.spots import find
+from keras_penalties._attach.wiring import Wiring
 from keras_penalties.models import HiddenOutputs, _graph
 
 
@@ -68,7 +69,7 @@ def penalize(model: keras.Model, penalties: dict, where: str = "output") -> kera
             "result."
         )
     _graph.check_model(model, "penalize")
-    spots = _spots.find(model, penalties, where)
+    spots = find(model, penalties, where)
     return Wiring(model, spots, where).wire(model)
 
 
@@ -111,4 +112,4 @@ def strip(model: keras.Model, batch=None) -> keras.Model:
     """
     while isinstance(model, HiddenOutputs):
         model = model.model
-    return _bare.strip(model, batch)
+    return bare.strip(model, batch)

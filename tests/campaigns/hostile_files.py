@@ -38,7 +38,7 @@ BAITS = [
         "keras.layers", "Lambda", {"name": "l", "function": {"class_name": "__lambda__", "config": _LAMBDA}}
     ),
     _named("keras.layers", "TFSMLayer", {"filepath": "canary", "name": "tfsm"}),
-    _named("keras_penalties._backend", "function", "step_loss", "step_loss"),
+    _named("keras_penalties._keras.gradients", "function", "step_loss", "step_loss"),
     _named("keras_penalties.regularizers", "Penalty", {"strength": 1.0}, "keras_penalties>Penalty"),
     {"class_name": "__lambda__", "config": _LAMBDA},
     {"class_name": "__tensor__", "config": {"value": [1.0], "dtype": "canary"}},

@@ -1,6 +1,6 @@
 """Lines of the package that are broken on purpose, one at a time, and the tests that see it.
 
-`python -m tests.mutations [FROM [TO]]` breaks each in a copy of the project and prints which test
+`python -m tests.campaigns.mutations [FROM [TO]]` breaks each in a copy of the project and prints which test
 failed first; it ends in an error where none did.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What is broken, the file, the line and what becomes of it, and where the tests for it are; the backend
 # where it is not TensorFlow.
@@ -63,8 +63,8 @@ MUTATIONS = [
     (
         "an example with nothing left counts in the mean",
         "regularizers/_families.py",
-        "count = _backend.sum_over_replicas(ops.sum(valid))",
-        "count = _backend.sum_over_replicas(ops.sum(ops.ones_like(valid)))",
+        "count = replicas.sum_over_replicas(ops.sum(valid))",
+        "count = replicas.sum_over_replicas(ops.sum(ops.ones_like(valid)))",
         "tests/regularizers",
     ),
     (
@@ -77,13 +77,13 @@ MUTATIONS = [
     (
         "Keras' division by the batch is not undone",
         "regularizers/_penalty.py",
-        "if _backend.KERAS_DIVIDES_BY_BATCH:",
-        "if not _backend.KERAS_DIVIDES_BY_BATCH:",
+        "if releases.KERAS_DIVIDES_BY_BATCH:",
+        "if not releases.KERAS_DIVIDES_BY_BATCH:",
         "tests/test_one_number.py tests/regularizers",
     ),
     (
         "evaluation counts as training",
-        "_strengths.py",
+        "strengths.py",
         'if training and hasattr(self, "step"):',
         'if hasattr(self, "step"):',
         "tests/test_strength_over_time.py tests/layers",
@@ -104,14 +104,14 @@ MUTATIONS = [
     ),
     (
         "replicas describe their own rows alone",
-        "_backend.py",
+        "_keras/replicas.py",
         "if replicas() == 1:\n        return list(xs), None, 0",
         "if True:\n        return list(xs), None, 0",
         "tests/test_replicas.py",
     ),
     (
         "the state that a file holds is not loaded",
-        "_state.py",
+        "state.py",
         "if len(store):",
         "if not len(store):",
         "tests/test_saved.py tests/test_strength_over_time.py",

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_penalties import _backend
+from keras_penalties._keras import replicas, scopes
 from keras_penalties._serialization import register
 
 
@@ -56,7 +56,7 @@ class AddedMean(keras.metrics.Mean):
         # The loss itself is kept until the next step: Keras tells losses apart by their `id`, which
         # Python may otherwise give to another one.
         value = ops.stop_gradient(loss if value is None else value)
-        self._offers.list.append(_Offer(loss, value, batch, _backend.replica()))
+        self._offers.list.append(_Offer(loss, value, batch, replicas.replica()))
 
     def take(self, losses):
         for offer in self._here():
@@ -73,7 +73,7 @@ class AddedMean(keras.metrics.Mean):
 
     def _here(self):
         """The offers of this replica: TensorFlow's replicas are threads that share the layer."""
-        replica = _backend.replica()
+        replica = replicas.replica()
         return [offer for offer in self._offers.list if offer.replica == replica]
 
     def add(self, value, batch):
@@ -84,7 +84,7 @@ class AddedMean(keras.metrics.Mean):
 
     def result(self):
         new = [o for o in self._here() if o.taken and not o.shown]
-        new = [o for o in new if _backend.belongs_here(o.value)]
+        new = [o for o in new if scopes.belongs_here(o.value)]
         if new:  # a layer that is used twice adds twice in one step
             self.add(sum(o.value for o in new), new[0].batch)
         for offer in new:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_penalties import _internals, _terms
+from keras_penalties._keras import graphs
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._training.terms import as_penalties
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph
 
@@ -97,13 +99,13 @@ def _check(penalties, where):
                 f"class of layers. Received: {pattern!r} (of type {type(pattern).__name__})."
                 f"{f' Write {pattern.name!r}.' if isinstance(pattern, keras.layers.Layer) else ''}"
             )
-        _terms.as_penalties(penalty, f"penalties[{_said(pattern)}]", "penalize")
+        as_penalties(penalty, f"penalties[{_said(pattern)}]", "penalize")
 
 
 def _places(model, above=()):
     """All layers and operations of `model`, nested ones behind their model. Inputs and penalties are none."""
     graph = _graph.as_functional(model)
-    calls = _internals.graph_calls(graph)
+    calls = graphs.graph_calls(graph)
     for layer in graph.operations:
         path = (*above, layer.name)
         if not isinstance(layer, (keras.layers.InputLayer, ActivityPenalty)):
@@ -119,7 +121,7 @@ def _at(place, pattern, penalty, where, paths):
     if _means(base, place.path, place.layer, paths):
         layer = place.layer
     elif not _graph._is_graph(place.layer) and isinstance(place.layer, keras.layers.Layer):
-        for inner in _internals.all_sublayers(place.layer):
+        for inner in keras_layers.all_sublayers(place.layer):
             if _means(base, (*place.path, inner.name), inner, paths):
                 _refuse_inside(place.layer, inner, where)
                 layer = inner
@@ -229,7 +231,9 @@ def _nothing(model, pattern, places):
     names = ["/".join(place.path) for place in places]
     for place in places:
         if not _graph._is_graph(place.layer):
-            names += ["/".join((*place.path, inner.name)) for inner in _internals.all_sublayers(place.layer)]
+            names += [
+                "/".join((*place.path, inner.name)) for inner in keras_layers.all_sublayers(place.layer)
+            ]
     inputs = [layer.name for layer in _graph.as_functional(model).layers]
     if pattern in inputs and pattern not in names:
         return f"{text} It is an input or a penalty: name the layer whose activity you mean."
@@ -245,7 +249,7 @@ def _nothing(model, pattern, places):
 def _name(spots, where, model):
     """Give each spot a name that the logs can show: short where it is the only one of that name."""
     kind = "" if where == "output" else f"_{where}"
-    taken = {layer.name for layer in [model, *_internals.all_sublayers(model)]}
+    taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
     paths = {}
     for spot in spots:
         paths.setdefault(spot.layer.name, set()).add(spot.path)

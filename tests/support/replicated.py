@@ -1,6 +1,6 @@
 """One training, to be run on one device, on several, and in several processes, with the same result.
 
-    python -m tests.replicated SETUP PRECISION FILE [PENALTY ...]
+    python -m tests.support.replicated SETUP PRECISION FILE [PENALTY ...]
 
 writes into FILE what the training logged and the weights that it ended with. `KERAS_BACKEND` is set before.
 SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-PORT`, for one
@@ -18,8 +18,8 @@ import numpy as np
 from keras import layers
 
 import keras_penalties as kp
-from keras_penalties import _backend
-from keras_penalties._backend import KERAS_DIVIDES_BY_BATCH
+from keras_penalties._keras import replicas
+from keras_penalties._keras.releases import KERAS_DIVIDES_BY_BATCH
 
 R, S = kp.regularizers, kp.schedules
 STRENGTH = 0.02
@@ -176,7 +176,7 @@ def main(setup, precision, file, *only):
         if keras.backend.backend() == "tensorflow":
             tensorflow_devices(count)
         if kind == "local":
-            _backend.replicas = lambda: 1
+            replicas.replicas = lambda: 1
         with model_parallel(count) if kind == "model" else on(count):
             result = train(only=only)
     save(file, *result)

@@ -1,6 +1,6 @@
 """What loading a hostile file does: who refuses it, and that nothing runs.
 
-`python -m tests.hostile 5000` loads that many and prints the table of `docs/saved-files.md`.
+`python -m tests.campaigns.hostile 5000` loads that many and prints the table of `docs/saved-files.md`.
 """
 
 import re
@@ -17,7 +17,7 @@ import keras
 from hypothesis import HealthCheck, given, seed, settings
 
 import keras_penalties
-from tests.hostile_files import hostile_archives, hostile_configs
+from tests.campaigns.hostile_files import hostile_archives, hostile_configs
 
 OWN = str(Path(keras_penalties.__file__).parent)
 SECONDS = 20

@@ -1,6 +1,7 @@
 """Training that is killed (`kill -9`) and resumed, beside the same training unbroken.
 
-`python -m tests.killed 24` kills that many times, at random, and prints the table of `docs/saved-files.md`.
+`python -m tests.campaigns.killed 24` kills that many times, at random, and prints the table of
+`docs/saved-files.md`.
 """
 
 import json
@@ -81,7 +82,15 @@ def run(folder, record, kill_at=0, kill_after=None):
     Returns:
         whether it was killed.
     """
-    command = [sys.executable, "-m", "tests.killed", "train", str(folder), str(record), str(kill_at)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.campaigns.killed",
+        "train",
+        str(folder),
+        str(record),
+        str(kill_at),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
     if kill_after is not None:
         process.stdout.readline()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import keras_penalties as kp
-from tests.helpers import to_numpy
+from tests.support.helpers import to_numpy
 
 
 @dataclass(frozen=True)

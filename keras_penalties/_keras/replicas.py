@@ -1,37 +1,10 @@
-"""What `keras.ops` cannot say. No other file knows a backend; `_internals.py` knows Keras' own parts."""
+"""TensorFlow's replicas: which one runs, how many there are, and sums and rows over all of them."""
 
 import itertools
 import weakref
 from typing import Any, ClassVar
 
 import keras
-from keras.src.backend import get_keras_mask as get_keras_mask
-from keras.src.backend import set_keras_mask as set_keras_mask
-from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-
-# From 3.14 on, `Layer.__call__` divides what an `activity_regularizer` returns by the batch size.
-KERAS_DIVIDES_BY_BATCH = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14)
-
-
-def stateless_scope():
-    """The scope in which JAX collects a step's losses, or None outside of one."""
-    return get_stateless_scope() if in_stateless_scope() else None
-
-
-def belongs_here(value) -> bool:
-    """Whether `value` may be used in the graph or trace that is being built now."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        symbolic = not hasattr(value, "numpy")
-        return not symbolic or value.graph is tf.compat.v1.get_default_graph()
-    if backend == "jax":
-        import jax.numpy
-        from jax.core import Tracer
-
-        return isinstance(jax.numpy.zeros(()), Tracer) or not isinstance(value, Tracer)
-    return True
 
 
 def replica() -> int:
@@ -198,87 +171,6 @@ class _Collectives:
                 tf.raw_ops.AssignVariableOp(resource=token, value=tf.constant(0.0))
                 cls._tokens[device] = token
         return cls._tokens[device]
-
-
-def as_numpy(x):
-    """The values of `x`, or None inside a compiled step, where there are none to be seen."""
-    if isinstance(x, (list, tuple)):
-        x = keras.ops.convert_to_tensor(x)
-    if keras.backend.backend() == "torch" and in_stateless_scope():
-        return None  # Keras asks for shapes, and hands over memory as it comes
-    if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
-        return None
-    if keras.backend.backend() == "jax":
-        from jax.core import Tracer
-
-        if isinstance(x, Tracer):
-            return None
-    return keras.ops.convert_to_numpy(x)
-
-
-def step_loss(model, x, y, sample_weight, trainable=None):
-    """The loss of a training step as `fit` computes it, from `trainable`, values for the trainable variables.
-
-    On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
-    """
-    if keras.backend.backend() != "jax":
-        y_pred = model(x, **_training(model))
-        keras_own = type(model).compute_loss is keras.Model.compute_loss
-        if keras_own and model._compile_loss is None and not model.losses:  # it raises, and on JAX gives 0
-            return keras.ops.zeros(())
-        return model._compute_loss(x, y, y_pred, sample_weight)
-    trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
-    y_pred, others, losses = stateless_step(model, x, trainable)
-    model._losses_override = list(losses)
-    metrics = [v.value for v in model.metrics_variables]
-    loss, _ = model.stateless_compute_loss(
-        trainable, others, metrics, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
-    )
-    model._losses_override = []
-    return loss
-
-
-def stateless_step(model, x, trainable):
-    """The forward pass of a training step as `fit` on JAX runs it, here on any backend: the predictions, the
-    variables that are not trained, and the losses that were added."""
-    others = [v.value for v in model.non_trainable_variables]
-    return model.stateless_call(trainable, others, x, return_losses=True, **_training(model))
-
-
-def _training(model):
-    return {"training": True} if model._call_has_training_arg else {}
-
-
-def slopes(function, variables, inputs):
-    """For each scalar that `function(values of variables, inputs)` gives, its gradients with respect to the
-    variables and the inputs, one after the other: a flat list of tensors, with None where there is none."""
-    values = [v.value for v in variables]
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(inputs)
-            scalars = function(values, inputs)
-        for scalar in scalars:
-            found = tape.gradient(scalar, [*values, *inputs])
-            yield [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in found]
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        scalars, pull = jax.vjp(function, values, inputs)
-        zeros = [jax.numpy.zeros_like(s) for s in scalars]
-        for i, one in enumerate(scalars):
-            found = pull([*zeros[:i], jax.numpy.ones_like(one), *zeros[i + 1 :]])
-            yield [slope for part in found for slope in part]
-    else:
-        import torch
-
-        wanted = [*values, *(x.detach().requires_grad_() for x in inputs)]
-        for s in function(values, wanted[len(values) :]):
-            if wanted and s.requires_grad:
-                yield torch.autograd.grad(s, wanted, retain_graph=True, allow_unused=True)
-            else:
-                yield [None] * len(wanted)
 
 
 def replicas_of(model) -> int:

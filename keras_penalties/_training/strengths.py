@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_penalties import _backend
-from keras_penalties._state import State
+from keras_penalties._keras import replicas
+from keras_penalties._training.state import State
 from keras_penalties.schedules import Target, _strength
 
 
@@ -54,8 +54,8 @@ class Strengths(State):
         """Move a strength that has a target, by what its penalty measured in each use of this step."""
         if str(i) in self._adapting:
             target, now = self._given[i], self._now.here
-            count = _backend.replicas()
-            measured = _backend.sum_over_replicas(ops.stop_gradient(measured)) / count
+            count = replicas.replicas()
+            measured = replicas.sum_over_replicas(ops.stop_gradient(measured)) / count
             errors = now.errors.setdefault(i, [])
             errors.append(target.error(measured))
             self._adapting[str(i)].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
@@ -74,8 +74,8 @@ class _Now:
 
     @property
     def here(self) -> _Step:
-        return self._steps[_backend.replica()]
+        return self._steps[replicas.replica()]
 
     @here.setter
     def here(self, step):
-        self._steps[_backend.replica()] = step
+        self._steps[replicas.replica()] = step

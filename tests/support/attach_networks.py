@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, tree
 
 import keras_penalties as kp
-from tests.helpers import BACKEND, to_numpy
+from tests.support.helpers import BACKEND, to_numpy
 
 
 def sequential():

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from tests.references import _kept_rows
-from tests.references_catalogue import _average, _covariance, _kernel, _moments, _variance, _within
+from tests.support.references import _kept_rows
+from tests.support.references_catalogue import _average, _covariance, _kernel, _moments, _variance, _within
 
 
 def _paired_rows(xs, masks, axis):

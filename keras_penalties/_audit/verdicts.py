@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties import _backend
-from keras_penalties._watch import is_distiller
+from keras_penalties._audit.watch import is_distiller
+from keras_penalties._keras import releases, replicas
 from keras_penalties.regularizers import Penalty
 from keras_penalties.schedules import Target, _strength
 
@@ -125,7 +125,7 @@ def _wrong_number(seen, model):
     if not foreign or not seen.xs:
         return
     kind, named = _kind(penalty, seen.xs[0]), type(penalty).__name__
-    divides = _backend.KERAS_DIVIDES_BY_BATCH or not argument
+    divides = releases.KERAS_DIVIDES_BY_BATCH or not argument
     if kind == "sum" and argument:
         yield (
             "depends on the Keras release",
@@ -138,8 +138,8 @@ def _wrong_number(seen, model):
             f"{named} does not grow with the batch, and is divided by the batch size all the same: it "
             "falls as batches grow. Write it as a `keras_penalties.regularizers.BatchStatisticPenalty`.",
         )
-    replicas = _backend.replicas_of(model)
-    if kind == "statistic" and replicas > 1:
+    shared = replicas.replicas_of(model)
+    if kind == "statistic" and shared > 1:
         yield (
             "per replica",
             f"{named} describes a batch, and each of {replicas} replicas describes its own part. Write it as "

@@ -1,0 +1,1 @@
+"""All that depends on Keras' private API or on one backend. No other package does."""

@@ -1,0 +1,1 @@
+"""Helpers that tests share: references in NumPy, networks, ways of attaching, processes."""
