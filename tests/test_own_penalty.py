@@ -93,7 +93,7 @@ def test_in_a_fresh_process(tmp_path):
     model.compile(optimizer="sgd", loss="mse")
     model.save(tmp_path / "model.keras")
     code = LOAD.format(path=str(tmp_path / "model.keras"))
-    logs = json.loads(fresh_process(code, path=(ROOT, ROOT / "tests")).splitlines()[-1])
+    logs = json.loads(fresh_process(code, path=(ROOT, ROOT / "tests" / "support")).splitlines()[-1])
     pressed = 0.5 * references.imbalance(x) + 0.1 * references.power(x, exponent=2)
     total = pressed + 2.0 * references.imbalance(np.tanh(x), axis=1) + np.mean(np.tanh(x) ** 2)
     np.testing.assert_allclose([logs["pressed"], logs["loss"]], [pressed, total], rtol=1e-5)
