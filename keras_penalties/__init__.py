@@ -9,6 +9,7 @@ from keras_penalties._attach import penalize as penalize
 from keras_penalties._attach import strip as strip
 from keras_penalties._audit import audit as audit
 from keras_penalties._plots import plot_penalties as plot_penalties
+from keras_penalties._tensors.listing import list_tensors as list_tensors
 
 __version__ = "0.1.0"
 
@@ -21,5 +22,6 @@ __all__ = [
     "penalize",
     "strip",
     "audit",
+    "list_tensors",
     "plot_penalties",
 ]

@@ -1,4 +1,4 @@
 """Penalties on an existing model, by name, and a model without any."""
 
-from keras_penalties._attach.api import penalize as penalize
-from keras_penalties._attach.api import strip as strip
+from keras_penalties._attach.penalize import penalize as penalize
+from keras_penalties._attach.strip import strip as strip

@@ -4,16 +4,44 @@ import keras
 from keras.src.models.functional import Functional
 
 
+def outputs_of(model, call):
+    """The outputs of the graph of a functional model in which `call(operation, *args, **kwargs)` replaces each
+    call, on the model's own inputs."""
+    return model._run_through_graph(model.input, operation_fn=lambda operation: operation, call_fn=call)
+
+
 def rewire(model, call):
     """A functional model on the same inputs, in which `call(operation, *args, **kwargs)` replaces each call
     of the graph."""
-    outputs = model._run_through_graph(model.input, operation_fn=lambda operation: operation, call_fn=call)
-    return keras.Model(model.input, outputs, name=model.name)
+    return keras.Model(model.input, outputs_of(model, call), name=model.name)
+
+
+def is_plain(layer) -> bool:
+    """Whether `layer` is a graph of layers and nothing else, so that its configuration says all of it."""
+    return type(layer) in (Functional, keras.Sequential, keras.Model) and is_graph(layer)
+
+
+def used_tensors(model) -> set:
+    """The ids of the tensors that the graph of a functional model goes on with, or gives."""
+    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
+    return {id(x) for x in [*(x for node in nodes for x in node.input_tensors), *model.outputs]}
 
 
 def is_functional(model) -> bool:
     """Whether `model` is a graph of layers, which can be wired anew around the same layers."""
     return isinstance(model, Functional)
+
+
+def is_graph(layer) -> bool:
+    """Whether `layer` is a graph of layers: a functional model, or a Sequential model that knows its input."""
+    if isinstance(layer, keras.Sequential):
+        return layer._functional is not None
+    return isinstance(layer, Functional)
+
+
+def as_functional(model):
+    """`model` as a functional one: a Sequential model holds one around its own layers."""
+    return model._functional if isinstance(model, keras.Sequential) else model
 
 
 def graph_calls(model) -> dict:
@@ -33,3 +61,18 @@ def overridden(model, names) -> list:
     """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
     base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
     return [name for name in names if getattr(type(model), name) is not getattr(base, name)]
+
+
+def operations_before(operation) -> list:
+    """The operations whose tensors `operation` was called on, in each of its calls."""
+    return [x._keras_history.operation for node in operation._inbound_nodes for x in node.input_tensors]
+
+
+def input_names(model) -> list:
+    """The names of the inputs of a graph of layers, in its own order."""
+    return [x._keras_history.operation.name for x in as_functional(model).inputs]
+
+
+def operations(layer) -> list:
+    """The operations of a graph of layers; none of another layer."""
+    return as_functional(layer).operations if is_graph(layer) else []

@@ -1,6 +1,12 @@
 """What Keras keeps private of layers: the layers and variables within them, flags, copies."""
 
+import contextlib
+
+import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
+from keras.src.utils import python_utils
+
+from keras_penalties._keras import graphs
 
 
 def with_flags_of(model, other):
@@ -40,6 +46,36 @@ def sublayers(layer) -> list:
 def all_sublayers(layer) -> list:
     """The layers within `layer`, at any depth."""
     return layer._flatten_layers(include_self=False)
+
+
+def held_by(layer) -> list:
+    """The layers that `layer` holds itself: those of its graph, and those that it tracks."""
+    within = [*graphs.operations(layer), *sublayers(layer)]
+    layers = [inner for inner in within if isinstance(inner, keras.layers.Layer)]
+    return list({id(inner): inner for inner in layers}.values())
+
+
+def has_build(cls) -> bool:
+    """Whether `cls` has a `build` of its own, which Keras calls instead of running the layer through once."""
+    return not python_utils.is_default(cls.build)
+
+
+def forget(layer, others):
+    """Let `layer` no longer track `others`."""
+    for other in others:
+        layer._tracker.untrack(other)
+
+
+@contextlib.contextmanager
+def unlocked(layer):
+    """Within, a built layer may be given more to hold."""
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()
 
 
 def own_variables(layer) -> list:

@@ -1,0 +1,190 @@
+"""Penalties on an existing model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import keras
+
+from keras_penalties._attach.penalized import Attaching
+from keras_penalties._keras import graphs
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._tensors import Receiver, Search, Tap, Tensor
+from keras_penalties._tensors.search import said
+from keras_penalties._training.terms import as_penalties
+from keras_penalties.layers import ActivityPenalty
+from keras_penalties.models import HiddenOutputs
+
+
+def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | None = None) -> keras.Model:
+    """Put penalties on tensors of an existing model, by name, path, pattern or class.
+
+    The result is a new model, not compiled, of the class of `model`: it has the same methods and weights, gives the
+    same outputs to the bit, and trains the same variables. `model` stays as it is. Each penalty is logged under
+    the name of its layer: `dense_4_penalty`; at a second use of the layer `dense_4_penalty_1`; with the names of
+    what holds the layer in front where several layers have its name. Masks reach the penalties. The model
+    saves to `.keras`, its weight files fit the original, and `strip` takes the penalties off.
+
+    In a graph of layers (a functional or Sequential model) an `ActivityPenalty` layer sits at each tensor, so that
+    a model made of parts of the graph keeps the penalties of these parts. Inside other layers and models, the
+    layer that is named is replaced by a copy that shares its weights and calls the penalty itself, whichever
+    code calls the layer: the model's `call`, its `train_step`.
+
+    Args:
+        model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.
+        penalties: a dict. A key is a layer's name (`"dense_4"`), a path through what holds the layer
+            (`"vgg16/block3_conv3"`, `"transformer_layer_3/feedforward_intermediate_dense"`), a shell pattern
+            (`"block*_conv*"`, `"vgg16/*"`), or a class of layers (`keras.layers.Dense`). A name or pattern means
+            every layer whose path ends so; a whole path means that layer alone. `"lstm:1"` is a layer's second
+            output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` what goes into its
+            activation, and `"dense_4:input"` what goes into the layer. `list_tensors` lists the names. A value is a
+            penalty, a `keras.regularizers` object, or a list of these.
+        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a dict
+            of keys of `penalties` to such names. It is combined with the mask that Keras keeps with a tensor.
+
+    Returns:
+        A model of the class of `model`.
+
+    A layer that is used several times is penalized at each use, in a graph each under its own name. A layer in a
+    `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the wrapper's output, which
+    is the same. Where a penalized layer gives an output of a graph, that output is named after the penalty.
+    Attention scores (`"attention:1"`) turn fused attention off.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> model = keras.Sequential([keras.Input((2,)),
+    ...     keras.layers.Dense(3, kernel_initializer="ones", name="dense_4"),
+    ...     keras.layers.Dense(1, name="out")])
+    >>> penalized = kp.penalize(model, {"dense_*": kp.regularizers.L2(0.1)})
+    >>> penalized.compile(loss="mse")
+    >>> x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    >>> logs = penalized.evaluate(x, y, verbose=0, return_dict=True)
+    >>> round(float(logs["dense_4_penalty"]), 4)  # 0.1 * 3 * 2**2
+    1.2
+    >>> penalized.get_layer("dense_4") is model.get_layer("dense_4")
+    True
+
+    Raises:
+        TypeError: if `model` is not a Keras model, a key is neither string nor class, or a value is not a penalty.
+        ValueError: if `model` is not built, a key matches nothing or is not a valid name, a tensor is matched
+            twice, a layer has no activation for `:preactivation`, a layer runs inside a loop over time or is
+            rematerialized, or no input has the name `mask_from`.
+    """
+    check_model(model, "penalize")
+    check(penalties)
+    search, masks, found = Search(model, "penalties", "penalize"), masks_of(mask_from, penalties), []
+    for key, penalty in penalties.items():
+        for tensor in search.all(key):
+            tensor = of_all_uses(tensor, masks[key])
+            if not any(tensor == other and key == other_key for other, other_key, _ in found):
+                refuse_twice(tensor, key, found)
+                found.append((tensor, key, penalty))
+    names = names_for([tensor for tensor, _, _ in found], model)
+    taps = [
+        Tap(tensor, Receiver(tensor.part, ActivityPenalty(penalty, name=name), masks[key]))
+        for (tensor, key, penalty), name in zip(found, names, strict=True)
+    ]
+    return Attaching(taps).of_model(model)
+
+
+def check_model(model, owner: str):
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
+        )
+    if isinstance(model, HiddenOutputs):
+        raise ValueError(
+            f"`model` of {owner} is a HiddenOutputs ('{model.name}'). Penalize its `.model`, and wrap the result."
+        )
+    if not model.built or (isinstance(model, keras.Sequential) and not graphs.is_graph(model)):
+        raise ValueError(
+            f"`model` of {owner} must be built. '{model.name}' ({type(model).__name__}) has no weights yet. Call it on "
+            "a batch first, or begin a Sequential model with `keras.Input(shape)`."
+        )
+
+
+def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
+    """`tensor`, at all uses of its layer where the layer itself calls the penalty, and not a graph."""
+    if Tap(tensor, Receiver(tensor.part, None, mask_from)).is_in_graph:
+        return tensor
+    if tensor.is_one_use and len(tensor.place.calls) > 1:
+        name = f"{tensor.place.name}{tensor.part}"
+        raise ValueError(
+            f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a layer that "
+            f"is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of layers can be told "
+            f"apart by their use. Name '{name}', which means every use."
+        )
+    return replace(tensor, uses=(None,))
+
+
+def masks_of(mask_from, penalties) -> dict:
+    """The name of the mask for each key of `penalties`, or None."""
+    if mask_from is None or isinstance(mask_from, str):
+        return dict.fromkeys(penalties, mask_from)
+    if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
+        raise TypeError(
+            "`mask_from` of penalize must be the name of an input, or a dict of keys of `penalties` to names. "
+            f"Received: {mask_from!r}."
+        )
+    unknown = [key for key in mask_from if key not in penalties]
+    if unknown:
+        raise ValueError(
+            f"`mask_from` of penalize has the key {said(unknown[0])}, which `penalties` has not. Use the same keys."
+        )
+    return {key: mask_from.get(key) for key in penalties}
+
+
+def check(penalties):
+    if not isinstance(penalties, Mapping):
+        raise TypeError(
+            "`penalties` of penalize must be a dict of name to penalty. "
+            f"Received: {penalties!r} (of type {type(penalties).__name__}). "
+            "Write {'dense_4': kp.regularizers.L2(0.01)}."
+        )
+    if not penalties:
+        raise ValueError("`penalties` of penalize must name one layer at least. Received: {}.")
+    for key, penalty in penalties.items():
+        if not isinstance(key, (str, type)):
+            raise TypeError(
+                "A key of `penalties` of penalize must be a layer's name, a path, a shell pattern or a "
+                f"class of layers. Received: {key!r} (of type {type(key).__name__})."
+                f"{f' Write {key.name!r}.' if isinstance(key, keras.layers.Layer) else ''}"
+            )
+        as_penalties(penalty, f"penalties[{said(key)}]", "penalize")
+
+
+def refuse_twice(tensor, key, taps):
+    for other, other_key, _ in taps:
+        same = other.place is tensor.place and other.use == tensor.use and other.part.kind == tensor.part.kind
+        a, b = tensor.part.index or 0, other.part.index or 0
+        all_inputs = tensor.part.kind == "input" and None in (tensor.part.index, other.part.index)
+        if same and (a == b or all_inputs):
+            raise ValueError(
+                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {said(other_key)} and by "
+                f"{said(key)}. Narrow one of them, or give one key a list of penalties."
+            )
+
+
+def names_for(tensors, model) -> list[str]:
+    """A name for the logs for each tensor: its layer's, after as much of the path as tells the layers apart."""
+    taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
+    paths = [(*tensor.place.path[:-1], tensor.name) for tensor in tensors]
+    names = []
+    for path, tensor in zip(paths, tensors, strict=True):
+        others = {other for other in paths if other != path}
+        lengths = range(1, len(path) + 1)
+        length = next((n for n in lengths if all(o[-n:] != path[-n:] for o in others)), len(path))
+        names.append(unique(f"{'_'.join(path[-length:])}{tensor.part.suffix}_penalty", taken))
+    return names
+
+
+def unique(name: str, taken: set) -> str:
+    """`name`, or `name_1` and so on where it is `taken`; it is taken from then on."""
+    number, start = 0, name
+    while name in taken:
+        number += 1
+        name = f"{start}_{number}"
+    taken.add(name)
+    return name

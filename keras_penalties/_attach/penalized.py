@@ -1,0 +1,180 @@
+"""How a penalized layer or model is saved: as the plain one, with its penalties and where each of them is.
+
+This begins at the outermost layer that is more than a graph of layers. A plain graph is saved by Keras with the
+penalties in it, as layers.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import keras
+
+from keras_penalties._attach.plain import plain
+from keras_penalties._keras import copies
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._serialization import register, save_as
+from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
+from keras_penalties._tensors.taps import mixed
+from keras_penalties._tensors.tree import Place, walk
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A penalty within a layer: how to get to the layer that it is on, which tensor of it, and the penalty."""
+
+    steps: tuple
+    use: int | None
+    receiver: Receiver
+
+    def to_config(self) -> dict:
+        return {
+            "steps": [list(step) for step in self.steps],
+            "use": self.use,
+            "part": [self.receiver.part.kind, self.receiver.part.index],
+            "penalty": keras.saving.serialize_keras_object(self.receiver.layer),
+            "mask_from": self.receiver.mask_from,
+        }
+
+    @classmethod
+    def from_config(cls, config) -> Request:
+        penalty = keras.saving.deserialize_keras_object(config["penalty"])
+        steps = tuple(tuple(step) for step in config["steps"])
+        receiver = Receiver(Part(*config["part"]), penalty, config["mask_from"])
+        return cls(steps, config["use"], receiver)
+
+
+class Requests:
+    """The requests of a penalized layer, out of sight of Keras' attribute tracking.
+
+    Attributes:
+        here: those that are in place.
+        waiting: those of a layer that is not built yet, and makes what they are on when it is.
+    """
+
+    def __init__(self, here=(), waiting=()):
+        self.here, self.waiting = list(here), list(waiting)
+
+    @property
+    def receivers(self) -> set[int]:
+        """The ids of the penalties that are in place."""
+        return {id(request.receiver.layer) for request in self.here}
+
+
+class Penalized:
+    """A layer or model with penalties inside. It is mixed into the class of a copy."""
+
+    requests: Requests
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(plain(self, self.requests.receivers))
+        inner.pop("compile_config", None)
+        requests = [*self.requests.here, *self.requests.waiting]
+        return {"layer": inner, "penalties": [request.to_config() for request in requests]}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return PenalizedFile.from_config(config, custom_objects)
+
+
+@register
+class PenalizedFile:
+    """What a saved file names in place of a `Penalized` class, which is made while the program runs."""
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        layer = keras.saving.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
+        new = penalized(layer, [Request.from_config(request) for request in config["penalties"]])
+        if isinstance(layer, keras.Model) and layer.compiled:  # as KerasHub's tasks are when they are made
+            copies.compile_as(new, layer)
+        return new
+
+
+@functools.cache
+def penalized_class(cls):
+    """`cls` with `Penalized` mixed in."""
+    if issubclass(cls, Penalized):
+        return cls
+    new = mixed(Penalized, cls)
+    if keras_layers.has_build(cls):
+
+        @functools.wraps(cls.build)  # Keras reads its arguments
+        def build(self, *args, **kwargs):
+            cls.build(self, *args, **kwargs)
+            if "requests" in vars(self) and self.requests.waiting:
+                fulfil(self)
+
+        new.build = build
+    save_as(new, PenalizedFile)
+    return new
+
+
+class Attaching(Tapping):
+    """A model with receivers, such that files say where each of them is."""
+
+    def __init__(self, taps: list[Tap]):
+        super().__init__(taps, dress=penalized_class)
+
+    def finish(self, new, layer):
+        super().finish(new, layer)
+        if isinstance(new, Penalized):
+            earlier = layer.requests if isinstance(layer, Penalized) else Requests()
+            new.requests = Requests(earlier.here, earlier.waiting)
+
+    def of_model(self, model):
+        """`model` with the receivers, each noted where a file that holds it begins."""
+        new = self.of(model)
+        for tap in self.taps:
+            place = tap.tensor.place
+            chain = [*reversed(place.around), *([place] if place.holder is not None else [])]
+            way = [(step.operation, step.step) for step in chain]
+            layers = [self.made.get(id(layer)) for layer, _ in way]
+            first = next((i for i, layer in enumerate(layers) if isinstance(layer, Penalized)), None)
+            if first is not None:
+                steps = tuple(step for _, step in way[first + 1 :])
+                request = Request(steps, tap.tensor.use, tap.receiver)
+                layers[first].requests.here.append(request)
+        return new
+
+
+def penalized(layer, requests: list[Request]):
+    """`layer` with the penalties of `requests`; those on what it will hold once it is built have to wait."""
+    found = _found(layer, requests)
+    waiting = [request for request in requests if request not in found]
+    if not waiting:
+        return Attaching([Tap(tensor, request.receiver) for request, tensor in found.items()]).of_model(layer)
+    shell = copies.copy(layer, {}, penalized_class(type(layer)))
+    shell.requests = Requests(waiting=requests)
+    return shell
+
+
+def fulfil(layer: Penalized):
+    """Put in place what has been waiting for `layer` to be built."""
+    waiting = layer.requests.waiting
+    found = _found(layer, waiting)
+    if len(found) < len(waiting):
+        missing = next(request for request in waiting if request not in found)
+        raise ValueError(
+            f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {list(missing.steps)}, and holds "
+            "no layer there. Has its code changed since?"
+        )
+    tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])
+    others = {id(inner): tapping.of(inner, outermost=False) for inner in keras_layers.held_by(layer)}
+    copies.swap(layer, others)
+    layer.requests = Requests(here=waiting)
+
+
+def _found(layer, requests) -> dict[Request, Tensor]:
+    root = Place((), layer)
+    places = {tuple(place.steps): place for place in [root, *walk(root)]} if requests else {}
+    return {
+        request: Tensor(
+            places[request.steps], (request.use,), request.receiver.part, places[request.steps].operation.name
+        )
+        for request in requests
+        if request.steps in places
+    }

@@ -1,0 +1,94 @@
+"""A model without penalties, around the same weights."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_penalties._keras import graphs
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._tensors.rebuild import Rebuild
+from keras_penalties._tensors.taps import Recorder, Tapped, is_mixed, tap, tapped_class, unmixed
+from keras_penalties.layers import ActivityPenalty
+from keras_penalties.regularizers import Penalty
+
+
+class Untapping(Rebuild):
+    """A model without receivers.
+
+    Args:
+        receivers: the ids of those to take off; None for every `ActivityPenalty`, and with them every
+            `activity_regularizer=` that is a penalty of this package.
+    """
+
+    def __init__(self, receivers: set[int] | None = None):
+        super().__init__()
+        self.receivers = receivers
+        self.activations: dict[int, keras.layers.Layer] = {}  # by the id of the layer whose activation it is
+
+    def goes(self, receiver) -> bool:
+        if self.receivers is None:
+            return isinstance(receiver, ActivityPenalty)
+        return id(receiver) in self.receivers
+
+    def is_changed(self, layer):
+        if graphs.is_graph(layer):
+            operations = graphs.as_functional(layer).operations
+            return is_mixed(type(layer)) or any(self.is_dropped(operation) for operation in operations)
+        return is_mixed(type(layer)) or id(layer) in self.activations or self._is_regularized(layer)
+
+    def is_dropped(self, operation):
+        return self.goes(operation) or any(operation is taken for taken in self.activations.values())
+
+    def class_of(self, layer, outermost):
+        plain = unmixed(type(layer))
+        return tapped_class(plain) if self._left(layer) else plain
+
+    def finish(self, new, layer):
+        with keras_layers.unlocked(new):
+            if isinstance(layer, Tapped):
+                self._untap(new, layer)
+            if id(layer) in self.activations:
+                taken = self.activations[id(layer)]
+                new.activation, new.activity_regularizer = taken.activation, taken.activity_regularizer
+            if self._is_regularized(new):
+                new.activity_regularizer = None
+
+    def prepare(self, layer):
+        """Find the activations that releases before 0.2 have taken from layers of this graph."""
+        if self.receivers is None and graphs.is_graph(layer):
+            self.activations |= _taken_apart(layer)
+
+    def _left(self, layer) -> list:
+        receivers = layer.receivers.all if isinstance(layer, Tapped) else []
+        return [receiver for receiver in receivers if not self.goes(receiver.layer)]
+
+    def _untap(self, new, layer):
+        left = self._left(layer)
+        keras_layers.forget(new, [r.layer for r in layer.receivers.all if self.goes(r.layer)])
+        del new.receivers
+        del new.activity_penalties
+        if isinstance(vars(new).get("activation"), Recorder):
+            new.activation = new.activation.activation
+        if left:
+            tap(new, left)
+
+    def _is_regularized(self, layer) -> bool:
+        return self.receivers is None and isinstance(getattr(layer, "activity_regularizer", None), Penalty)
+
+
+def plain(model, receivers=None):
+    """`model` without penalties: a model of its class, not compiled, around the same layers and weights."""
+    return Untapping(receivers).of(model)
+
+
+def _taken_apart(model) -> dict:
+    """The activations that `penalize` of 0.1 has taken from the layers of `model`, by the ids of those layers:
+    it called `dense`, then the penalty, then an `Activation` by the name of `dense_activation`."""
+    taken = {}
+    for operation in graphs.as_functional(model).operations:
+        if isinstance(operation, keras.layers.Activation) and operation.name.endswith("_activation"):
+            for before in graphs.operations_before(operation):
+                linear = [*graphs.operations_before(before)] if isinstance(before, ActivityPenalty) else []
+                if linear and operation.name == f"{linear[0].name}_activation":
+                    taken[id(linear[0])] = operation
+    return taken

@@ -1,0 +1,146 @@
+"""Copies of layers and models that share variables and sublayers with the original.
+
+A copy is an object of the same class (or of a subclass of it) with the same attributes, in which some layers
+are replaced by others. It has bookkeeping of its own: losses, the lists in which Keras tracks what a layer
+holds, and, for a model, what `compile` sets. The original does not change.
+
+Keras: `src/layers/layer.py` (`Layer.__new__`, `_initialize_tracker`), `src/models/functional.py`,
+`src/models/sequential.py`, `src/trainers/trainer.py`, `src/utils/tracking.py`.
+"""
+
+import functools
+
+import keras
+from keras.src.utils import tracking
+
+from keras_penalties._keras import graphs
+
+STORES = ("trainable_variables", "non_trainable_variables", "layers", "metrics", "seed_generators")
+
+
+def attributes(layer) -> dict:
+    """What `layer` holds, by attribute. PyTorch keeps those that are modules apart."""
+    modules = vars(layer).get("_modules", {})
+    return {**vars(layer), **{name: module for name, module in modules.items() if name != "_torch_params"}}
+
+
+def held(value):
+    """The layers in the value of an attribute: itself, or those in lists, tuples and dicts at any depth."""
+    if isinstance(value, keras.layers.Layer):
+        yield value
+    elif isinstance(value, (list, tuple, set, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from held(item)
+
+
+def replaced(value, others: dict):
+    """`value`, in which each layer whose id is a key of `others` is replaced by the layer there."""
+    if isinstance(value, keras.layers.Layer):
+        return others.get(id(value), value)
+    if not any(id(layer) in others for layer in held(value)):
+        return value
+    if isinstance(value, dict):
+        return {key: replaced(item, others) for key, item in value.items()}
+    items = [replaced(item, others) for item in value]
+    return type(value)(*items) if hasattr(value, "_fields") else _plain(value)(items)
+
+
+def _plain(value):
+    return next(kind for kind in (list, tuple, set) if isinstance(value, kind))
+
+
+def copy(layer, others: dict, cls=None, outputs=None, stack=None):
+    """A copy of `layer` in which `others` replace layers, by the ids of those that they replace.
+
+    Args:
+        layer: a built layer or model.
+        others: the replacements, by id; None for what is left out.
+        cls: the class of the copy: that of `layer`, or a subclass of it.
+        outputs: for a functional model, the outputs of the new graph, on the inputs of `layer`.
+        stack: for a Sequential model, its layers.
+    """
+    cls = cls or type(layer)
+    new = cls.__new__(cls)
+    if outputs is not None:
+        graphs.Functional.__init__(new, layer.input, outputs, name=layer.name)
+    elif isinstance(layer, keras.Sequential):
+        keras.Sequential.__init__(new, stack or _unbuilt_stack(layer, others), name=layer.name)
+    else:
+        base = keras.Model if isinstance(layer, keras.Model) else keras.layers.Layer
+        base.__init__(new, name=layer.name)
+    own = _own(type(new))
+    _fill(new, layer, others)
+    for name, value in attributes(layer).items():
+        if name not in own and not (outputs is not None and name in _of_graphs()):
+            setattr(new, name, replaced(value, others))
+    if layer._tracker.locked:
+        new._tracker.lock(layer._tracker._lock_violation_msg)
+    if layer.built:
+        new._post_build()
+    return new
+
+
+def swap(layer, others: dict):
+    """Replace layers that `layer` holds by `others`, by the ids of those that they replace. It changes `layer`."""
+    for name, value in attributes(layer).items():
+        new = replaced(value, others)
+        if new is not value and name not in ("_layers", "_tracked"):
+            setattr(layer, name, new)
+    tracked = layer._tracker.config["layers"][1]
+    kept = list({id(inner): inner for inner in (replaced(inner, others) for inner in tracked)}.values())
+    tracked[:] = kept
+    layer._tracker.stored_ids["layers"] = {id(inner) for inner in kept}
+
+
+def _unbuilt_stack(model, others):
+    return [replaced(layer, others) for layer in model._layers]
+
+
+def _fill(new, layer, others):
+    """Track what `layer` tracks, in the same order: it is the order of the variables, and of files."""
+    for store in STORES:
+        if store == "layers" and isinstance(layer, keras.Sequential):
+            continue
+        tracked = new._tracker.config[store][1]
+        kept = [replaced(item, others) for item in layer._tracker.config[store][1]]
+        kept = [item for item in kept if item is not None]
+        more = [item for item in tracked if not any(item is other for other in kept)]
+        tracked[:] = [*kept, *more]
+        new._tracker.stored_ids[store] = {id(item) for item in tracked}
+
+
+@functools.cache
+def _own(cls):
+    """The attributes that each object makes for itself."""
+    own = {"build", "quantize", "_tracker", "_losses", "_loss_ids", "_losses_override", "_call_signature"}
+    own |= {"_inbound_nodes", "_outbound_nodes", "_torch_params", "_functional", "_layers", "_tracked"}
+    own |= {f"_{store}" for store in STORES}
+    own |= {"_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}  # of torch.nn.Module
+    own |= {name for name in vars(keras.layers.Layer()) if name.startswith(("_self_", "_saved_model"))}
+    return own | _of_trainers() if issubclass(cls, keras.Model) else own
+
+
+@functools.cache
+def _of_trainers():
+    """What a model has beside a layer: what `compile` sets, and what it compiles."""
+    own = vars(_Empty()).keys() - vars(keras.layers.Layer()).keys()
+    return own | {"optimizer", "_compile_config", "_compiled_trainable_state", "stop_training"}
+
+
+def compile_as(model, other):
+    """Let `model` be compiled as `other` is, a model that nobody trains any more."""
+    for name in _of_trainers() - {"train_function", "test_function", "predict_function"}:
+        if name in vars(other):
+            with tracking.DotNotTrackScope():
+                setattr(model, name, vars(other)[name])
+
+
+class _Empty(keras.Model):
+    pass
+
+
+@functools.cache
+def _of_graphs():
+    """The attributes that make a model a graph of layers."""
+    inputs = keras.Input((1,))
+    return vars(keras.Model(inputs, keras.layers.Identity()(inputs))).keys() - vars(_Empty()).keys()

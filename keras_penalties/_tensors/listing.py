@@ -1,0 +1,78 @@
+"""What of a model can be named."""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+
+import keras
+from rich.console import Console
+from rich.tree import Tree
+
+from keras_penalties._tensors.search import Search
+
+
+class TensorList(list):
+    """Names of tensors. Printed, they are a tree, with shapes where they are known."""
+
+    def __init__(self, names, title: str, shapes: dict):
+        super().__init__(names)
+        self.title, self.shapes = title, shapes
+
+    def __repr__(self):
+        tree = Tree(self.title)
+        branches = {(): tree}
+        for name in self:
+            path = tuple(name.split("/"))
+            for i in range(len(path) - 1):
+                if path[: i + 1] not in branches:
+                    branches[path[: i + 1]] = branches[path[:i]].add(path[i], highlight=False)
+            shape = self.shapes.get(name)
+            label = path[-1] if shape is None else f"{path[-1]}  {shape}"
+            branches[path] = branches[path[:-1]].add(label, highlight=False)
+        text = io.StringIO()
+        Console(file=text, width=200, markup=False, legacy_windows=False).print(tree)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
+    """The tensors of a model that `penalize` and `HiddenOutputs` can name.
+
+    Each is named by its layer's path. Add `:preactivation` for what goes into the layer's activation, `:input` for
+    what goes into the layer, `:1` for its second output, and `@1` for its second use.
+
+    Args:
+        model: a built Keras model.
+        pattern: a shell pattern; only names that match it are listed.
+
+    Returns:
+        A list of names. Printed, it is a tree, with shapes where they are known.
+
+    Example:
+
+    >>> import keras, keras_penalties as kp
+    >>> block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="block")
+    >>> model = keras.Sequential([keras.Input((4,)), block, keras.layers.Dense(1, name="out")], name="net")
+    >>> kp.list_tensors(model)
+    net
+    ├── block  (None, 3)
+    │   └── dense  (None, 3)
+    └── out  (None, 1)
+    >>> kp.list_tensors(model, "*dense*")[0]
+    'block/dense'
+
+    Raises:
+        TypeError: if `model` is not a Keras model.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` of list_tensors must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
+        )
+    search = Search(model, "pattern", "list_tensors")
+    names, shapes = [], {}
+    for place in search.reachable():
+        if pattern is None or fnmatch.fnmatchcase(place.name, pattern):
+            names.append(place.name)
+            if place.calls:
+                shapes[place.name] = ", ".join(str(tuple(x.shape)) for x in place.calls[0][1])
+    return TensorList(dict.fromkeys(names), model.name, shapes)

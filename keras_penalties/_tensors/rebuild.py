@@ -1,0 +1,128 @@
+"""A model again, in which some layers are replaced: what holds them is copied, everything else is shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import tree
+
+from keras_penalties._keras import copies, graphs
+from keras_penalties._keras import layers as keras_layers
+
+
+class Rebuild:
+    """Copies of layers and models, as a subclass wants them. A layer in which nothing changes stays itself.
+
+    Attributes:
+        made: the copy of each layer, or the layer itself, by the id of the original.
+    """
+
+    def __init__(self):
+        self.made: dict[int, Any] = {}
+        self._originals: list = []  # an id is only good while its object lives
+
+    # What a subclass says.
+
+    def is_changed(self, layer) -> bool:
+        """Whether `layer` itself changes, apart from what it holds."""
+        return False
+
+    def is_plain(self, layer) -> bool:
+        """Whether a file begins inside `layer`, and not at it: Keras itself saves a plain graph of layers."""
+        return graphs.is_plain(layer)
+
+    def prepare(self, layer):
+        """Look at `layer` before what it holds."""
+
+    def class_of(self, layer, outermost: bool) -> type:
+        """The class of the copy. `outermost` says that nothing but plain graphs of layers is around it."""
+        return type(layer)
+
+    def around(self, holder, operation, use: int) -> tuple[list, list]:
+        """The receivers before and after a call of `operation` in the graph `holder`."""
+        return [], []
+
+    def is_dropped(self, operation) -> bool:
+        """Whether the graph goes on with what `operation` is called on."""
+        return False
+
+    def finish(self, new, layer):
+        """Do what is left to do with `new`, the copy of `layer`."""
+
+    # What it does.
+
+    def of(self, layer, outermost: bool = True):
+        """`layer` with its changes."""
+        if id(layer) not in self.made:
+            self._originals.append(layer)
+            self.made[id(layer)] = layer  # where a layer holds what it is held by
+            self.prepare(layer)
+            plain = outermost and self.is_plain(layer)
+            others = {id(inner): self.of(inner, plain) for inner in keras_layers.held_by(layer)}
+            others = {key: new for key, new in others.items() if id(new) != key}
+            if others or self.is_changed(layer):
+                dropped = [inner for inner in graphs.operations(layer) if self.is_dropped(inner)]
+                others |= {id(inner): None for inner in dropped}
+                self.made[id(layer)] = self._copy(layer, others, outermost)
+        return self.made[id(layer)]
+
+    def _copy(self, layer, others, outermost):
+        cls, graph = self.class_of(layer, outermost), {}
+        if graphs.is_graph(layer) and isinstance(layer, keras.Sequential):
+            graph["stack"] = self._stack(layer, others)
+        elif graphs.is_graph(layer):
+            graph["outputs"] = self._rewired(layer, others)
+        new = copies.copy(layer, others, cls, **graph)
+        self.finish(new, layer)
+        return new
+
+    def _stack(self, model, others):
+        """The layers of a Sequential model with its changes, after its input."""
+        stack = [model.inputs[0]]
+        for layer in model.layers:
+            before, after = self.around(model, layer, 0)
+            stack += [receiver.layer for receiver in before]
+            if not self.is_dropped(layer):
+                stack.append(others.get(id(layer), layer))
+            stack += [receiver.layer for receiver in after]
+        return stack
+
+    def _rewired(self, model, others):
+        """The outputs of the graph of `model` with its changes, on the inputs of `model`."""
+        uses = {name: iter(calls) for name, calls in graphs.graph_calls(model).items()}
+
+        def call(operation, *args, **kwargs):
+            use, _ = next(uses[operation.name])
+            before, after = self.around(model, operation, use)
+            names = list(kwargs)
+            inputs = args[0] if args else kwargs[names[0]]
+            inputs = through(before, inputs, model)
+            if self.is_dropped(operation):
+                return inputs
+            if args:
+                args = (inputs, *args[1:])
+            else:
+                kwargs[names[0]] = inputs
+            outputs = others.get(id(operation), operation)(*args, **kwargs)
+            return through(after, outputs, model)
+
+        return graphs.outputs_of(model, call)
+
+
+def through(receivers, tensors, graph):
+    """`tensors` of the functional model `graph`, after each of `receivers` was called on its own; what it gives
+    takes the tensor's place."""
+    flat = tree.flatten(tensors)
+    for receiver in receivers:
+        kind, index = receiver.part.kind, receiver.part.index
+        if kind == "input" and index is None and len(flat) > 1:
+            flat = list(receiver.in_graph(flat, graph))
+        elif (index or 0) < len(flat):
+            flat[index or 0] = receiver.in_graph(flat[index or 0], graph)
+        else:
+            raise ValueError(
+                f"'{receiver.layer.name}' asks for tensor {index}, and the layer is called on {len(flat)}. "
+                "Count from 0."
+            )
+    return tree.pack_sequence_as(tensors, flat) if receivers else tensors

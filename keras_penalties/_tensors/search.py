@@ -1,0 +1,232 @@
+"""Which tensors of a model the names, patterns and classes of a user mean."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import keras
+
+from keras_penalties._keras import graphs, remat
+from keras_penalties._tensors.names import Part, TensorName, parse
+from keras_penalties._tensors.tree import Place, walk
+from keras_penalties.layers import ActivityPenalty
+
+# What these give is what the layer gives that they wrap, or what its cell gives at each step.
+LOOPS = (keras.layers.TimeDistributed, keras.layers.RNN)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that a name means.
+
+    Attributes:
+        place: the layer or operation.
+        uses: which use of each layer on the way, as in `TensorName`; only the last one where a pattern or class
+            was given.
+        part: which tensor of it.
+        name: the layer that the user meant, which may be inside the one at `place`.
+        is_one_use: whether the user named a use.
+    """
+
+    place: Place
+    uses: tuple[int | None, ...]
+    part: Part
+    name: str
+    is_one_use: bool = False
+
+    @property
+    def use(self) -> int | None:
+        return self.uses[-1]
+
+
+class Search:
+    """Finds tensors in a model by name.
+
+    Args:
+        model: the model.
+        argument, owner: where the names were given, for errors: "`hidden` of HiddenOutputs".
+    """
+
+    def __init__(self, model, argument: str, owner: str):
+        self.model, self.argument, self.owner = model, argument, owner
+        root = Place((), model)
+        self.places = [place for place in walk(root) if not isinstance(place.operation, ActivityPenalty)]
+        self.paths = {place.name for place in self.places}
+
+    def reachable(self) -> list[Place]:
+        """The layers whose output can be had; those of a loop over time cannot, nor what is rematerialized."""
+        return [place for place in self.places if place.is_layer and not self._obstacles(place)]
+
+    def all(self, key: str | type) -> list[Tensor]:
+        """Each tensor that `key` means, a name, shell pattern or class: one for each place and use."""
+        name = parse(key, self.argument, self.owner) if isinstance(key, str) else None
+        found = [tensor for place in self._places(key, name) for tensor in self._tensors(place, name)]
+        if not found:
+            raise ValueError(self._nothing(key, name))
+        return found
+
+    def one(self, key: str) -> Tensor:
+        """The one tensor that the name `key` means."""
+        name = parse(key, self.argument, self.owner)
+        places = self._places(key, name)
+        if not places:
+            raise ValueError(self._nothing(key, name))
+        if len({id(place.operation) for place in places}) > 1:
+            raise ValueError(
+                f"`{self.argument}` of {self.owner} names {key!r}, which several layers of '{self.model.name}' "
+                f"match: {_some([p.name for p in places])}. Give the whole path of one."
+            )
+        return self._one(
+            min(places, key=lambda place: len(place.path)), name
+        )  # a layer held in several places
+
+    def _places(self, key, name: TensorName | None) -> list[Place]:
+        places = [place for place in self.places if _may_be_input(place, name) and _matches(place, key, name)]
+        whole = [place for place in places if name is not None and place.path == name.layers]
+        return whole or places
+
+    def _tensors(self, place: Place, name: TensorName | None):
+        """The tensors of `place` that are meant: one for each use of a graph, unless one use is named."""
+        part = name.part if name else Part()
+        use = name.uses[-1] if name else None
+        target, part = self._reachable(place, part, name)
+        self._check(target, use, part, name)
+        own = target.calls if target is place else place.calls or target.calls
+        uses = sorted(number for number, _ in own) or [None]
+        for number in uses if use is None else [use]:
+            yield Tensor(target, (number,), part, place.operation.name, use is not None)
+
+    def _one(self, place: Place, name: TensorName) -> Tensor:
+        target, part = self._reachable(place, name.part, name)
+        own = [p for p in [target, *target.holders]][::-1]
+        given = (None,) * (len(own) - len(name.uses)) + name.uses[-len(own) :]
+        uses = []
+        for step, use in zip(own, given, strict=True):
+            count = len(step.calls)
+            if use is None and count > 1:
+                choices = ", ".join(repr(f"{step.operation.name}@{i}") for i in range(count))
+                raise ValueError(
+                    f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is used "
+                    f"{count} times, so that several tensors match. Say which use: {choices}."
+                )
+            self._check(step, use, part if step is target else Part(), name)
+            uses.append(use)
+        return Tensor(target, tuple(uses), part, place.operation.name)
+
+    def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):
+        if not place.calls:
+            return
+        uses, count = [number for number, _ in place.calls], len(place.calls[0][1])
+        scores = part == Part("output", 1) and count == 1 and gives_scores(place.operation)
+        too_many = part.kind == "output" and (part.index or 0) >= count and not scores
+        if (use is not None and use not in uses) or too_many:
+            layer = place.operation.name
+            raise ValueError(
+                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is used "
+                f"{len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: '{layer}@0:0'."
+            )
+
+    def _reachable(self, place: Place, part: Part, name) -> tuple[Place, Part]:
+        """`place`, or the place around it whose tensor is the same; raise where there is none."""
+        for holder in self._obstacles(place):
+            if remat.is_rematerialized(holder.operation):
+                raise ValueError(
+                    f"`{self.argument}` of {self.owner} names '{place.name}', which is inside '{holder.name}': "
+                    f"{type(holder.operation).__name__} is rematerialized, so what it computes inside exists only "
+                    f"while it runs. Name '{holder.name}' itself."
+                )
+            return self._of_loop(place, holder, part)
+        if part.kind == "preactivation":
+            _check_activation(place, self.argument, self.owner)
+        return place, part
+
+    @staticmethod
+    def _obstacles(place: Place) -> list[Place]:
+        """What is around `place` and keeps what it computes to itself, the outermost first."""
+        return [
+            holder
+            for holder in reversed(place.holders)
+            if remat.is_rematerialized(holder.operation) or isinstance(holder.operation, LOOPS)
+        ]
+
+    def _of_loop(self, place: Place, loop: Place, part: Part) -> tuple[Place, Part]:
+        wrapper, inner = loop.operation, place.operation
+        directly = place.holder is loop and part.kind != "preactivation"
+        if directly and isinstance(wrapper, keras.layers.TimeDistributed):
+            return loop, part
+        if directly and part == Part() and wrapper.cell is inner and wrapper.return_sequences:
+            return loop, part
+        raise ValueError(
+            f"`{self.argument}` of {self.owner} names '{place.name}'{part if part.kind != 'output' else ''}, which "
+            f"is inside '{loop.name}': {type(wrapper).__name__} runs it in a loop over time. Name '{loop.name}' "
+            "itself; its output is that of the layer at each step, for a cell if it has return_sequences=True."
+        )
+
+    def _nothing(self, key, name: TensorName | None) -> str:
+        text = f"`{self.argument}` of {self.owner} has the name {said(key)}, which matches no layer of"
+        text += f" '{self.model.name}'."
+        layers = [place for place in self.places if place.is_layer]
+        if name is None:
+            classes = Counter(type(place.operation).__name__ for place in layers)
+            return f"{text} It has {', '.join(f'{count} {c}' for c, count in classes.most_common(12))}."
+        names = [place.name for place in layers]
+        if key in self.paths:
+            return f"{text} It is an input: name the layer whose activity you mean."
+        wanted = name.path.translate(str.maketrans("", "", "*?[]"))
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+        ends = {name.rsplit("/", 1)[-1]: name for name in reversed(names)}
+        last = wanted.rsplit("/", 1)[-1]
+        near += [ends[end] for end in difflib.get_close_matches(last, ends, n=3, cutoff=0.5)]
+        near = list(dict.fromkeys(near))[:3]
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_some(names)}."
+        return f"{text} {hint} `kp.list_tensors(model)` lists what can be named."
+
+
+def _may_be_input(place: Place, name: TensorName | None) -> bool:
+    """Whether the inputs of a graph may be meant: by name alone."""
+    return (name is not None and not name.is_pattern) or not isinstance(
+        place.operation, keras.layers.InputLayer
+    )
+
+
+def _matches(place: Place, key, name: TensorName | None) -> bool:
+    """Whether the layer at `place` is meant: a class is meant by its instances, a path by all that end so."""
+    layer = place.operation
+    plain = place.is_layer and not graphs.is_graph(layer)
+    if name is None:
+        return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
+    if set(name.layers[-1]) & set("*?[") and not plain:
+        return False  # layers are meant, not the model around them, nor the operations of a mask
+    tail = place.path[-len(name.layers) :]
+    return len(tail) == len(name.layers) and all(
+        fnmatch.fnmatchcase(name, pattern) for name, pattern in zip(tail, name.layers, strict=True)
+    )
+
+
+def _check_activation(place: Place, argument: str, owner: str):
+    layer = place.operation
+    if not callable(getattr(layer, "activation", None)) or isinstance(layer, keras.layers.RNN):
+        raise ValueError(
+            f"`{argument}` of {owner} names '{place.name}:preactivation', and {type(layer).__name__} has no "
+            f"`activation` of its own. Name '{place.name}', or '{place.name}:input'."
+        )
+
+
+def gives_scores(layer) -> bool:
+    """Whether `layer` can return its attention scores, as its second output."""
+    call = getattr(layer, "call", None)
+    return call is not None and "return_attention_scores" in inspect.signature(call).parameters
+
+
+def said(key) -> str:
+    return key.__name__ if isinstance(key, type) else repr(key)
+
+
+def _some(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")

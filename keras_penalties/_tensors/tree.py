@@ -1,0 +1,131 @@
+"""The layers and operations within a model, at any depth, each with its path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from keras_penalties._keras import copies, graphs
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties.layers import ActivityPenalty
+
+
+@dataclass(eq=False)
+class Place:
+    """A layer or operation in the layer, model or graph that holds it.
+
+    Attributes:
+        path: the names of what holds it, from the outermost, and its own.
+        operation: the layer or operation.
+        holder: the place of what holds it; None for the model itself.
+        step: how to get from the holder to it: an attribute, then indices or keys. Unlike names, which
+            Keras may generate, steps survive saving and loading.
+        calls: in a graph, its calls in the order in which the graph runs them: pairs of which call it was in
+            the order in which they were made, and the tensors it gave. Empty elsewhere.
+        used: in a graph, which of these tensors the graph goes on with: pairs of call and index.
+    """
+
+    path: tuple[str, ...]
+    operation: Any
+    holder: Place | None = None
+    step: tuple = ()
+    calls: list = field(default_factory=list)
+    used: set = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.path)
+
+    @property
+    def is_layer(self) -> bool:
+        return isinstance(self.operation, keras.layers.Layer)
+
+    @property
+    def holders(self) -> list[Place]:
+        """What holds it, the innermost first, without the model itself."""
+        return [place for place in self.around if place.holder is not None]
+
+    @property
+    def around(self) -> list[Place]:
+        """What holds it, the innermost first, the model itself last; the model alone for the model."""
+        above = [self] if self.holder is None else []
+        place = self.holder
+        while place is not None:
+            above.append(place)
+            place = place.holder
+        return above
+
+    @property
+    def steps(self) -> list[tuple]:
+        """The way from the model to it."""
+        return [place.step for place in [*reversed(self.holders), self] if place.holder is not None]
+
+
+def walk(place: Place) -> Iterator[Place]:
+    """All places within `place`, each after what holds it."""
+    for inner in within(place):
+        yield inner
+        if inner.is_layer and not isinstance(inner.operation, ActivityPenalty):
+            yield from walk(inner)
+
+
+def within(place: Place) -> Iterator[Place]:
+    """The places that `place` holds directly: the operations of its graph, then its other layers."""
+    layer, seen = place.operation, set()
+    if graphs.is_graph(layer):
+        graph = graphs.as_functional(layer)
+        calls, used = graphs.graph_calls(graph), graphs.used_tensors(graph)
+        for i, operation in enumerate(graph.operations):
+            seen.add(id(operation))
+            step = ("operations", i)  # names may be generated, the order of a graph is not
+            own = calls[operation.name]
+            goes_on = {(use, i) for use, tensors in own for i, x in enumerate(tensors) if id(x) in used}
+            yield Place((*place.path, operation.name), operation, place, step, own, goes_on)
+    for inner in keras_layers.sublayers(layer):
+        if id(inner) not in seen:
+            seen.add(id(inner))
+            yield Place((*place.path, inner.name), inner, place, step_to(layer, inner))
+
+
+def step_to(holder, layer) -> tuple:
+    """The attribute of `holder`, with indices or keys, at which `layer` is."""
+    found = list(_steps(holder, layer))
+    # Public names are the ones that Keras' own files use; the shortest is the plainest.
+    return min(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step))) if found else ()
+
+
+def _steps(holder, layer):
+    for name, value in copies.attributes(holder).items():
+        if name not in ("_layers", "_tracked"):
+            for keys in _keys(value, layer):
+                yield (name, *keys)
+
+
+def _keys(value, layer):
+    if value is layer:
+        yield ()
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from ((i, *keys) for keys in _keys(item, layer))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from ((key, *keys) for keys in _keys(item, layer))
+
+
+def follow(layer, steps) -> Any:
+    """What `steps` lead to from `layer`, or None where there is nothing yet."""
+    for attribute, *keys in steps:
+        if attribute == "operations" and graphs.is_graph(layer):
+            value = graphs.as_functional(layer).operations
+        else:
+            value = copies.attributes(layer).get(attribute)
+        for key in keys:
+            within = value if isinstance(value, dict) else dict(enumerate(value or ()))
+            value = within.get(key, within.get(str(key)))
+        if value is None:
+            return None
+        layer = value
+    return layer
