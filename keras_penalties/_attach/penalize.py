@@ -20,16 +20,15 @@ from keras_penalties.models import HiddenOutputs
 def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | None = None) -> keras.Model:
     """Put penalties on tensors of an existing model, by name, path, pattern or class.
 
-    The result is a new model, not compiled, of the class of `model`: it has the same methods and weights, gives the
-    same outputs to the bit, and trains the same variables. `model` stays as it is. Each penalty is logged under
-    the name of its layer: `dense_4_penalty`; at a second use of the layer `dense_4_penalty_1`; with the names of
-    what holds the layer in front where several layers have its name. Masks reach the penalties. The model
-    saves to `.keras`, its weight files fit the original, and `strip` takes the penalties off.
+    The result is a new model, not compiled, of the class of `model`: it has the same methods, weights and
+    layers, gives the same outputs to the bit, and trains the same variables. `model` stays as it is. Each penalty
+    is logged under the name of its layer: `dense_4_penalty`; at a second use of the layer in a graph
+    `dense_4_penalty_1`; with names of what holds the layer in front where several layers have its name. Masks
+    reach the penalties. The model saves to `.keras` with its penalties, its weight files and those of `model` are
+    interchangeable, and `strip` takes the penalties off.
 
-    In a graph of layers (a functional or Sequential model) an `ActivityPenalty` layer sits at each tensor, so that
-    a model made of parts of the graph keeps the penalties of these parts. Inside other layers and models, the
-    layer that is named is replaced by a copy that shares its weights and calls the penalty itself, whichever
-    code calls the layer: the model's `call`, its `train_step`.
+    Each layer that is named is replaced by a copy, which shares its weights and calls the penalty itself, whichever
+    code runs it: a graph, a `call`, a `train_step`. So a model made of parts of the new one keeps their penalties.
 
     Args:
         model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.
@@ -48,8 +47,7 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
 
     A layer that is used several times is penalized at each use, in a graph each under its own name. A layer in a
     `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the wrapper's output, which
-    is the same. Where a penalized layer gives an output of a graph, that output is named after the penalty.
-    Attention scores (`"attention:1"`) turn fused attention off.
+    is the same. Attention scores (`"attention:1"`) turn fused attention off.
 
     Example:
 
@@ -63,7 +61,7 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     >>> logs = penalized.evaluate(x, y, verbose=0, return_dict=True)
     >>> round(float(logs["dense_4_penalty"]), 4)  # 0.1 * 3 * 2**2
     1.2
-    >>> penalized.get_layer("dense_4") is model.get_layer("dense_4")
+    >>> penalized.get_layer("dense_4").kernel is model.get_layer("dense_4").kernel
     True
 
     Raises:

@@ -1,10 +1,10 @@
 """Receivers on the tensors of a model: layers that are called on a tensor whenever the model computes it.
 
-Where a graph of layers computes the tensor and uses it, the receiver becomes a layer of the graph, after the layer
-that was named (or before it, for an input). Everywhere else the layer that was named is replaced by a copy that
-calls the receiver itself. What holds the copy is copied too, up to the model; everything else is shared. So the
-original does not change, the new model has its class and methods, and a receiver is called whichever code
-runs the layer: the model's `call`, its `train_step`, another thread.
+The layer that was named is replaced by a copy, which shares its weights and calls the receiver itself. What holds
+the layer is copied too, up to the model; everything else is shared. So the original does not change, the new
+model has its class and methods, its layers are in the same order, and a receiver is called whichever code runs
+the layer: the model's `call`, its `train_step`, another thread. Only where a graph of layers uses the layer several
+times, and for an operation that is not a layer, the receiver becomes a layer of the graph.
 """
 
 from __future__ import annotations
@@ -77,9 +77,11 @@ class Tap:
 
     @property
     def is_in_graph(self) -> bool:
-        """Whether the receiver becomes a layer of a graph: where the graph uses the tensor, and has its mask."""
+        """Whether the receiver becomes a layer of a graph: for what is not a layer, and for one of several uses."""
         place, part = self.tensor.place, self.tensor.part
-        if part.kind == "preactivation" or not place.calls:
+        if not place.is_called_layer:
+            return True
+        if part.kind == "preactivation" or len(place.calls) < 2:
             return False
         if self.receiver.mask_from is not None and self.source is not place.holder.operation:
             return False

@@ -44,6 +44,11 @@ class Place:
         return isinstance(self.operation, keras.layers.Layer)
 
     @property
+    def is_called_layer(self) -> bool:
+        """Whether it is a layer that is called when the model runs, as an operation or an input is not."""
+        return self.is_layer and not isinstance(self.operation, keras.layers.InputLayer)
+
+    @property
     def holders(self) -> list[Place]:
         """What holds it, the innermost first, without the model itself."""
         return [place for place in self.around if place.holder is not None]

@@ -48,8 +48,62 @@ def recurrent():
     return keras.Model(x, layers.Concatenate(name="out")([h, state]))
 
 
+@keras.saving.register_keras_serializable("tests")
+class Block(layers.Layer):
+    """A layer that makes one of its layers in `build`, and calls one of them twice."""
+
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.inner = layers.Dense(units, activation="relu", name="inner")
+        self.others = [layers.Dropout(0.5, name="dropout"), layers.Dense(units, name="twice")]
+
+    def build(self, shape):
+        self.inner.build(shape)
+        self.others[1].build((*shape[:-1], self.units))
+        self.last = layers.Dense(shape[-1], activation="tanh", name="last")
+        self.last.build((*shape[:-1], self.units))
+
+    def call(self, inputs, training=None):
+        dropout, twice = self.others
+        h = twice(twice(dropout(self.inner(inputs), training=training)))
+        return inputs + self.last(h)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Net(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.block, self.out = Block(3, name="block"), layers.Dense(2, name="out")
+
+    def call(self, inputs, training=None):
+        return self.out(self.block(inputs, training=training))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def subclassed():
+    net = Net(name="net")
+    net(np.zeros((1, 6), "float32"))
+    return net
+
+
+def blocks():
+    """Two blocks and an attention layer in a graph, which returns no scores."""
+    x = keras.Input((5, 6))
+    h = Block(4, name="block_1")(Block(3, name="first")(x))
+    h = layers.MultiHeadAttention(2, 3, dropout=0.1, name="scores")(h, h)  # with dropout, not fused
+    return keras.Model(x, layers.Dense(2, name="out")(h))
+
+
 def batch_for(model, rows=4, seed=1):
     random = np.random.default_rng(seed)
+    if isinstance(model, Net):
+        return random.normal(size=(rows, 6)).astype("float32")
     spec = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return tree.map_structure(lambda s: random.normal(size=(rows, *s.shape[1:])).astype("float32"), spec)
 
@@ -80,7 +134,8 @@ def logs_of(model, x):
 def compile_quickly(model, loss):
     # TensorFlow takes longer to trace these small models than to run them.
     eagerly = BACKEND == "tensorflow"
-    model.compile("adam", [loss] * len(model.outputs), run_eagerly=eagerly)
+    count = 1 if isinstance(model, Net) else len(model.outputs)
+    model.compile("adam", [loss] * count if count > 1 else loss, run_eagerly=eagerly)
 
 
 def _zero(y_true, y_pred):
