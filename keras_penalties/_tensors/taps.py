@@ -218,7 +218,7 @@ class Tapping(Rebuild):
         return id(layer) in self.touched
 
     def is_plain(self, layer):
-        return super().is_plain(layer) and id(layer) not in self.sources
+        return super().is_plain(layer) and id(layer) not in {*self.sources, *self.inside}
 
     def class_of(self, layer, outermost):
         cls = tapped_class(type(layer)) if id(layer) in self.inside else type(layer)
