@@ -34,7 +34,7 @@ class Untapping(Rebuild):
         if graphs.is_graph(layer):
             operations = graphs.as_functional(layer).operations
             return is_mixed(type(layer)) or any(self.is_dropped(operation) for operation in operations)
-        return is_mixed(type(layer)) or id(layer) in self.activations or self._is_regularized(layer)
+        return is_mixed(type(layer)) or id(layer) in self.activations or bool(self._regularizers(layer))
 
     def is_dropped(self, operation):
         return self.goes(operation) or any(operation is taken for taken in self.activations.values())
@@ -50,8 +50,8 @@ class Untapping(Rebuild):
             if id(layer) in self.activations:
                 taken = self.activations[id(layer)]
                 new.activation, new.activity_regularizer = taken.activation, taken.activity_regularizer
-            if self._is_regularized(new):
-                new.activity_regularizer = None
+            for name in self._regularizers(new):
+                setattr(new, name, None)
 
     def prepare(self, layer):
         """Find the activations that releases before 0.2 have taken from layers of this graph."""
@@ -72,8 +72,12 @@ class Untapping(Rebuild):
         if left:
             tap(new, left)
 
-    def _is_regularized(self, layer) -> bool:
-        return self.receivers is None and isinstance(getattr(layer, "activity_regularizer", None), Penalty)
+    def _regularizers(self, layer) -> list[str]:
+        """The attributes of `layer` that are penalties of this package, given as `activity_regularizer=`."""
+        names = ("activity_regularizer", "_activity_regularizer")  # attention layers keep a second one
+        return [
+            name for name in names if self.receivers is None and isinstance(vars(layer).get(name), Penalty)
+        ]
 
 
 def plain(model, receivers=None):
