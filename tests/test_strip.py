@@ -23,7 +23,7 @@ from tests.support.attach_networks import (
     sequential,
     subclassed,
 )
-from tests.support.helpers import ROOT, fresh_process, to_numpy
+from tests.support.helpers import fresh_process, to_numpy
 
 R = kp.regularizers
 L2 = R.L2(0.1)
@@ -108,18 +108,26 @@ def test_the_model_before_and_after_are_described_alike(build, pattern, part):
     assert plain.to_json() == model.to_json()
 
 
-@pytest.mark.parametrize("name", ["penalize_preactivation", "penalize_input", "penalize"])
-def test_files_of_the_first_release(name):
-    """There a pre-activation was had by two layers in place of one: they become one again."""
-    path = ROOT / "tests" / "saved" / "0.1.0" / f"{name}.keras"
-    if not path.exists():
-        pytest.skip("no such file")
-    model = keras.saving.load_model(path)
+@pytest.mark.parametrize("build", [keras.Sequential, keras.Model])
+def test_what_the_first_release_took_apart_becomes_one_layer_again(build):
+    """It penalized a pre-activation by two layers in place of one, with the penalty between them."""
+    x = keras.Input((3,), name="x")
+    parts = [
+        layers.Dense(4, name="a"),
+        kp.layers.ActivityPenalty(L2, name="a_preactivation_penalty"),
+        layers.Activation("relu", activity_regularizer="l2", name="a_activation"),
+        layers.Activation("tanh", name="b_activation"),
+    ]
+    h = x
+    for part in parts:
+        h = part(h)
+    model = keras.Sequential([x, *parts]) if build is keras.Sequential else keras.Model(x, h)
     plain = kp.strip(model)
-    x = batch_for(model)
-    assert_same(outputs(plain, x), outputs(model, x))
-    assert "keras_penalties" not in plain.to_json()
-    assert not any(layer.name.endswith("_activation") for layer in plain.layers)
+    batch = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    assert_same(outputs(plain, batch), outputs(model, batch))
+    assert [layer.name for layer in plain.layers if layer.name != "x"] == ["a", "b_activation"]
+    assert plain.get_layer("a").activation is keras.activations.relu
+    assert isinstance(plain.get_layer("a").activity_regularizer, keras.regularizers.L2)
 
 
 def test_regularizers_of_keras_stay():
