@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import tree
 
-from keras_penalties._keras import graphs, scopes
 from keras_penalties._tensors.search import Tensor
 from keras_penalties._tensors.taps import Receiver, Tap, Tapping
 

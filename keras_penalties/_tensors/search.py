@@ -170,7 +170,7 @@ class Search:
     def _nothing(self, key, name: TensorName | None) -> str:
         text = f"`{self.argument}` of {self.owner} has the name {said(key)}, which matches no layer of"
         text += f" '{self.model.name}'."
-        layers = [place for place in self.places if place.is_layer]
+        layers = [place for place in self.places if place.is_called_layer]
         if name is None:
             classes = Counter(type(place.operation).__name__ for place in layers)
             return f"{text} It has {', '.join(f'{count} {c}' for c, count in classes.most_common(12))}."
