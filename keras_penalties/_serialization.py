@@ -15,7 +15,8 @@ def register(named: T) -> T:
 
 
 def save_as(cls, registered):
-    """Let files name `registered` where an object of `cls` is saved, a class that is made while a program runs.
+    """Let files name `registered` where an object of `cls` is saved, a class that is made while a program
+    runs.
 
     Keras: `src/saving/object_registration.py`.
     """

@@ -21,33 +21,35 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     """Put penalties on tensors of an existing model, by name, path, pattern or class.
 
     The result is a new model, not compiled, of the class of `model`: it has the same methods, weights and
-    layers, gives the same outputs to the bit, and trains the same variables. `model` stays as it is. Each penalty
-    is logged under the name of its layer: `dense_4_penalty`; at a second use of the layer in a graph
+    layers, gives the same outputs to the bit, and trains the same variables. `model` stays as it is. Each
+    penalty is logged under the name of its layer: `dense_4_penalty`; at a second use of the layer in a graph
     `dense_4_penalty_1`; with names of what holds the layer in front where several layers have its name. Masks
-    reach the penalties. The model saves to `.keras` with its penalties, its weight files and those of `model` are
-    interchangeable, and `strip` takes the penalties off.
+    reach the penalties. The model saves to `.keras` with its penalties, its weight files and those of `model`
+    are interchangeable, and `strip` takes the penalties off.
 
-    Each layer that is named is replaced by a copy, which shares its weights and calls the penalty itself, whichever
-    code runs it: a graph, a `call`, a `train_step`. So a model made of parts of the new one keeps their penalties.
+    Each layer that is named is replaced by a copy, which shares its weights and calls the penalty itself,
+    whichever code runs it: a graph, a `call`, a `train_step`. So a model made of parts of the new one keeps
+    their penalties.
 
     Args:
         model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.
         penalties: a dict. A key is a layer's name (`"dense_4"`), a path through what holds the layer
             (`"vgg16/block3_conv3"`, `"transformer_layer_3/feedforward_intermediate_dense"`), a shell pattern
-            (`"block*_conv*"`, `"vgg16/*"`), or a class of layers (`keras.layers.Dense`). A name or pattern means
-            every layer whose path ends so; a whole path means that layer alone. `"lstm:1"` is a layer's second
-            output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` what goes into its
-            activation, and `"dense_4:input"` what goes into the layer. `list_tensors` lists the names. A value is a
-            penalty, a `keras.regularizers` object, or a list of these.
-        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a dict
-            of keys of `penalties` to such names. It is combined with the mask that Keras keeps with a tensor.
+            (`"block*_conv*"`, `"vgg16/*"`), or a class of layers (`keras.layers.Dense`). A name or pattern
+            means every layer whose path ends so; a whole path means that layer alone. `"lstm:1"` is a layer's
+            second output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` what goes into
+            its activation, and `"dense_4:input"` what goes into the layer. `list_tensors` lists the names. A
+            value is a penalty, a `keras.regularizers` object, or a list of these.
+        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
+            dict of keys of `penalties` to such names. It is combined with the mask that Keras keeps with a
+            tensor.
 
     Returns:
         A model of the class of `model`.
 
-    A layer that is used several times is penalized at each use, in a graph each under its own name. A layer in a
-    `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the wrapper's output, which
-    is the same. Attention scores (`"attention:1"`) turn fused attention off.
+    A layer that is used several times is penalized at each use, in a graph each under its own name. A layer
+    in a `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the wrapper's
+    output, which is the same. Attention scores (`"attention:1"`) turn fused attention off.
 
     Example:
 
@@ -65,7 +67,8 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     True
 
     Raises:
-        TypeError: if `model` is not a Keras model, a key is neither string nor class, or a value is not a penalty.
+        TypeError: if `model` is not a Keras model, a key is neither string nor class, or a value is not a
+            penalty.
         ValueError: if `model` is not built, a key matches nothing or is not a valid name, a tensor is matched
             twice, a layer has no activation for `:preactivation`, a layer runs inside a loop over time or is
             rematerialized, or no input has the name `mask_from`.
@@ -94,11 +97,13 @@ def check_model(model, owner: str):
         )
     if isinstance(model, HiddenOutputs):
         raise ValueError(
-            f"`model` of {owner} is a HiddenOutputs ('{model.name}'). Penalize its `.model`, and wrap the result."
+            f"`model` of {owner} is a HiddenOutputs ('{model.name}'). Penalize its `.model`, and wrap the "
+            "result."
         )
     if not model.built or (isinstance(model, keras.Sequential) and not graphs.is_graph(model)):
         raise ValueError(
-            f"`model` of {owner} must be built. '{model.name}' ({type(model).__name__}) has no weights yet. Call it on "
+            f"`model` of {owner} must be built. '{model.name}' ({type(model).__name__}) has no weights yet. "
+            "Call it on "
             "a batch first, or begin a Sequential model with `keras.Input(shape)`."
         )
 
@@ -110,8 +115,10 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
     if tensor.is_one_use and len(tensor.place.calls) > 1:
         name = f"{tensor.place.name}{tensor.part}"
         raise ValueError(
-            f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a layer that "
-            f"is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of layers can be told "
+            f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a "
+            "layer that "
+            f"is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of layers can "
+            "be told "
             f"apart by their use. Name '{name}', which means every use."
         )
     return replace(tensor, uses=(None,))
@@ -123,13 +130,15 @@ def masks_of(mask_from, penalties) -> dict:
         return dict.fromkeys(penalties, mask_from)
     if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
         raise TypeError(
-            "`mask_from` of penalize must be the name of an input, or a dict of keys of `penalties` to names. "
+            "`mask_from` of penalize must be the name of an input, or a dict of keys of `penalties` to "
+            "names. "
             f"Received: {mask_from!r}."
         )
     unknown = [key for key in mask_from if key not in penalties]
     if unknown:
         raise ValueError(
-            f"`mask_from` of penalize has the key {said(unknown[0])}, which `penalties` has not. Use the same keys."
+            f"`mask_from` of penalize has the key {said(unknown[0])}, which `penalties` has not. Use the "
+            "same keys."
         )
     return {key: mask_from.get(key) for key in penalties}
 
@@ -166,7 +175,8 @@ def refuse_twice(tensor, key, taps):
 
 
 def names_for(tensors, model) -> list[str]:
-    """A name for the logs for each tensor: its layer's, after as much of the path as tells the layers apart."""
+    """A name for the logs for each tensor: its layer's, after as much of the path as tells the layers
+    apart."""
     taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
     paths = [(*tensor.place.path[:-1], tensor.name) for tensor in tensors]
     names = []

@@ -1,7 +1,7 @@
 """How a penalized layer or model is saved: as the plain one, with its penalties and where each of them is.
 
-This begins at the outermost layer that is more than a graph of layers. A plain graph is saved by Keras with the
-penalties in it, as layers.
+This begins at the outermost layer that is more than a graph of layers. A plain graph is saved by Keras with
+the penalties in it, as layers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from keras_penalties._tensors.tree import Place, walk
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A penalty within a layer: how to get to the layer that it is on, which tensor of it, and the penalty."""
+    """A penalty within a layer: how to get to the layer that it is on, which tensor of it, and the
+    penalty."""
 
     steps: tuple
     use: int | None
@@ -159,7 +160,8 @@ def fulfil(layer: Penalized):
     if len(found) < len(waiting):
         missing = next(request for request in waiting if request not in found)
         raise ValueError(
-            f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {list(missing.steps)}, and holds "
+            f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {list(missing.steps)}, and "
+            "holds "
             "no layer there. Has its code changed since?"
         )
     tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])

@@ -15,11 +15,11 @@ def strip(model: keras.Model) -> keras.Model:
     """Take every penalty of this package off: a plain Keras model around the same weights.
 
     It takes off the `ActivityPenalty` layers, which `penalize` has put there or you have, every
-    `activity_regularizer=` that is a penalty of this package, in nested and wrapped layers too, and the wrapper
-    `HiddenOutputs`. Regularizers of Keras, names, dtype policies and what is trainable stay.
+    `activity_regularizer=` that is a penalty of this package, in nested and wrapped layers too, and the
+    wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and what is trainable stay.
 
-    The result is a model of the class of `model`, not compiled, that shares its weights: training one trains the
-    other. Saved, it loads in a process without this package.
+    The result is a model of the class of `model`, not compiled, that shares its weights: training one trains
+    the other. Saved, it loads in a process without this package.
 
     Args:
         model: a built Keras model, or a `HiddenOutputs`.
@@ -54,13 +54,15 @@ def strip(model: keras.Model) -> keras.Model:
                 o for o in [new, *keras_layers.all_sublayers(new)] if layer in keras_layers.sublayers(o)
             )
             raise ValueError(
-                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, which makes "
+                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, "
+                "which makes "
                 "it again whenever it is made. Take it out of that class."
             )
         if type(layer).__module__.startswith("keras_penalties."):
             raise ValueError(
                 f"`model` of strip has a part of this package that is not a penalty: {type(layer).__name__} "
-                f"('{layer.name}'). It computes what '{model.name}' gives, so there is no plain model without it. "
+                f"('{layer.name}'). It computes what '{model.name}' gives, so there is no plain model "
+                "without it. "
                 "Use `model.export(folder)`: what it writes is loaded without this package."
             )
     return new

@@ -81,7 +81,8 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
 
 
 def swap(layer, others: dict):
-    """Replace layers that `layer` holds by `others`, by the ids of those that they replace. It changes `layer`."""
+    """Replace layers that `layer` holds by `others`, by the ids of those that they replace. It changes
+    `layer`."""
     for name, value in attributes(layer).items():
         new = replaced(value, others)
         if new is not value and name not in ("_layers", "_tracked"):

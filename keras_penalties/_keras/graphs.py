@@ -5,7 +5,8 @@ from keras.src.models.functional import Functional
 
 
 def outputs_of(model, call):
-    """The outputs of the graph of a functional model in which `call(operation, *args, **kwargs)` replaces each
+    """The outputs of the graph of a functional model in which `call(operation, *args, **kwargs)` replaces
+    each
     call, on the model's own inputs."""
     return model._run_through_graph(model.input, operation_fn=lambda operation: operation, call_fn=call)
 
@@ -33,7 +34,8 @@ def is_functional(model) -> bool:
 
 
 def is_graph(layer) -> bool:
-    """Whether `layer` is a graph of layers: a functional model, or a Sequential model that knows its input."""
+    """Whether `layer` is a graph of layers: a functional model, or a Sequential model that knows its
+    input."""
     if isinstance(layer, keras.Sequential):
         return layer._functional is not None
     return isinstance(layer, Functional)

@@ -1,4 +1,5 @@
-"""Rematerialized layers, which are computed again in the backward pass (Keras: `src/backend/common/remat.py`)."""
+"""Rematerialized layers, which are computed again in the backward pass (Keras:
+`src/backend/common/remat.py`)."""
 
 
 def is_rematerialized(layer) -> bool:

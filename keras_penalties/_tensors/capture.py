@@ -15,7 +15,8 @@ _local = threading.local()
 
 
 class Catcher(keras.layers.Layer):
-    """Keeps what it is called on, under a name, for the pass that is open on its thread. It gives it back as it is."""
+    """Keeps what it is called on, under a name, for the pass that is open on its thread. It gives it back as
+    it is."""
 
     def __init__(self, key: str):
         super().__init__(autocast=False)
@@ -67,7 +68,8 @@ class Capture:
             )
         if not tensor.place.calls and len(found) > 1 and tensor.use is None:
             raise ValueError(
-                f"`hidden` names '{place}', which ran {len(found)} times in this pass. Say which: '{place}@0'."
+                f"`hidden` names '{place}', which ran {len(found)} times in this pass. Say which: "
+                f"'{place}@0'."
             )
         return found[index if len(found) > index else -1]
 
@@ -79,7 +81,8 @@ def run_order(place, use: int | None) -> int:
 
 
 def specs(capture: Capture) -> dict:
-    """The hidden tensors as symbolic ones, by name: their shapes, as far as they are known before the model runs."""
+    """The hidden tensors as symbolic ones, by name: their shapes, as far as they are known before the model
+    runs."""
     found = {}
     for name, tensor in capture.tensors.items():
         place = tensor.place

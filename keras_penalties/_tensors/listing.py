@@ -38,8 +38,8 @@ class TensorList(list):
 def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
-    Each is named by its layer's path. Add `:preactivation` for what goes into the layer's activation, `:input` for
-    what goes into the layer, `:1` for its second output, and `@1` for its second use.
+    Each is named by its layer's path. Add `:preactivation` for what goes into the layer's activation,
+    `:input` for what goes into the layer, `:1` for its second output, and `@1` for its second use.
 
     Args:
         model: a built Keras model.
@@ -66,7 +66,8 @@ def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"`model` of list_tensors must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
+            f"`model` of list_tensors must be a Keras model. Received: {model!r} (of type "
+            f"{type(model).__name__})."
         )
     search = Search(model, "pattern", "list_tensors")
     names, shapes = [], {}

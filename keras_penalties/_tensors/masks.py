@@ -1,7 +1,8 @@
 """Masks that a model takes as an input, for penalties anywhere inside it.
 
-KerasHub's models take a `padding_mask` as an input, which Keras does not hand on with the tensors. A `MaskSource`
-is the layer or model that has such an input. While it runs, what is inside it can ask for the mask by name.
+KerasHub's models take a `padding_mask` as an input, which Keras does not hand on with the tensors. A
+`MaskSource` is the layer or model that has such an input. While it runs, what is inside it can ask for the
+mask by name.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def current(name: str, owner: str):
         if name in masks:
             return masks[name]
     raise ValueError(
-        f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this input. Call "
+        f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
+        "input. Call "
         "the penalized model itself, not layers or tensors taken from it."
     )
 

@@ -111,7 +111,8 @@ class Rebuild:
 
 
 def through(receivers, tensors, graph):
-    """`tensors` of the functional model `graph`, after each of `receivers` was called on its own; what it gives
+    """`tensors` of the functional model `graph`, after each of `receivers` was called on its own; what it
+    gives
     takes the tensor's place."""
     flat = tree.flatten(tensors)
     for receiver in receivers:

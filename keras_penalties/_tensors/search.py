@@ -26,8 +26,8 @@ class Tensor:
 
     Attributes:
         place: the layer or operation.
-        uses: which use of each layer on the way, as in `TensorName`; only the last one where a pattern or class
-            was given.
+        uses: which use of each layer on the way, as in `TensorName`; only the last one where a pattern or
+            class was given.
         part: which tensor of it.
         name: the layer that the user meant, which may be inside the one at `place`.
         is_one_use: whether the user named a use.
@@ -59,7 +59,8 @@ class Search:
         self.paths = {place.name for place in self.places}
 
     def reachable(self) -> list[Place]:
-        """The layers whose output can be had; those of a loop over time cannot, nor what is rematerialized."""
+        """The layers whose output can be had; those of a loop over time cannot, nor what is
+        rematerialized."""
         return [place for place in self.places if place.is_layer and not self._obstacles(place)]
 
     def all(self, key: str | type) -> list[Tensor]:
@@ -78,7 +79,8 @@ class Search:
             raise ValueError(self._nothing(key, name))
         if len({id(place.operation) for place in places}) > 1:
             raise ValueError(
-                f"`{self.argument}` of {self.owner} names {key!r}, which several layers of '{self.model.name}' "
+                f"`{self.argument}` of {self.owner} names {key!r}, which several layers of "
+                f"'{self.model.name}' "
                 f"match: {_some([p.name for p in places])}. Give the whole path of one."
             )
         return self._one(
@@ -111,7 +113,8 @@ class Search:
             if use is None and count > 1:
                 choices = ", ".join(repr(f"{step.operation.name}@{i}") for i in range(count))
                 raise ValueError(
-                    f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is used "
+                    f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is "
+                    "used "
                     f"{count} times, so that several tensors match. Say which use: {choices}."
                 )
             self._check(step, use, part if step is target else Part(), name)
@@ -127,8 +130,10 @@ class Search:
         if (use is not None and use not in uses) or too_many:
             layer = place.operation.name
             raise ValueError(
-                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is used "
-                f"{len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: '{layer}@0:0'."
+                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is "
+                "used "
+                f"{len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: "
+                f"'{layer}@0:0'."
             )
 
     def _reachable(self, place: Place, part: Part, name) -> tuple[Place, Part]:
@@ -136,8 +141,10 @@ class Search:
         for holder in self._obstacles(place):
             if remat.is_rematerialized(holder.operation):
                 raise ValueError(
-                    f"`{self.argument}` of {self.owner} names '{place.name}', which is inside '{holder.name}': "
-                    f"{type(holder.operation).__name__} is rematerialized, so what it computes inside exists only "
+                    f"`{self.argument}` of {self.owner} names '{place.name}', which is inside "
+                    f"'{holder.name}': "
+                    f"{type(holder.operation).__name__} is rematerialized, so what it computes inside exists "
+                    "only "
                     f"while it runs. Name '{holder.name}' itself."
                 )
             return self._of_loop(place, holder, part)
@@ -162,9 +169,12 @@ class Search:
         if directly and part == Part() and wrapper.cell is inner and wrapper.return_sequences:
             return loop, part
         raise ValueError(
-            f"`{self.argument}` of {self.owner} names '{place.name}'{part if part.kind != 'output' else ''}, which "
-            f"is inside '{loop.name}': {type(wrapper).__name__} runs it in a loop over time. Name '{loop.name}' "
-            "itself; its output is that of the layer at each step, for a cell if it has return_sequences=True."
+            f"`{self.argument}` of {self.owner} names '{place.name}'{part if part.kind != 'output' else ''}, "
+            "which "
+            f"is inside '{loop.name}': {type(wrapper).__name__} runs it in a loop over time. Name "
+            f"'{loop.name}' "
+            "itself; its output is that of the layer at each step, for a cell if it has "
+            "return_sequences=True."
         )
 
     def _nothing(self, key, name: TensorName | None) -> str:

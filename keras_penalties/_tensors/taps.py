@@ -1,10 +1,10 @@
 """Receivers on the tensors of a model: layers that are called on a tensor whenever the model computes it.
 
-The layer that was named is replaced by a copy, which shares its weights and calls the receiver itself. What holds
-the layer is copied too, up to the model; everything else is shared. So the original does not change, the new
-model has its class and methods, its layers are in the same order, and a receiver is called whichever code runs
-the layer: the model's `call`, its `train_step`, another thread. Only where a graph of layers uses the layer several
-times, and for an operation that is not a layer, the receiver becomes a layer of the graph.
+The layer that was named is replaced by a copy, which shares its weights and calls the receiver itself. What
+holds the layer is copied too, up to the model; everything else is shared. So the original does not change,
+the new model has its class and methods, its layers are in the same order, and a receiver is called whichever
+code runs the layer: the model's `call`, its `train_step`, another thread. Only where a graph of layers uses
+the layer several times, and for an operation that is not a layer, the receiver becomes a layer of the graph.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Tap:
 
     @property
     def source(self):
-        """The layer or model with the input that is the mask: the innermost around the tensor. None without."""
+        """The layer or model with the input that is the mask: the innermost around the tensor. None
+        without."""
         name, place = self.receiver.mask_from, self.tensor.place
         if name is None:
             return None
@@ -71,13 +72,16 @@ class Tap:
             if name in masks.input_names(holder.operation):
                 return holder.operation
         raise ValueError(
-            f"`mask_from` names {name!r}, and no model or layer around '{place.name}' has an input of that name. "
-            f"'{place.around[-1].operation.name}' has {sorted(masks.input_names(place.around[-1].operation))}."
+            f"`mask_from` names {name!r}, and no model or layer around '{place.name}' has an input of that "
+            "name. "
+            f"'{place.around[-1].operation.name}' has "
+            f"{sorted(masks.input_names(place.around[-1].operation))}."
         )
 
     @property
     def is_in_graph(self) -> bool:
-        """Whether the receiver becomes a layer of a graph: for what is not a layer, and for one of several uses."""
+        """Whether the receiver becomes a layer of a graph: for what is not a layer, and for one of several
+        uses."""
         place, part = self.tensor.place, self.tensor.part
         if not place.is_called_layer:
             return True
@@ -174,7 +178,8 @@ def source_class(cls):
 
 
 def mixed(mixin, cls):
-    """A subclass of `cls` with `mixin` in front. It looks like `cls`, and is saved as that unless said otherwise."""
+    """A subclass of `cls` with `mixin` in front. It looks like `cls`, and is saved as that unless said
+    otherwise."""
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls.__name__, (mixin, cls), {**names, "plain_class": unmixed(cls)})
 
@@ -193,8 +198,8 @@ class Tapping(Rebuild):
 
     Args:
         taps: the receivers.
-        dress: called on the class of each copy at which a saved file has to begin: the outermost one that is not
-            a plain graph of layers. It gives the class to use.
+        dress: called on the class of each copy at which a saved file has to begin: the outermost one that is
+            not a plain graph of layers. It gives the class to use.
     """
 
     def __init__(self, taps: list[Tap], dress: Callable = lambda cls: cls):
