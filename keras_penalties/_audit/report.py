@@ -18,6 +18,7 @@ from keras_penalties import _plots
 from keras_penalties._audit import verdicts
 from keras_penalties._audit.step import Step
 from keras_penalties.models import HiddenOutputs
+from keras_penalties.regularizers._penalty import unchecked
 
 
 def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
@@ -45,8 +46,9 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training loop); *counted 2
     times*, or *by part*; *detached* (it moves no trainable weight); *zero*; *not finite*; *drowned* and
     *dominates* (its gradient is less than 1/10,000 of the main loss's at its tensors, or more than 100 times
-    that); *counts padding*; *divided twice*; *depends on the Keras release*; *differs on JAX*; *per replica*;
-    *target not met*. *Zero for now*, of a strength that moves, and *zero on this batch* are no problems.
+    that); *out of range* (of values that the penalty does not accept); *counts padding*; *divided twice*;
+    *depends on the Keras release*; *differs on JAX*; *per replica*; *target not met*. *Zero for now*, of a
+    strength that moves, and *zero on this batch* are no problems.
 
     Example:
 
@@ -73,7 +75,8 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
         model(batch[0])
     main_loss, model._compile_loss = model._compile_loss, model._compile_loss if y is not None else None
     try:
-        step = Step(model, batch)
+        with unchecked():
+            step = Step(model, batch)
     finally:
         model._compile_loss = main_loss
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)

@@ -20,8 +20,10 @@ def judge(seen, model):
     """The verdict on a penalty, and for each thing that is wrong a sentence."""
     found = [*_never_counted(seen, model), *_counted_again(seen), *_counted_elsewhere(seen)]
     found += _wrong_number(seen, model)
-    dropped = not any(seen.counts)
-    if not math.isfinite(seen.value):
+    dropped, refused = not any(seen.counts), _refusal(seen)
+    if refused:
+        found.append(("out of range", refused))
+    elif not math.isfinite(seen.value):
         found.append(
             (
                 "not finite",
@@ -36,6 +38,20 @@ def judge(seen, model):
     elif not dropped:
         found += _gradient(seen)
     return _joined(found) or FINE, [why for _, why in found]
+
+
+def _refusal(seen):
+    """Why the penalty does not accept what it is given; None if it does."""
+    if not isinstance(seen.penalty, Penalty):
+        return None
+    for x, mask in zip(seen.xs, seen.masks, strict=True):
+        kept = x if mask is None else x[mask.astype(bool)]
+        try:
+            if kept.size:
+                seen.penalty.refuse(kept)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def _joined(found):
