@@ -33,8 +33,8 @@ def never_recomputed(layer):
 
 
 def allow_state(layer):
-    """Let `layer` get state again. `quantize` (keras/src/layers/layer.py) ends in a lock on each layer without
-    sublayers, whether it is quantized or not."""
+    """Let `layer` get state again. `quantize` (keras/src/layers/layer.py) locks each layer without
+    sublayers, whether it quantizes it or not."""
     layer._tracker.unlock()
 
 

@@ -2,8 +2,7 @@
 
 import keras
 from keras import ops, tree
-from keras.src.losses.loss import reduce_weighted_values
-from keras.src.losses.loss import squeeze_or_expand_to_same_rank as squeeze_or_expand_to_same_rank
+from keras.src.losses import loss as losses
 
 from keras_penalties._keras.masks import get_keras_mask
 
@@ -35,7 +34,12 @@ def mean_of_values(values, sample_weight=None, mask=None):
         values = ops.reshape(values, (1,) * max([1, *(len(x.shape) for x in others)]))
     sample_weight = _fitted(sample_weight, values, "`sample_weight`")
     mask = _fitted(mask, values, "the mask of the predictions")
-    return reduce_weighted_values(values, _own(sample_weight, mask), mask)
+    return losses.reduce_weighted_values(values, _own(sample_weight, mask), mask)
+
+
+def with_same_rank(y_true, y_pred):
+    """Both with as many axes, where the last axis of one has the size 1, as Keras hands them to a function."""
+    return losses.squeeze_or_expand_to_same_rank(y_true, y_pred)
 
 
 def _fitted(x, values, what):

@@ -62,8 +62,7 @@ class ModelOfModels(keras.Model):
 
     def fit(self, *args, **kwargs):
         given = arguments_of(super().fit, *args, **kwargs)
-        x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
-        self._first.check(self, x, y, sample_weight, again=True)
+        self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"), again=True)
         validation = given.get("validation_data")
         if isinstance(validation, (list, tuple)):
             self._first.check(self, *keras.utils.unpack_x_y_sample_weight(validation))
@@ -83,7 +82,7 @@ class ModelOfModels(keras.Model):
 
     def _check_arrays(self, method, *args, **kwargs):
         given = arguments_of(method, *args, **kwargs)
-        self._first.check(self, *(given.get(name) for name in ("x", "y", "sample_weight")))
+        self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
     def _make_function(self, step_function, *args, **kwargs):
         step_function = steps.with_state_after_errors(self, step_function)

@@ -29,7 +29,7 @@ class HiddenTerm:
         state: what the penalties, or the loss, own: made once, in `compile`.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     given: object
     penalties: list = field(default_factory=list)
     loss: Any = None
@@ -39,7 +39,7 @@ class HiddenTerm:
     @property
     def argument(self) -> str:
         """How messages name it."""
-        return f"hidden_losses[{self.names if len(self.names) > 1 else self.names[0]!r}]"
+        return f"hidden_losses[{self.names[0] if len(self.names) == 1 else self.names!r}]"
 
     @property
     def key(self) -> str:
@@ -161,8 +161,8 @@ def _weight(value, key):
     argument = f"hidden_loss_weights[{key!r}]"
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         raise TypeError(
-            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels cannot move. Give "
-            f"a number, and compile again with another one: hidden_loss_weights={{{key!r}: 0.5}}. The "
+            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels cannot move. "
+            f"Give a number, hidden_loss_weights={{{key!r}: 0.5}}, and compile again with another one. The "
             "strength of a penalty may be a schedule."
         )
     return _checks.number(value, argument, OWNER)

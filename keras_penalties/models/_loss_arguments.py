@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics, _serialization
-from keras_penalties._keras.losses import mean_of_values, squeeze_or_expand_to_same_rank
+from keras_penalties._keras.losses import mean_of_values, with_same_rank
 from keras_penalties._keras.masks import get_keras_mask
 
 REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
@@ -28,7 +28,7 @@ class FunctionLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         if ops.is_tensor(y_true) and ops.is_tensor(y_pred):
-            y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
+            y_true, y_pred = with_same_rank(y_true, y_pred)
         return self.function(y_true, y_pred)
 
     def _converted(self, x):
@@ -81,7 +81,7 @@ def as_loss(value, argument, names):
 
 
 def compares_with_labels(loss):
-    """Whether `loss` is of Keras or of this package, each of which takes one array of labels and one tensor."""
+    """Whether `loss` is of Keras or of this package: each of them takes one array of labels, and a tensor."""
     function = loss.function if isinstance(loss, FunctionLoss) else type(loss).call
     return function.__module__.partition(".")[0] in ("keras", "keras_penalties")
 
@@ -91,9 +91,9 @@ def refuse_unreduced(losses, argument):
     for loss in tree.flatten(losses):
         if isinstance(loss, keras.losses.Loss) and loss.reduction in (None, "none"):
             raise ValueError(
-                f"`{argument}` holds {type(loss).__name__} with reduction={loss.reduction!r}, which gives one "
-                "value per example, and training needs one number. Use reduction='sum_over_batch_size' (the "
-                "mean) or 'sum'."
+                f"`{argument}` holds {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
+                "one value per example, and training needs one number. Use reduction='sum_over_batch_size' "
+                "(the mean) or 'sum'."
             )
 
 
