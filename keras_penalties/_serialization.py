@@ -5,6 +5,8 @@ from typing import TypeVar
 import keras
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
 
+from keras_penalties._keras.optimizers import for_any_backend
+
 PACKAGE = "keras_penalties"
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ def made(cls, config, *names, custom_objects=None):
             f"The config of {cls.__name__} must be a dict of its arguments. Received: {config!r:.80} (of "
             f"type {type(config).__name__}). The file is not one that Keras has saved."
         )
+    config = for_any_backend(config)
     saved = {name: config[name] for name in names if isinstance(config.get(name), (dict, list))}
     make = keras.saving.deserialize_keras_object
     return cls(**{**config, **{name: make(v, custom_objects=custom_objects) for name, v in saved.items()}})

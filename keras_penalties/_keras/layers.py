@@ -38,6 +38,12 @@ def never_recomputed(layer):
     layer._remat_mode = None
 
 
+def allow_state(layer):
+    """Let `layer` get state again. `quantize` (keras/src/layers/layer.py) locks each layer without
+    sublayers, whether it quantizes it or not."""
+    layer._tracker.unlock()
+
+
 def sublayers(layer) -> list:
     """The layers that `layer` holds itself, not those within them."""
     return layer._flatten_layers(include_self=False, recursive=False)

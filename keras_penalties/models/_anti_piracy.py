@@ -8,10 +8,12 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
+from keras_penalties._keras.losses import weights_for
 from keras_penalties._serialization import made, register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
 from keras_penalties.losses._loss import refuse_outside
 from keras_penalties.models._base import ModelOfModels, input_of
+from keras_penalties.models._loss_arguments import refuse_unreduced
 
 _TERMS = ("processed_loss", "raw_loss", "perturbation_loss")
 _ACCURACIES = ("processed_accuracy", "raw_accuracy")
@@ -82,6 +84,7 @@ class AntiPiracy(ModelOfModels):
         self.alpha, self.beta, self.gamma = weights.values()
         self.from_logits = bool(from_logits)
         self.value_range = _checks.value_range(value_range, "AntiPiracy")
+        refuse_unreduced(raw_loss, "raw_loss")
         self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
         self.processed_loss = CategoricalCrossentropy(from_logits=self.from_logits)
         shape, dtype = input_of(classifier, "classifier", "AntiPiracy")
@@ -116,11 +119,15 @@ class AntiPiracy(ModelOfModels):
 
     def compute_loss(self, x=None, y=None, y_pred: Any = None, sample_weight=None, training=True):
         x, y = ops.convert_to_tensor(x), self._one_hot(y)
+
+        def loss_of(loss, output):
+            return loss(y, y_pred[output], weights_for(sample_weight, y_pred[output]))
+
         change = _numerics.accumulate(y_pred["processed"]) - _numerics.accumulate(x)
         size = _numerics.sum_examples(ops.square(change))
         terms = {
-            "processed_loss": self.alpha * self.processed_loss(y, y_pred["authorized"], sample_weight),
-            "raw_loss": self.beta * self.raw_loss(y, y_pred["raw"], sample_weight),
+            "processed_loss": self.alpha * loss_of(self.processed_loss, "authorized"),
+            "raw_loss": self.beta * loss_of(self.raw_loss, "raw"),
         }
         losses = list(terms.values())
         terms = {key: replicas.unscale(value) for key, value in terms.items()}
@@ -188,10 +195,8 @@ class AntiPiracy(ModelOfModels):
         parts = ("classifier", "transform", "raw_loss")
         return made(cls, config, *parts, custom_objects=custom_objects)
 
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**{k: v for k, v in config.items() if v is not None})
-        self.optimizer.build(self.trainable_variables)
+    def arguments_of_compile(self, config):
+        return {key: value for key, value in config.items() if value is not None}
 
 
 def _as_model(transform, x):

@@ -4,37 +4,48 @@ import os
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import ops, tree
 
 from keras_penalties import _numerics
+from keras_penalties._keras import steps
+from keras_penalties._keras.losses import weights_for
+from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.logged_mean import AddedMean
-
-
-def peek(x, y, rows=32):
-    """The first rows of arrays, or None where the data is of another kind and would be used up."""
-    arrays = [a for a in tree.flatten((x, y)) if a is not None]
-    if y is None or not all(isinstance(a, np.ndarray) or keras.ops.is_tensor(a) for a in arrays):
-        return None
-    return tree.map_structure(lambda a: None if a is None else np.asarray(a[:rows]), (x, y))
+from keras_penalties.models._first_batch import FirstBatch, arguments_of
+from keras_penalties.models._loss_arguments import refuse_unreduced
 
 
 class ModelOfModels(keras.Model):
     """A model that owns no weights but those of the models it is given, and the training of them.
 
-    It shows each term of its loss by name, and looks at the first batch of arrays that `fit` gets:
-    `check_batch(x, y)` refuses what a compiled step could not.
+    It shows each term of its loss by name, and looks at the first rows of arrays before a step is compiled
+    for them: the loss must be computable from their shapes, and `check_batch(x, y)` accept their values.
     """
 
     def __init__(self, name: str | None = None, **kwargs):
         super().__init__(**({"name": name} if name else {}), **kwargs)
-        self._shown = _Shown()
+        self._shown, self._first = _Shown(), FirstBatch()
 
     def build(self, input_shape=None):
         self.built = True
 
     def check_batch(self, x, y):
-        """Raise if the first rows cannot be meant."""
+        """Raise if the values of the first rows, arrays, are not valid."""
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        refuse_unreduced(loss, "loss")
+        super().compile(optimizer, loss, *args, **kwargs)
+        self._first = FirstBatch()
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(for_any_backend(config))
+        self.compile(**self.arguments_of_compile(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def arguments_of_compile(self, config: dict) -> dict:
+        """The arguments of `compile`, from what `get_compile_config` saved of them."""
+        return config
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
@@ -49,11 +60,40 @@ class ModelOfModels(keras.Model):
         finally:
             beside.unlink(missing_ok=True)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        seen = peek(x, y)
-        if seen is not None and len(tree.flatten(seen[1])[0]):
-            self.check_batch(*seen)
-        return super().fit(x, y, *args, **kwargs)
+    def fit(self, *args, **kwargs):
+        given = arguments_of(super().fit, *args, **kwargs)
+        self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"), again=True)
+        validation = given.get("validation_data")
+        if isinstance(validation, (list, tuple)):
+            self._first.check(self, *keras.utils.unpack_x_y_sample_weight(validation))
+        return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        self._check_arrays(super().evaluate, *args, **kwargs)
+        return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        self._check_arrays(super().train_on_batch, *args, **kwargs)
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        self._check_arrays(super().test_on_batch, *args, **kwargs)
+        return super().test_on_batch(*args, **kwargs)
+
+    def _check_arrays(self, method, *args, **kwargs):
+        given = arguments_of(method, *args, **kwargs)
+        self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
+
+    def _make_function(self, step_function, *args, **kwargs):
+        step_function = steps.with_state_after_errors(self, step_function)
+        return super()._make_function(step_function, *args, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        weights = weights_for(sample_weight, y_pred)
+        return super().compute_loss(x, y, y_pred, weights, training=training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred, weights_for(sample_weight, y_pred))
 
     def _aggregate_additional_loss(self, loss):
         # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
@@ -79,9 +119,17 @@ class ModelOfModels(keras.Model):
     def metrics(self):
         return [*super().metrics, *self._shown.means.values()]
 
+    @property
+    def metrics_names(self):
+        return [name for name in super().metrics_names if name not in self._not_in_the_logs]
+
     def get_metrics_result(self):
-        hidden = set(self._shown.means) - self._shown.keys
-        return {key: value for key, value in super().get_metrics_result().items() if key not in hidden}
+        results = super().get_metrics_result().items()
+        return {key: value for key, value in results if key not in self._not_in_the_logs}
+
+    @property
+    def _not_in_the_logs(self):
+        return set(self._shown.means) - self._shown.keys
 
 
 class _Shown:

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-from keras import ops, tree
 
-from keras_penalties import _checks, _serialization
+from keras_penalties import _checks
+from keras_penalties._keras.losses import weights_for
 from keras_penalties._training.state import Learned
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
+from keras_penalties.models._labels import labels_for, naming, one_weight
+from keras_penalties.models._loss_arguments import as_loss
 
 OWNER = "HiddenOutputs.compile"
 
@@ -27,12 +29,17 @@ class HiddenTerm:
         state: what the penalties, or the loss, own: made once, in `compile`.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     given: object
     penalties: list = field(default_factory=list)
     loss: Any = None
     weight: float = 1.0
     state: Any = None
+
+    @property
+    def argument(self) -> str:
+        """How messages name it."""
+        return f"hidden_losses[{self.names[0] if len(self.names) == 1 else self.names!r}]"
 
     @property
     def key(self) -> str:
@@ -64,25 +71,17 @@ class HiddenTerm:
 
     def labelled(self, y, hidden: dict, sample_weight, training):
         """What the loss adds."""
-        x, y, weight = self.pick(hidden), one_label(y), one_weight(sample_weight)
-        if self.state is None:
-            return self.weight * self.loss(y, x, sample_weight=weight)
-        values = self.state.values
-        value = self.weight * self.loss(y, x, sample_weight=weight, **values)
-        if training:
-            self.state.assign(self.loss.moved(y, x, weight, **values))
+        x, y = self.pick(hidden), labels_for(self.loss, y, self.argument)
+        weight = one_weight(sample_weight, self.argument)
+        values = self.state.values if self.state is not None else {}
+        with naming(self.argument, labels=y, hidden=x, sample_weight=weight):
+            own = weights_for(weight, x if len(self.names) == 1 else None)
+            value = self.weight * self.loss(y, x, sample_weight=own, **values)
+            if len(value.shape):
+                raise ValueError(f"It gives values of shape {tuple(value.shape)} in place of one number.")
+            if training and self.state is not None:
+                self.state.assign(self.loss.moved(y, x, weight, **values))
         return value
-
-
-class FunctionLoss(keras.losses.Loss):
-    """A function of `(y_true, y_pred)`, reduced and weighted as Keras does it."""
-
-    def __init__(self, function):
-        super().__init__(name=function.__name__)
-        self.function = function
-
-    def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred)
 
 
 def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
@@ -100,6 +99,30 @@ def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
             "`hidden_losses` has not. Use the same keys."
         )
     return terms
+
+
+def refuse_hidden_names(arguments: dict, specs: dict, outputs):
+    """Refuse hidden tensors as keys of Keras' own arguments, which are for outputs; Keras ignores keys where
+    there is one output."""
+    for argument, value in arguments.items():
+        names = (
+            [key for key in value if key in specs and key not in outputs] if isinstance(value, dict) else []
+        )
+        if not names:
+            continue
+        name = names[0]
+        instead = {
+            "loss": f"Write hidden_losses={{{name!r}: {value[name]!r}}}.",
+            "loss_weights": f"Write hidden_loss_weights={{{name!r}: {value[name]!r}}}.",
+        }
+        measure = (
+            f"Make {name!r} an output, of the same layers: `keras.Model(model.inputs, [*model.outputs, "
+            f"model.get_layer({name!r}).output])`."
+        )
+        raise ValueError(
+            f"`{argument}` has the key {name!r}, which is a hidden tensor. It is for the outputs "
+            f"{', '.join(map(repr, outputs))}. {instead.get(argument, measure)}"
+        )
 
 
 def _names(key):
@@ -130,71 +153,16 @@ def _make_term(key, value, weights, specs):
         term = HiddenTerm(names, value, penalties=penalties)
         check_penalties(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
         return term
-    loss = as_loss(value, f"hidden_losses[{key!r}]")
-    weight = _checks.number(weights.get(names, 1.0), f"hidden_loss_weights[{key!r}]", OWNER)
-    return HiddenTerm(names, value, loss=loss, weight=weight)
+    loss = as_loss(value, f"hidden_losses[{key!r}]", names)
+    return HiddenTerm(names, value, loss=loss, weight=_weight(weights.get(names, 1.0), key))
 
 
-def as_loss(value, argument):
-    """A Keras loss, its name, or a function of `(y_true, hidden)`, as a `keras.losses.Loss`."""
-    refuse_lambda(value, argument)
-    try:
-        loss = keras.losses.get(value)
-    except (ValueError, TypeError):
-        loss = None
-    if isinstance(loss, keras.losses.Loss):
-        return loss
-    if not callable(loss):
+def _weight(value, key):
+    argument = f"hidden_loss_weights[{key!r}]"
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         raise TypeError(
-            f"`{argument}` must be a penalty, a list of penalties, a Keras loss or its name, or a "
-            f"function of (y_true, hidden). Received: {value!r} (of type {type(value).__name__})."
+            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels cannot move. "
+            f"Give a number, hidden_loss_weights={{{key!r}: 0.5}}, and compile again with another one. The "
+            "strength of a penalty may be a schedule."
         )
-    return FunctionLoss(loss)
-
-
-def refuse_lambda(value, argument):
-    if getattr(value, "__name__", "") == "<lambda>":
-        raise ValueError(
-            f"`{argument}` is a lambda, which cannot be saved with the model. Define a function, and put "
-            "`@keras.saving.register_keras_serializable(package='my_project')` above it."
-        )
-
-
-def serialize(value, argument):
-    """`value` as JSON; an unregistered function is refused, since no file could bring it back."""
-    if callable(value) and hasattr(value, "__name__"):
-        builtin = getattr(value, "__module__", "").startswith("keras.")
-        if not builtin and not _serialization.is_registered(value):
-            raise ValueError(
-                f"`{argument}` is the function `{value.__name__}`, which is not registered, so that no "
-                "file that names it could be loaded. Put `@keras.saving.register_keras_serializable("
-                "package='my_project')` above it."
-            )
-    return keras.saving.serialize_keras_object(value)
-
-
-def one_label(y):
-    """The labels of a model with one output as the tensor that they are; others as they came."""
-    flat = tree.flatten(y)
-    return flat[0] if len(flat) == 1 else y
-
-
-def one_weight(sample_weight):
-    flat = [w for w in tree.flatten(sample_weight) if w is not None]
-    if len(flat) > 1:
-        raise ValueError(
-            "`sample_weight` must be one array where a loss of `hidden_losses` uses labels: with one for "
-            f"each output it is not said which weighs the hidden layer. Received: {len(flat)} arrays."
-        )
-    return flat[0] if flat else None
-
-
-def reduce(values, sample_weight):
-    """A scalar as it is; one value an example as the mean over the batch, weighted by `sample_weight`."""
-    if len(values.shape) == 0:
-        return values
-    if len(values.shape) > 1:
-        values = ops.mean(values, axis=tuple(range(1, len(values.shape))))
-    if sample_weight is not None:
-        values = values * ops.reshape(ops.cast(sample_weight, values.dtype), (-1,))
-    return ops.mean(values)
+    return _checks.number(value, argument, OWNER)

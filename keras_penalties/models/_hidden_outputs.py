@@ -4,12 +4,16 @@ from typing import Any
 
 import keras
 
+from keras_penalties import _numerics
 from keras_penalties._keras import replicas
+from keras_penalties._keras.layers import allow_state
+from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
-from keras_penalties.models import _graph, _hidden_losses
+from keras_penalties.models import _graph, _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
+from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
 from keras_penalties.regularizers import Penalty
 
 
@@ -129,8 +133,15 @@ class HiddenOutputs(ModelOfModels):
                 gives a scalar or one value an example. It is added, and shown as `joint_loss`.
         """
         specs = self._state.probe.output[1]
+        of_outputs = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        _hidden_losses.refuse_hidden_names(of_outputs, specs, getattr(self, "output_names", None) or ())
         terms = _hidden_losses.make_terms(hidden_losses, hidden_loss_weights, specs)
-        _hidden_losses.refuse_lambda(joint_loss, "joint_loss")
+        _loss_arguments.refuse_lambda(joint_loss, "joint_loss")
         if joint_loss is not None and not callable(joint_loss):
             raise TypeError(
                 "`joint_loss` must be a function of (y_true, y_pred, hidden). "
@@ -164,7 +175,8 @@ class HiddenOutputs(ModelOfModels):
             hidden, _ = self._state.seen[replicas.replica()]
             for loss, term in losses:
                 prediction = output if term is None else term.pick(hidden)
-                loss.refuse(_hidden_losses.one_label(y), keras.ops.convert_to_numpy(prediction))
+                labels = one_label(y) if term is None else labels_for(loss, y, term.argument)
+                loss.refuse(labels, keras.ops.convert_to_numpy(prediction))
         refusing = [(p, term) for term in self._state.terms for p in term.penalties if _refuses_values(p)]
         if refusing:
             self(x)
@@ -175,7 +187,7 @@ class HiddenOutputs(ModelOfModels):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         state, losses, shown = self._state, [], {}
         if self._compile_loss is not None:
-            main = self._compile_loss(y, y_pred, sample_weight)
+            main = self._compile_loss(y, y_pred, weights_for(sample_weight, y_pred))
             losses.append(main)
             shown["main_loss"] = replicas.unscale(main)
         hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
@@ -189,10 +201,9 @@ class HiddenOutputs(ModelOfModels):
                 value = self._aggregate_additional_loss(values[term.key])
             losses.append(value)
         if state.joint_loss is not None:
-            value = state.joint_loss(_hidden_losses.one_label(y), y_pred, hidden)
-            value = _hidden_losses.reduce(value, _hidden_losses.one_weight(sample_weight))
-            shown["joint_loss"] = value
-            losses.append(self._aggregate_additional_loss(value))
+            value = self._joint_loss(y, y_pred, hidden, sample_weight)
+            shown["joint_loss"] = replicas.unscale(value)
+            losses.append(value)
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
         losses.extend(self._aggregate_additional_loss(loss) for loss in own)
@@ -200,6 +211,12 @@ class HiddenOutputs(ModelOfModels):
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, x)
         return sum(losses[1:], start=losses[0])
+
+    def _joint_loss(self, y, y_pred, hidden, sample_weight):
+        y, weight = one_label(y), one_weight(sample_weight, "joint_loss")
+        with naming("joint_loss", labels=y, predictions=y_pred, sample_weight=weight):
+            values = self._state.joint_loss(y, y_pred, hidden)
+            return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
 
     def _named_losses(self):
         layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
@@ -225,7 +242,7 @@ class HiddenOutputs(ModelOfModels):
         if not self.compiled:
             return {}
         terms = self._state.terms
-        serialize = _hidden_losses.serialize
+        serialize = _loss_arguments.serialize
         return {
             **super().get_compile_config(),
             "hidden_losses": [
@@ -235,14 +252,11 @@ class HiddenOutputs(ModelOfModels):
             "joint_loss": serialize(self._state.joint_loss, "joint_loss"),
         }
 
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
+    def arguments_of_compile(self, config):
         for key in ("hidden_losses", "hidden_loss_weights"):
             pairs = config.pop(key, [])
             config[key] = {tuple(names) if len(names) > 1 else names[0]: value for names, value in pairs}
-        self.compile(**config)
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
+        return config
 
 
 def _refuses_values(penalty):
@@ -258,6 +272,7 @@ class _Owned(keras.layers.Layer):
         self.terms = []
 
     def hold(self, states):
+        allow_state(self)
         self.terms.clear()
         self.terms.extend(state for state in states if state is not None)
 

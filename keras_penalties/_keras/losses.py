@@ -1,0 +1,65 @@
+"""How Keras reduces what a loss function gives, with masks and weights, and what it does to the weights."""
+
+import keras
+from keras import ops, tree
+from keras.src.losses import loss as losses
+
+from keras_penalties._keras.masks import get_keras_mask
+
+
+def weights_for(sample_weight, y_pred):
+    """`sample_weight` for a loss or metrics of `y_pred` to write into.
+
+    On torch `apply_mask` (keras/src/losses/loss.py) multiplies the mask into the weights in place. A second
+    loss that gets the same tensor would apply the mask twice, and the user's own array could change. So
+    each loss gets its own weights there, one tensor per output, with the mask's shape.
+    """
+    if sample_weight is None or tree.is_nested(sample_weight):
+        return tree.map_structure(_own, sample_weight)
+    if keras.backend.backend() != "torch":
+        return sample_weight
+    return tree.map_structure(lambda prediction: _own(sample_weight, get_keras_mask(prediction)), y_pred)
+
+
+def mean_of_values(values, sample_weight=None, mask=None):
+    """The mean of what a loss function gave, as Keras takes it.
+
+    Args:
+        values: a float scalar, or one value per example or per step.
+        sample_weight: weights with no more axes than `values`, or None.
+        mask: the mask of the predictions, with no more axes than `values`, or None.
+    """
+    others = [ops.convert_to_tensor(x) for x in (sample_weight, mask) if x is not None]
+    if not len(values.shape):  # a scalar counts for each weight and step, and for each replica
+        values = ops.reshape(values, (1,) * max([1, *(len(x.shape) for x in others)]))
+    sample_weight = _fitted(sample_weight, values, "`sample_weight`")
+    mask = _fitted(mask, values, "the mask of the predictions")
+    return losses.reduce_weighted_values(values, _own(sample_weight, mask), mask)
+
+
+def with_same_rank(y_true, y_pred):
+    """Both with as many axes, where the last axis of one has the size 1, as Keras hands them to a function."""
+    return losses.squeeze_or_expand_to_same_rank(y_true, y_pred)
+
+
+def _fitted(x, values, what):
+    """`x` with as many axes as `values`."""
+    if x is None:
+        return None
+    x, rank = ops.convert_to_tensor(x), len(values.shape)
+    while len(x.shape) > rank and x.shape[-1] == 1:
+        x = ops.squeeze(x, axis=-1)
+    if len(x.shape) > rank:
+        raise ValueError(
+            f"It gives values of shape {tuple(values.shape)}, and {what} has the shape {tuple(x.shape)}. "
+            "Return a scalar, or one value per example and step."
+        )
+    return ops.reshape(x, tuple(ops.shape(x)) + (1,) * (rank - len(x.shape)))
+
+
+def _own(weights, mask=None):
+    if weights is None or keras.backend.backend() != "torch":
+        return weights
+    if mask is not None and len(mask.shape) == len(weights.shape):
+        weights = ops.broadcast_to(weights, mask.shape)  # which an operation in place would not do
+    return ops.copy(weights)

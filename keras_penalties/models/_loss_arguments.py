@@ -1,0 +1,117 @@
+"""What `compile` accepts as a loss between labels and hidden tensors."""
+
+import functools
+
+import keras
+from keras import ops, tree
+
+from keras_penalties import _numerics, _serialization
+from keras_penalties._keras.losses import mean_of_values, with_same_rank
+from keras_penalties._keras.masks import get_keras_mask
+
+REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A function of `(y_true, y_pred)`, reduced and weighted as Keras does it."""
+
+    def __init__(self, function):
+        super().__init__(name=function.__name__)
+        self.function = function
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        masks = [mask_of(y_pred)]
+        y_true, y_pred = tree.map_structure(self._converted, (y_true, y_pred))
+        values = self._converted(self.call(y_true, y_pred))
+        masks.append(get_keras_mask(values))
+        return mean_of_values(values, sample_weight, _in_common([m for m in masks if m is not None]))
+
+    def call(self, y_true, y_pred):
+        if ops.is_tensor(y_true) and ops.is_tensor(y_pred):
+            y_true, y_pred = with_same_rank(y_true, y_pred)
+        return self.function(y_true, y_pred)
+
+    def _converted(self, x):
+        return x if x is None else ops.convert_to_tensor(x, dtype=self.dtype)
+
+
+def mask_of(y_pred):
+    """The mask of a tensor; of several, what their masks have in common, if each has one of the same rank."""
+    masks = [get_keras_mask(x) for x in tree.flatten(y_pred)]
+    if any(mask is None or len(mask.shape) != len(masks[0].shape) for mask in masks):
+        return None
+    return _in_common(masks)
+
+
+def _in_common(masks):
+    return functools.reduce(ops.logical_and, masks) if masks else None
+
+
+def mean_of_joint_loss(values, y_pred, sample_weight):
+    """What a function of `(y_true, y_pred, hidden)` gave, reduced as Keras reduces a loss function."""
+    values = ops.convert_to_tensor(values)
+    values = values if _numerics.is_float(values.dtype) else ops.cast(values, "float32")
+    return mean_of_values(_numerics.accumulate(values), sample_weight, mask_of(y_pred))
+
+
+def as_loss(value, argument, names):
+    """A Keras loss, its name, or a function of `(y_true, hidden)`, as a `keras.losses.Loss` that gets the
+    hidden tensors `names`."""
+    refuse_lambda(value, argument)
+    try:
+        loss = keras.losses.get(value)
+    except (ValueError, TypeError):
+        loss = None
+    if not callable(loss):
+        raise TypeError(
+            f"`{argument}` must be a penalty, a list of penalties, a Keras loss or its name, or a "
+            f"function of (y_true, hidden). Received: {value!r} (of type {type(value).__name__})."
+        )
+    loss = loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
+    refuse_unreduced(loss, argument)
+    if len(names) > 1 and compares_with_labels(loss):
+        raise ValueError(
+            f"`{argument}` is {loss.name}, which compares labels with one tensor, and the key names "
+            f"{len(names)}. To compare tensors with each other, give a penalty such as "
+            "`keras_penalties.regularizers.Hint(1.0)`, or a function:\n\n"
+            f"    {REGISTER}\n    def difference(y_true, hidden):\n"
+            "        return keras.losses.mean_squared_error(hidden[0], hidden[1])\n"
+        )
+    return loss
+
+
+def compares_with_labels(loss):
+    """Whether `loss` is of Keras or of this package: each of them takes one array of labels, and a tensor."""
+    function = loss.function if isinstance(loss, FunctionLoss) else type(loss).call
+    return function.__module__.partition(".")[0] in ("keras", "keras_penalties")
+
+
+def refuse_unreduced(losses, argument):
+    """Refuse a Keras loss that gives one value per example: what is trained on is one number."""
+    for loss in tree.flatten(losses):
+        if isinstance(loss, keras.losses.Loss) and loss.reduction in (None, "none"):
+            raise ValueError(
+                f"`{argument}` holds {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
+                "one value per example, and training needs one number. Use reduction='sum_over_batch_size' "
+                "(the mean) or 'sum'."
+            )
+
+
+def refuse_lambda(value, argument):
+    if getattr(value, "__name__", "") == "<lambda>":
+        raise ValueError(
+            f"`{argument}` is a lambda, which cannot be saved with the model. Define a function, and put "
+            f"`{REGISTER}` above it."
+        )
+
+
+def serialize(value, argument):
+    """`value` as JSON; refuse an unregistered function, which no file could bring back."""
+    if callable(value) and hasattr(value, "__name__"):
+        builtin = getattr(value, "__module__", "").startswith("keras.")
+        if not builtin and not _serialization.is_registered(value):
+            raise ValueError(
+                f"`{argument}` is the function `{value.__name__}`, which is not registered, so that no "
+                f"file that names it could be loaded. Put `{REGISTER}` above it."
+            )
+    return keras.saving.serialize_keras_object(value)
