@@ -8,9 +8,9 @@ from dataclasses import replace
 import keras
 
 from keras_penalties._attach.penalized import Attaching
-from keras_penalties._keras import graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Receiver, Search, Tap, Tensor
+from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import said
 from keras_penalties._training.terms import as_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -91,21 +91,12 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
 
 
 def check_model(model, owner: str):
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."
-        )
     if isinstance(model, HiddenOutputs):
         raise ValueError(
             f"`model` of {owner} is a HiddenOutputs ('{model.name}'). Penalize its `.model`, and wrap the "
             "result."
         )
-    if not model.built or (isinstance(model, keras.Sequential) and not graphs.is_graph(model)):
-        raise ValueError(
-            f"`model` of {owner} must be built. '{model.name}' ({type(model).__name__}) has no weights yet. "
-            "Call it on "
-            "a batch first, or begin a Sequential model with `keras.Input(shape)`."
-        )
+    check_built(model, owner)
 
 
 def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:

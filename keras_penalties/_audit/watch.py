@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import keras
 from keras import ops, tree
 
-from keras_penalties._keras import gradients
+from keras_penalties._keras import gradients, graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties.layers import ActivityPenalty
-from keras_penalties.models import HiddenOutputs, _graph
+from keras_penalties.models import HiddenOutputs
 
 
 @dataclass
@@ -234,7 +234,7 @@ class Watch:
 
 def _operations(layer):
     """The operations of a graph that are no layers, such as `x * 2`."""
-    if not _graph._is_graph(layer) or isinstance(layer, keras.Sequential):
+    if not graphs.is_graph(layer) or isinstance(layer, keras.Sequential):
         return []
     return [operation for operation in layer.operations if not isinstance(operation, keras.layers.Layer)]
 

@@ -61,8 +61,7 @@ def graph_calls(model) -> dict:
 
 def overridden(model, names) -> list:
     """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
-    base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
-    return [name for name in names if getattr(type(model), name) is not getattr(base, name)]
+    return [name for name in names if getattr(type(model), name) is not getattr(keras.Model, name)]
 
 
 def operations_before(operation) -> list:

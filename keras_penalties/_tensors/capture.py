@@ -43,6 +43,7 @@ class Capture:
         self.model, self.tensors = model, tensors
         taps = [Tap(tensor, Receiver(tensor.part, Catcher(name))) for name, tensor in tensors.items()]
         self.tapped = Tapping(taps).of(model)
+        self.in_graph = {tap.receiver.layer.key for tap in taps if tap.is_in_graph}
 
     def __call__(self, inputs, **kwargs) -> tuple[Any, dict]:
         """The outputs of the model, and its hidden tensors by name."""
@@ -55,23 +56,62 @@ class Capture:
         return outputs, {name: self._one(name, caught.get(name, [])) for name in self.tensors}
 
     def _one(self, name: str, found: list):
-        """Of what was caught in the order in which the model runs, the use that is meant."""
-        tensor = self.tensors[name]
-        place = tensor.place.name
-        index = 0
-        for step, use in zip(reversed(tensor.place.around[:-1]), tensor.uses[:-1], strict=False):
-            index = index * max(1, len(step.calls)) + run_order(step, use)
+        """Of what was caught, in the order in which the model runs, the use that is meant."""
+        tensor, place = self.tensors[name], self.tensors[name].place
+        chain = [*reversed(place.holders), *([] if name in self.in_graph else [place])]
+        uses = [None] * len(chain) if len(tensor.uses) < len(chain) else tensor.uses[: len(chain)]
+        index, count = 0, 1
+        for step, use in zip(chain, uses, strict=True):
+            calls = max(1, len(step.calls))
+            index, count = index * calls + run_order(step, use), count * calls
         if not found:
             raise ValueError(
-                f"`hidden` names '{place}', which did not run in this pass: the code of "
-                f"{type(tensor.place.around[0].operation).__name__} passes it by."
+                f"`hidden` names '{place.name}', which did not run in this pass: the code of "
+                f"{type(place.around[0].operation).__name__} passes it by."
             )
-        if not tensor.place.calls and len(found) > 1 and tensor.use is None:
+        if index >= len(found) or (len(found) != count and tensor.use is None):
             raise ValueError(
-                f"`hidden` names '{place}', which ran {len(found)} times in this pass. Say which: "
-                f"'{place}@0'."
+                f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which is "
+                "meant, "
+                f"counted from 0: '{place.name}@{len(found) - 1}'."
             )
-        return found[index if len(found) > index else -1]
+        return found[index]
+
+    def specs(self) -> dict:
+        """The hidden tensors as symbolic ones, by name; those whose shape is only known in a pass are not
+        there."""
+        found = {}
+        for name, tensor in self.tensors.items():
+            calls, index = dict(tensor.place.calls), tensor.part.index or 0
+            outputs = calls.get(tensor.use, next(iter(calls.values()), []))
+            if tensor.part.kind == "output" and index < len(outputs):
+                found[name] = outputs[index]
+        return found | self._traced([name for name in self.tensors if name not in found])
+
+    def _traced(self, names: list) -> dict:
+        """The shapes of hidden tensors in a symbolic pass on two sizes: where they differ, a size is not
+        known."""
+        inputs = getattr(self.model, "inputs", None)
+        if not names or not inputs:
+            return {}
+        passes = []
+        for size in (3, 5):
+            batch = tree.map_structure(lambda x, size=size: _of_size(x, size), self.model.input)
+            caught: dict = {}
+
+            def run(*args, caught=caught):
+                outputs, hidden = self(*args)
+                caught.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
+                return outputs
+
+            keras.backend.compute_output_spec(run, batch)
+            passes.append(caught)
+        shapes = {}
+        for name in names:
+            (a, dtype), (b, _) = passes[0][name], passes[1][name]
+            shape = tuple(m if m == n else None for m, n in zip(a, b, strict=True))
+            shapes[name] = keras.KerasTensor(shape, dtype=keras.backend.standardize_dtype(dtype))
+        return shapes
 
 
 def run_order(place, use: int | None) -> int:
@@ -80,14 +120,5 @@ def run_order(place, use: int | None) -> int:
     return order.index(use) if use in order else use or 0
 
 
-def specs(capture: Capture) -> dict:
-    """The hidden tensors as symbolic ones, by name: their shapes, as far as they are known before the model
-    runs."""
-    found = {}
-    for name, tensor in capture.tensors.items():
-        place = tensor.place
-        if place.calls and tensor.part.kind == "output":
-            outputs = dict(place.calls)[tensor.use or 0]
-            if (tensor.part.index or 0) < len(outputs):
-                found[name] = outputs[tensor.part.index or 0]
-    return found
+def _of_size(x, size):
+    return keras.KerasTensor(tuple(n or size for n in x.shape), dtype=x.dtype)

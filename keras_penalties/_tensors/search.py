@@ -87,6 +87,21 @@ class Search:
             min(places, key=lambda place: len(place.path)), name
         )  # a layer held in several places
 
+    def symbolic(self, tensor: keras.KerasTensor) -> Tensor:
+        """The symbolic tensor `tensor` of a graph of the model."""
+        for place in self.places:
+            for use, outputs in place.calls:
+                for index, output in enumerate(outputs):
+                    if output is tensor:
+                        above = [holder.calls for holder in reversed(place.holders)]
+                        uses = tuple(calls[0][0] if calls else None for calls in above)
+                        return Tensor(place, (*uses, use), Part("output", index), place.operation.name)
+        raise ValueError(
+            f"`{self.argument}` of {self.owner} holds the tensor {tensor}, which '{self.model.name}' does "
+            "not "
+            "compute on the way to its outputs. Take a tensor of the same graph, or a layer's name."
+        )
+
     def _places(self, key, name: TensorName | None) -> list[Place]:
         places = [place for place in self.places if _may_be_input(place, name) and _matches(place, key, name)]
         whole = [place for place in places if name is not None and place.path == name.layers]

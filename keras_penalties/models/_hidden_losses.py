@@ -1,5 +1,6 @@
 """What `HiddenOutputs.compile` was given, as terms that are added to the loss and shown by name."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,7 @@ class HiddenTerm:
 
     @property
     def key(self) -> str:
-        return "_".join(self.names).replace("/", "_") + "_loss"  # Keras lets no name hold a slash
+        return re.sub("[/:@]", "_", "_".join(self.names)) + "_loss"  # Keras lets no name hold a slash
 
     def pick(self, hidden: dict):
         tensors = [hidden[name] for name in self.names]

@@ -5,13 +5,16 @@ from typing import Any
 import keras
 
 from keras_penalties import _numerics
-from keras_penalties._keras import replicas
+from keras_penalties._keras import graphs, replicas
 from keras_penalties._keras.layers import allow_state
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
+from keras_penalties._tensors.capture import Capture
+from keras_penalties._tensors.models import check_built
+from keras_penalties._tensors.references import hidden_tensors, to_config
 from keras_penalties.layers import ActivityPenalty
-from keras_penalties.models import _graph, _hidden_losses, _loss_arguments
+from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
 from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
 from keras_penalties.regularizers import Penalty
@@ -24,7 +27,7 @@ def _of_wrapped(name):
 def _of_graph(name):
     """As `_of_wrapped`; a Sequential model has these of its own only once it was called."""
     doc = f"The wrapped model's `{name}`."
-    return property(lambda self: getattr(_graph.as_functional(self.model), name), doc=doc)
+    return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 
 
 @register
@@ -39,11 +42,14 @@ class HiddenOutputs(ModelOfModels):
     load into this one, and back.
 
     Args:
-        model: a functional or Sequential model, built.
+        model: a built Keras model: functional, Sequential, or subclassed with a `call` alone.
         hidden: the hidden tensors, as a list of names or a dict of name to reference. A reference is a
-            layer's name, a path into nested models (`"vgg16/block3_conv3"`), a layer's second output
-            (`"lstm:1"`), the second use of a layer that is called more than once (`"encoder@1"`), or,
-            in a dict, a symbolic tensor of the model.
+            layer's name, a path through what holds it (`"vgg16/block3_conv3"`,
+            `"transformer_layer_3/feedforward_intermediate_dense"`), a layer's second output (`"lstm:1"`), the
+            second use of a layer that is called more than once (`"encoder@1"`), what goes into its activation
+            (`"dense_4:preactivation"`) or into it (`"dense_4:input"`), or, in a dict, a symbolic tensor of
+            the model. A shell pattern in a list means several tensors, each under its own name.
+            `list_tensors` lists the names.
         name: the name of this model.
 
     Example:
@@ -61,8 +67,9 @@ class HiddenOutputs(ModelOfModels):
 
     Raises:
         TypeError: if `model` is not a Keras model.
-        ValueError: if `model` cannot be wired anew (subclassed, not built, with a training step or loss
-            of its own), or `hidden` names what is not there, or what several layers match.
+        ValueError: if `model` is not built, or has a training step, a loss, a `fit` or the like of its own,
+            which this model would pass over; if `hidden` names what is not there, what several layers match,
+            or what runs in a loop over time or is rematerialized.
     """
 
     def __init__(self, model, hidden=(), name=None, **kwargs):
@@ -72,14 +79,14 @@ class HiddenOutputs(ModelOfModels):
                 f"`model` of HiddenOutputs is a HiddenOutputs itself ('{model.name}'). Wrap its `.model`, "
                 "and name all hidden tensors at once."
             )
-        _graph.check_model(model)
+        check_built(model, "HiddenOutputs")
+        _refuse_own_steps(model)
         self.model = model
         if hasattr(model, "output_names"):
             self.output_names = model.output_names
-        references = _graph.references(model, hidden)
-        self._state = _State(references)
-        paths = {name: _graph.find(model, reference) for name, reference in references.items()}
-        self._state.probe = _graph.expose(model, paths)
+        tensors = hidden_tensors(model, hidden)
+        self._state = _State({name: _reference(tensor) for name, tensor in tensors.items()})
+        self._state.probe = Capture(model, tensors)
         self._owned = _Owned()
         self.build(None)
 
@@ -101,6 +108,15 @@ class HiddenOutputs(ModelOfModels):
         masks = {name: get_keras_mask(tensor) for name, tensor in hidden.items()}
         self._state.seen[replicas.replica()] = hidden, masks
         return outputs
+
+    @property
+    def losses(self):
+        # What the probe copies of the model adds its losses there.
+        return self._losses_override or self._state.probe.tapped.losses
+
+    def _clear_losses(self):
+        super()._clear_losses()
+        self._state.probe.tapped._clear_losses()
 
     def compute_output_spec(self, inputs, training=None, mask=None):
         return self.model.compute_output_spec(inputs)
@@ -132,7 +148,7 @@ class HiddenOutputs(ModelOfModels):
             joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
                 gives a scalar or one value an example. It is added, and shown as `joint_loss`.
         """
-        specs = self._state.probe.output[1]
+        specs = self._state.probe.specs()
         of_outputs = {
             "loss": loss,
             "loss_weights": loss_weights,
@@ -232,7 +248,8 @@ class HiddenOutputs(ModelOfModels):
 
     def get_config(self):
         model = keras.saving.serialize_keras_object(self.model)
-        return {"model": model, "hidden": dict(self._state.references), "name": self.name}
+        hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
+        return {"model": model, "hidden": hidden, "name": self.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -261,6 +278,29 @@ class HiddenOutputs(ModelOfModels):
 
 def _refuses_values(penalty):
     return isinstance(penalty, Penalty) and penalty.refuses_values
+
+
+# What a model may do in its own way, and this model does in Keras' way instead.
+OWN_STEPS = (
+    *("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"),
+    *("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"),
+)
+
+
+def _refuse_own_steps(model):
+    own = graphs.overridden(model, OWN_STEPS)
+    if own:
+        raise ValueError(
+            f"`model` of HiddenOutputs must train as Keras does. '{model.name}' ({type(model).__name__}) has "
+            "its "
+            f"own {', '.join(f'`{name}`' for name in own)}, which HiddenOutputs would pass over. Use "
+            "`keras_penalties.penalize`, which keeps them."
+        )
+
+
+def _reference(tensor) -> str:
+    use = f"@{tensor.use}" if len(tensor.place.calls) > 1 else ""
+    return f"{tensor.place.name}{use}{tensor.part}"
 
 
 class _Owned(keras.layers.Layer):
