@@ -4,17 +4,15 @@ import keras
 from keras.src.models.functional import Functional
 
 
-def outputs_of(model, call):
-    """The outputs of the graph of a functional model in which `call(operation, *args, **kwargs)` replaces
-    each
-    call, on the model's own inputs."""
-    return model._run_through_graph(model.input, operation_fn=lambda operation: operation, call_fn=call)
+def outputs_of(model, inputs, call):
+    """The outputs of the graph of a functional model on `inputs`, a flat list, in which
+    `call(operation, *args, **kwargs)` replaces each call."""
+    return model._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
 
 
-def rewire(model, call):
-    """A functional model on the same inputs, in which `call(operation, *args, **kwargs)` replaces each call
-    of the graph."""
-    return keras.Model(model.input, outputs_of(model, call), name=model.name)
+def origin(tensor):
+    """The operation that gives a symbolic tensor."""
+    return tensor._keras_history.operation
 
 
 def is_plain(layer) -> bool:

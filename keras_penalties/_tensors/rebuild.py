@@ -79,7 +79,7 @@ class Rebuild:
 
     def _stack(self, model, others):
         """The layers of a Sequential model with its changes, after its input."""
-        stack = [model.inputs[0]]
+        stack = [model.inputs[0], *(r.layer for r in self._on_input(model, model.inputs[0]))]
         for layer in model.layers:
             before, after = self.around(model, layer, 0)
             stack += [receiver.layer for receiver in before]
@@ -107,7 +107,12 @@ class Rebuild:
             outputs = others.get(id(operation), operation)(*args, **kwargs)
             return through(after, outputs, model)
 
-        return graphs.outputs_of(model, call)
+        inputs = [through(self._on_input(model, x), x, model) for x in model.inputs]
+        return graphs.outputs_of(model, inputs, call)
+
+    def _on_input(self, model, x):
+        """The receivers on an input of `model`, which no call in the graph computes."""
+        return self.around(model, graphs.origin(x), 0)[1]
 
 
 def through(receivers, tensors, graph):

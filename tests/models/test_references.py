@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import keras_penalties as kp
 from tests.models.networks import set_weights
+from tests.support.attach_networks import batch_for, blocks, subclassed
 
 HiddenOutputs = kp.models.HiddenOutputs
 
@@ -82,7 +83,7 @@ def test_paths_uses_outputs_and_tensors():
 def test_a_name_inside_a_nested_model_needs_no_path_where_it_is_the_only_one():
     block = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="inner")], name="block")
     model = keras.Sequential([keras.Input((4,)), block, layers.Dense(1, name="out")])
-    assert HiddenOutputs(model, hidden=["inner"]).hidden == {"inner": "inner"}
+    assert HiddenOutputs(model, hidden=["inner"]).hidden == {"inner": "block/inner"}
 
 
 def test_the_wrapped_model_is_left_as_it_was():
@@ -120,19 +121,9 @@ def test_masks_reach_the_penalty():
     np.testing.assert_allclose(logs["lstm_loss"], np.sum(hidden**2) / 5, rtol=1e-5)
 
 
-class OwnCall(keras.Model):
-    def call(self, x):
-        return super().call(x) * 2
-
-
 class OwnStep(keras.Model):
     def compute_loss(self, *args, **kwargs):
         return super().compute_loss(*args, **kwargs)
-
-
-class Subclassed(keras.Model):
-    def call(self, x):
-        return x
 
 
 def small(cls=keras.Model):
@@ -143,9 +134,8 @@ def small(cls=keras.Model):
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (Subclassed, ValueError, "subclassed one.*ActivityPenalty"),
-        (lambda: small(OwnStep), ValueError, "its own `compute_loss`.*ActivityPenalty"),
-        (lambda: small(OwnCall), ValueError, "its own `call`"),
+        (keras.Model, ValueError, "must be built"),
+        (lambda: small(OwnStep), ValueError, "its own `compute_loss`.*Use `keras_penalties.penalize`"),
         (lambda: keras.Sequential([layers.Dense(1)]), ValueError, r"must be built.*keras.Input\(shape\)"),
         (lambda: HiddenOutputs(small()), ValueError, "is a HiddenOutputs itself"),
         (lambda: layers.Dense(1), TypeError, "must be a Keras model.*Dense"),
@@ -159,7 +149,7 @@ def test_models_that_cannot_be_wrapped(model, error, message):
 @pytest.mark.parametrize(
     ("hidden", "error", "message"),
     [
-        (["ou"], ValueError, "no such layer. Did you mean 'out'"),
+        (["ou"], ValueError, "the name 'ou', which matches no layer of 'net'. Did you mean 'out'"),
         (["encoder"], ValueError, "'encoder' is used 2 times.*'encoder@0', 'encoder@1'"),
         (["encoder/block/inner"], ValueError, "'encoder' is used 2 times"),
         (["inner"], ValueError, "'encoder' is used 2 times|Say which use"),
@@ -185,8 +175,63 @@ def test_a_name_that_two_nested_models_hold():
         HiddenOutputs(model, hidden=["inner"])
 
 
-def test_a_layer_inside_a_wrapper_layer_is_named_with_the_wrapper():
+def test_a_layer_of_a_loop_over_time_is_had_at_its_wrapper():
     steps = keras.Input((3, 2))
-    model = keras.Model(steps, layers.TimeDistributed(layers.Dense(1, name="inner"), name="each")(steps))
-    with pytest.raises(ValueError, match=r"inside 'each' \(TimeDistributed\).*name 'each' itself"):
-        HiddenOutputs(model, hidden=["inner"])
+    h = layers.TimeDistributed(layers.Dense(1, name="inner"), name="each")(steps)
+    model = keras.Model(steps, layers.LSTM(2, name="lstm")(h))
+    assert HiddenOutputs(model, hidden=["inner"]).hidden == {"inner": "each"}
+    with pytest.raises(ValueError, match="'lstm/lstm_cell.*LSTM runs it in a loop over time. Name 'lstm'"):
+        HiddenOutputs(model, hidden=[f"lstm/{model.layers[-1].cell.name}"])
+
+
+@pytest.mark.parametrize("build", [blocks, subclassed])
+def test_tensors_inside_layers(build):
+    model = build()
+    x = batch_for(model)
+    block = model.layers[1] if build is blocks else model.block
+    names = {
+        "before": f"{block.name}/inner:preactivation",
+        "inside": f"{block.name}/last",
+        "into": f"{block.name}:input",
+    }
+    wrapped = HiddenOutputs(model, hidden={**names, "second": f"{block.name}/twice@1"})
+    np.testing.assert_array_equal(ops.convert_to_numpy(wrapped(x)), ops.convert_to_numpy(model(x)))
+    wrapped.compile(loss="mse", hidden_losses={name: kp.regularizers.L2(1.0) for name in wrapped.hidden})
+    logs = wrapped.evaluate(x, np.zeros(model(x).shape), verbose=0, return_dict=True)
+    before = ops.matmul(x, block.inner.kernel) + block.inner.bias
+    first, second = (block.others[1] for _ in range(2))
+    after = second(first(ops.relu(before)))
+    values = {"before": before, "inside": block.last(after), "into": x, "second": after}
+    for name, value in values.items():
+        expected = np.sum(ops.convert_to_numpy(value).astype("float64") ** 2) / len(x)
+        np.testing.assert_allclose(logs[f"{name}_loss"], expected, rtol=1e-5, err_msg=name)
+
+
+def test_losses_of_a_layer_that_is_copied_are_counted_once():
+    x = keras.Input((3,))
+    h = layers.Dense(4, activity_regularizer="l2", kernel_regularizer="l1", name="h")(x)
+    model = keras.Model(x, layers.Dense(1)(h))
+    batch, y = np.ones((5, 3), "float32"), np.zeros((5, 1), "float32")
+    model.compile(loss="mse")
+    plain = model.evaluate(batch, y, verbose=0)
+    wrapped = HiddenOutputs(model, hidden=["h:preactivation"])
+    wrapped.compile(loss="mse")
+    np.testing.assert_allclose(wrapped.evaluate(batch, y, verbose=0), plain, rtol=1e-6)
+
+
+def test_a_pattern_means_several_tensors_each_under_its_own_name():
+    wrapped = HiddenOutputs(blocks(), hidden=["block_1/t*", "first/inner"])
+    assert list(wrapped.hidden) == ["block_1/twice", "first/inner"]
+
+
+def test_generated_names_change_when_a_file_is_loaded(tmp_path):
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Dense(1)(layers.Dense(2)(layers.Dense(4)(x))))
+    wrapped = HiddenOutputs(model, hidden={"middle": model.layers[2].name})
+    wrapped.compile("sgd", "mse", hidden_losses={"middle": kp.regularizers.L2(0.1)})
+    wrapped.save(tmp_path / "m.keras")
+    layers.Dense(1)  # the next names are others
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    batch, y = np.ones((5, 3), "float32"), np.zeros((5, 1), "float32")
+    a, b = (m.evaluate(batch, y, verbose=0, return_dict=True) for m in (wrapped, loaded))
+    assert a == pytest.approx(b, rel=1e-6)
