@@ -75,3 +75,12 @@ def input_names(model) -> list:
 def operations(layer) -> list:
     """The operations of a graph of layers; none of another layer."""
     return as_functional(layer).operations if is_graph(layer) else []
+
+
+def symbolic_inputs(model):
+    """What `model` is called on, as symbolic tensors; None where Keras does not know it."""
+    if is_graph(model):
+        return as_functional(model).input
+    shape = (model.get_build_config() or {}).get("input_shape")
+    flat = isinstance(shape, (list, tuple)) and all(n is None or isinstance(n, int) for n in shape)
+    return keras.KerasTensor((None, *shape[1:]), dtype=model.input_dtype) if flat and shape else None

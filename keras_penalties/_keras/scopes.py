@@ -1,6 +1,7 @@
 """Which graph, trace or scope the code runs in, and what can be seen of a value there."""
 
 import keras
+from keras.src.backend import compute_output_spec as compute_output_spec
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
 

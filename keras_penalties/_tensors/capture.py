@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from typing import Any
 
 import keras
 from keras import tree
 
+from keras_penalties._keras import graphs, scopes
 from keras_penalties._tensors.search import Tensor
 from keras_penalties._tensors.taps import Receiver, Tap, Tapping
 
@@ -42,7 +44,9 @@ class Capture:
     def __init__(self, model, tensors: dict[str, Tensor]):
         self.model, self.tensors = model, tensors
         taps = [Tap(tensor, Receiver(tensor.part, Catcher(name))) for name, tensor in tensors.items()]
-        self.tapped = Tapping(taps).of(model)
+        tapping = Tapping(taps)
+        self.tapped, self.made = tapping.of(model), tapping.made
+        self.accepted = set(inspect.signature(model.call).parameters)
         self.in_graph = {tap.receiver.layer.key for tap in taps if tap.is_in_graph}
 
     def __call__(self, inputs, **kwargs) -> tuple[Any, dict]:
@@ -50,7 +54,7 @@ class Capture:
         caught: dict[str, list] = {}
         _local.__dict__.setdefault("stack", []).append(caught)
         try:
-            outputs = self.tapped(inputs, **kwargs)
+            outputs = self.tapped(inputs, **{k: v for k, v in kwargs.items() if k in self.accepted})
         finally:
             _local.stack.pop()
         return outputs, {name: self._one(name, caught.get(name, [])) for name in self.tensors}
@@ -63,7 +67,7 @@ class Capture:
         index, count = 0, 1
         for step, use in zip(chain, uses, strict=True):
             calls = max(1, len(step.calls))
-            index, count = index * calls + run_order(step, use), count * calls
+            index, count = index * calls + self._run_order(step, use), count * calls
         if not found:
             raise ValueError(
                 f"`hidden` names '{place.name}', which did not run in this pass: the code of "
@@ -77,26 +81,38 @@ class Capture:
             )
         return found[index]
 
+    def _run_order(self, place, use: int | None) -> int:
+        """How many calls of the layer at `place` its graph runs before the use that is meant."""
+        order = [number for number, _ in place.calls]
+        if use not in order:
+            return use or 0
+        # The new graph was made in the order in which the old one runs, and may run in another.
+        graph = graphs.as_functional(self.made[id(place.holder.operation)])
+        operation = self.made.get(id(place.operation), place.operation)
+        order_of_new = [number for number, _ in graphs.graph_calls(graph)[operation.name]]
+        return order_of_new.index(order.index(use))
+
     def specs(self) -> dict:
-        """The hidden tensors as symbolic ones, by name; those whose shape is only known in a pass are not
-        there."""
+        """The hidden tensors as symbolic ones, by name; None where the shape is known once the model ran."""
         found = {}
         for name, tensor in self.tensors.items():
             calls, index = dict(tensor.place.calls), tensor.part.index or 0
             outputs = calls.get(tensor.use, next(iter(calls.values()), []))
             if tensor.part.kind == "output" and index < len(outputs):
                 found[name] = outputs[index]
-        return found | self._traced([name for name in self.tensors if name not in found])
+        missing = [name for name in self.tensors if name not in found]
+        found |= self._traced(missing)
+        return {name: found.get(name) for name in self.tensors}
 
     def _traced(self, names: list) -> dict:
         """The shapes of hidden tensors in a symbolic pass on two sizes: where they differ, a size is not
         known."""
-        inputs = getattr(self.model, "inputs", None)
-        if not names or not inputs:
+        inputs = graphs.symbolic_inputs(self.model)
+        if not names or inputs is None:
             return {}
         passes = []
         for size in (3, 5):
-            batch = tree.map_structure(lambda x, size=size: _of_size(x, size), self.model.input)
+            batch = tree.map_structure(lambda x, size=size: _of_size(x, size), inputs)
             caught: dict = {}
 
             def run(*args, caught=caught):
@@ -104,7 +120,7 @@ class Capture:
                 caught.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
                 return outputs
 
-            keras.backend.compute_output_spec(run, batch)
+            scopes.compute_output_spec(run, batch)
             passes.append(caught)
         shapes = {}
         for name in names:
@@ -112,12 +128,6 @@ class Capture:
             shape = tuple(m if m == n else None for m, n in zip(a, b, strict=True))
             shapes[name] = keras.KerasTensor(shape, dtype=keras.backend.standardize_dtype(dtype))
         return shapes
-
-
-def run_order(place, use: int | None) -> int:
-    """How many calls of the layer at `place` a graph runs before the use that is meant."""
-    order = [number for number, _ in place.calls]
-    return order.index(use) if use in order else use or 0
 
 
 def _of_size(x, size):

@@ -133,7 +133,7 @@ class Search:
                     f"{count} times, so that several tensors match. Say which use: {choices}."
                 )
             self._check(step, use, part if step is target else Part(), name)
-            uses.append(use)
+            uses.append(step.calls[0][0] if step.calls and use is None else use)
         return Tensor(target, tuple(uses), part, place.operation.name)
 
     def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):

@@ -52,13 +52,23 @@ class HiddenTerm:
 
     def make_state(self, specs: dict):
         """The layer that owns what changes while training, or None if nothing does."""
-        shapes = [tuple(specs[name].shape) for name in self.names]
         if self.penalties:
             self.state = Term(self.penalties, self.key)
-            self.state.learn(shapes)
+            if self.state.waits_for_shapes:
+                self.state.learn(self._shapes(specs))
         elif hasattr(self.loss, "learned"):
-            self.state = Learned(self.loss.learned(shapes), self.key)
+            self.state = Learned(self.loss.learned(self._shapes(specs)), self.key)
         return self.state
+
+    def _shapes(self, specs: dict) -> list:
+        for name in self.names:
+            if specs[name] is None:
+                raise ValueError(
+                    f"`{self.argument}` learns weights, and the shape of '{name}' is not known yet. Give the "
+                    "model's "
+                    "`build` the shape of its input, or begin the model with `keras.Input`."
+                )
+        return [tuple(specs[name].shape) for name in self.names]
 
     @property
     def keys(self) -> list:
@@ -152,7 +162,8 @@ def _make_term(key, value, weights, specs):
             )
         penalties = as_penalties(value, f"hidden_losses[{key!r}]", OWNER)
         term = HiddenTerm(names, value, penalties=penalties)
-        check_penalties(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
+        if all(specs[name] is not None for name in names):
+            check_penalties(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
         return term
     loss = as_loss(value, f"hidden_losses[{key!r}]", names)
     return HiddenTerm(names, value, loss=loss, weight=_weight(weights.get(names, 1.0), key))
