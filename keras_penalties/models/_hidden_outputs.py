@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops, tree
 
 from keras_penalties import _numerics
 from keras_penalties._keras import replicas
@@ -11,7 +12,7 @@ from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
-from keras_penalties.models import _graph, _hidden_losses, _loss_arguments
+from keras_penalties.models import _graph, _hidden_losses, _loss_arguments, _names
 from keras_penalties.models._base import ModelOfModels
 from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
 
@@ -80,7 +81,7 @@ class HiddenOutputs(ModelOfModels):
         paths = {name: _graph.find(model, reference) for name, reference in references.items()}
         self._state.probe = _graph.expose(model, paths)
         self._owned = _Owned()
-        self.build(None)
+        self.build_as_graph()
 
     @property
     def hidden(self) -> dict:
@@ -206,7 +207,8 @@ class HiddenOutputs(ModelOfModels):
         return sum(losses[1:], start=losses[0])
 
     def _joint_loss(self, y, y_pred, hidden, sample_weight):
-        y, weight = one_label(y), one_weight(sample_weight, "joint_loss")
+        y = tree.map_structure(lambda a: a if a is None else ops.convert_to_tensor(a), one_label(y))
+        weight = one_weight(sample_weight, "joint_loss")
         with naming("joint_loss", labels=y, predictions=y_pred, sample_weight=weight):
             values = self._state.joint_loss(y, y_pred, hidden)
             return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
@@ -215,17 +217,19 @@ class HiddenOutputs(ModelOfModels):
         layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
         return [loss for layer in layers for loss in layer._added.losses]
 
-    def export(self, filepath, *args, **kwargs):
-        """Export the wrapped model: nothing of this package is left in the file."""
-        return self.model.export(filepath, *args, **kwargs)
+    @property
+    def graph(self):
+        """The wrapped model, which is exported: nothing of this package is left in the file."""
+        return self.model
 
     def _obj_type(self):
         # Weights are laid out in a file as the wrapped model's own: each loads the other's.
         return self.model._obj_type()
 
     def get_config(self):
+        _names.refuse_lost_names(self.model, self._state.references)
         model = keras.saving.serialize_keras_object(self.model)
-        return {"model": model, "hidden": dict(self._state.references), "name": self.name}
+        return {**super().get_config(), "model": model, "hidden": dict(self._state.references)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
