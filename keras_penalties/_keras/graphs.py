@@ -1,6 +1,9 @@
 """What Keras keeps private of graphs of layers."""
 
+from typing import Any
+
 import keras
+from keras import tree
 from keras.src.models.functional import Functional
 
 
@@ -55,6 +58,29 @@ def graph_calls(model) -> dict:
         name: sorted(nodes, key=nodes[0].operation._inbound_nodes.index) for name, nodes in calls.items()
     }
     return {name: [(order[name].index(n), list(n.outputs)) for n in nodes] for name, nodes in calls.items()}
+
+
+class ExportedAsGraph:
+    """A model that is exported as `graph`, a functional or Sequential model that it owns."""
+
+    graph: Any
+    build: Any
+
+    def build_as_graph(self):
+        """Build with the input shapes of the graph, which converters of TensorFlow ask for."""
+        inputs = self.graph.input if is_functional(self.graph) else self.graph.inputs[0]
+        self.build(tree.map_structure(lambda x: tuple(x.shape), inputs))
+
+    def export(self, filepath, *args, **kwargs):
+        # Keras (keras/src/export/onnx.py) refuses a model that was never called, though a graph knows its
+        # inputs without that.
+        self.graph._called = True
+        return self.graph.export(filepath, *args, **kwargs)
+
+    @property
+    def _default_save_signature(self):
+        # Keras (keras/src/backend/tensorflow/layer.py) takes each input for a float, except of a graph.
+        return self.graph._default_save_signature
 
 
 def overridden(model, names) -> list:

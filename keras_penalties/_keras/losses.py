@@ -38,8 +38,7 @@ def mean_of_values(values, sample_weight=None, mask=None):
 
 
 def with_same_rank(y_true, y_pred):
-    """Both with as many axes, where the last axis of one has the size 1, as Keras hands them to a
-    function."""
+    """Both with as many axes, if the last axis of one has the size 1, as Keras hands them to a function."""
     return losses.squeeze_or_expand_to_same_rank(y_true, y_pred)
 
 

@@ -98,7 +98,7 @@ class AntiPiracy(ModelOfModels):
         outputs = {"authorized": answer, "raw": classifier(x), "processed": processed}
         # As one graph, so that on JAX the classifier's second use does not erase the first one's losses.
         self.both = keras.Model(x, outputs, name="both")
-        self.build(None)
+        self.build_as_graph()
 
     def call(self, inputs, training=None):
         return self.both(inputs, training=training)
@@ -157,9 +157,10 @@ class AntiPiracy(ModelOfModels):
     def predict_on_batch(self, x):
         return self.authorized.predict_on_batch(x)
 
-    def export(self, filepath, *args, **kwargs):
-        """Export the authorized model: transform and classifier."""
-        return self.authorized.export(filepath, *args, **kwargs)
+    @property
+    def graph(self):
+        """The authorized model, transform and classifier, which is exported."""
+        return self.authorized
 
     def check_batch(self, x, y):
         labels = np.asarray(y)
@@ -188,7 +189,7 @@ class AntiPiracy(ModelOfModels):
         serialize = keras.saving.serialize_keras_object
         parts = {k: serialize(getattr(self, k)) for k in ("classifier", "transform", "raw_loss")}
         weights = {k: getattr(self, k) for k in ("alpha", "beta", "gamma", "from_logits", "value_range")}
-        return {**parts, **weights, "name": self.name}
+        return {**super().get_config(), **parts, **weights}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -7,7 +7,8 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._keras import steps
+from keras_penalties._keras import saving, steps
+from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.logged_mean import AddedMean
@@ -15,7 +16,13 @@ from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
 
-class ModelOfModels(keras.Model):
+NO_LEGACY = (
+    "{} cannot be saved as legacy HDF5, a format that Keras does not load its class from. Save it as '.keras', or "
+    "its weights alone with `save_weights('model.weights.h5')`."
+)
+
+
+class ModelOfModels(ExportedAsGraph, keras.Model):
     """A model that owns no weights but those of the models it is given, and the training of them.
 
     It shows each term of its loss by name, and looks at the first rows of arrays before a step is compiled
@@ -49,8 +56,10 @@ class ModelOfModels(keras.Model):
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
-        keras.saving.serialize_keras_object(self)  # what cannot be saved is refused before a file is touched
         path = Path(filepath)
+        if path.suffix in (".h5", ".hdf5"):
+            raise ValueError(NO_LEGACY.format(type(self).__name__))
+        keras.saving.serialize_keras_object(self)  # what cannot be saved is refused before a file is touched
         if not (overwrite and path.suffix == ".keras" and path.is_file()):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         beside = path.with_name(f"{path.stem}.{os.getpid()}.keras")
@@ -59,6 +68,11 @@ class ModelOfModels(keras.Model):
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+    def get_config(self):
+        if saving.is_legacy():
+            raise ValueError(NO_LEGACY.format(type(self).__name__))
+        return {"name": self.name}
 
     def fit(self, *args, **kwargs):
         given = arguments_of(super().fit, *args, **kwargs)

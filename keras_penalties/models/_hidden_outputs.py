@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops, tree
 
 from keras_penalties import _numerics
 from keras_penalties._keras import graphs, replicas
@@ -88,7 +89,7 @@ class HiddenOutputs(ModelOfModels):
         self._state = _State({name: _reference(tensor) for name, tensor in tensors.items()})
         self._state.probe = Capture(model, tensors)
         self._owned = _Owned()
-        self.build(None)
+        self.build_as_graph()
 
     @property
     def hidden(self) -> dict:
@@ -229,7 +230,8 @@ class HiddenOutputs(ModelOfModels):
         return sum(losses[1:], start=losses[0])
 
     def _joint_loss(self, y, y_pred, hidden, sample_weight):
-        y, weight = one_label(y), one_weight(sample_weight, "joint_loss")
+        y = tree.map_structure(lambda a: a if a is None else ops.convert_to_tensor(a), one_label(y))
+        weight = one_weight(sample_weight, "joint_loss")
         with naming("joint_loss", labels=y, predictions=y_pred, sample_weight=weight):
             values = self._state.joint_loss(y, y_pred, hidden)
             return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
@@ -238,9 +240,10 @@ class HiddenOutputs(ModelOfModels):
         layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
         return [loss for layer in layers for loss in layer._added.losses]
 
-    def export(self, filepath, *args, **kwargs):
-        """Export the wrapped model: nothing of this package is left in the file."""
-        return self.model.export(filepath, *args, **kwargs)
+    @property
+    def graph(self):
+        """The wrapped model, which is exported: nothing of this package is left in the file."""
+        return self.model
 
     def _obj_type(self):
         # Weights are laid out in a file as the wrapped model's own: each loads the other's.
@@ -249,7 +252,7 @@ class HiddenOutputs(ModelOfModels):
     def get_config(self):
         model = keras.saving.serialize_keras_object(self.model)
         hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
-        return {"model": model, "hidden": hidden, "name": self.name}
+        return {**super().get_config(), "model": model, "hidden": hidden}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -58,7 +58,7 @@ class Siamese(ModelOfModels):
         first, second = (keras.Input(batch_shape=shape, dtype=dtype, name=n) for n in ("first", "second"))
         # As one graph, so that on JAX the second use of the encoder does not erase the first one's losses.
         self.pair = keras.Model([first, second], layer([encoder(first), encoder(second)]), name="pair")
-        self.build(None)
+        self.build_as_graph()
 
     def call(self, inputs, training=None):
         return self.pair(inputs, training=training)
@@ -71,9 +71,10 @@ class Siamese(ModelOfModels):
         kwargs.setdefault("verbose", 0)
         return self.encoder.predict(x, **kwargs)
 
-    def export(self, filepath, *args, **kwargs):
-        """Export the distance of a pair, as a model of plain Keras layers."""
-        return self.pair.export(filepath, *args, **kwargs)
+    @property
+    def graph(self):
+        """The distance of a pair, a model of Keras layers and a distance, which is exported."""
+        return self.pair
 
     def fit(self, x=None, y=None, *args, **kwargs):
         lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
@@ -92,7 +93,7 @@ class Siamese(ModelOfModels):
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         encoder, distance = serialize(self.encoder), serialize(self.distance)
-        return {"encoder": encoder, "distance": distance, "name": self.name}
+        return {**super().get_config(), "encoder": encoder, "distance": distance}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
