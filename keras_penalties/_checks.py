@@ -47,6 +47,19 @@ def whole(value, argument, owner, *, at_least=1) -> int:
     return int(value)
 
 
+# What Keras writes into the logs, or its callbacks beside them.
+RESERVED = ("loss", "learning_rate", "epoch", "steps_per_second")
+
+
+def log_name(value, argument, owner):
+    """Refuse a name under which nothing of ours can be shown in the logs."""
+    if value in RESERVED or value.startswith("val_"):
+        why = "is a key of Keras itself" if value in RESERVED else "looks like a key of the validation"
+        raise ValueError(
+            f"`{argument}` of {owner} gives the key '{value}' in the logs, which {why}. Choose another name."
+        )
+
+
 def choice(value, argument, owner, allowed):
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(
@@ -109,17 +122,39 @@ def same_shape(a, b) -> bool:
     return len(a) == len(b) and all(m == n for m, n in zip(a, b, strict=True) if None not in (m, n))
 
 
-def mask(value, shape, owner, argument="mask"):
-    """Refuse a mask that is not a prefix of `shape`, which is given without the features."""
+def mask(value, shape, owner, argument="mask", *, axis=-1, elements=True):
+    """Refuse a mask that does not fit a tensor of `shape`, whose features are at `axis`.
+
+    It has the shape without the features, or a prefix of that; or as many axes as the tensor, and
+    broadcasts to its shape. Such a mask can drop single features, which `elements` allows.
+    """
     if value is None:
         return
-    got = tuple(value.shape)
-    fits = 1 <= len(got) <= len(shape) and all(
-        a is None or b is None or a == b for a, b in zip(got, shape, strict=False)
-    )
-    if not fits:
-        prefixes = " or ".join(str(shape[:n]) for n in range(1, len(shape) + 1))
-        raise ValueError(
-            f"`{argument}` of {owner} must have the shape of its tensor up to the features, or a "
-            f"prefix of that: {prefixes}. Received a mask of shape {got}."
+    got, shape = tuple(value.shape), tuple(shape)
+    positions = shape if len(shape) == 1 else _without(shape, axis)
+    if 1 <= len(got) <= len(positions):
+        fits = same_shape(got, positions[: len(got)])
+    else:
+        fits = len(got) == len(shape) and all(
+            m == 1 or m is None or n in (m, None) for m, n in zip(got, shape, strict=True)
         )
+    if not fits:
+        prefixes = " or ".join(str(positions[:n]) for n in range(1, len(positions) + 1))
+        raise ValueError(
+            f"`{argument}` of {owner} must have the shape of its tensor up to the features, or a prefix of "
+            f"that: {prefixes}; or as many axes as the tensor, and broadcast to {shape}. Received a mask of "
+            f"shape {got}."
+        )
+    if len(got) > len(positions) and got[axis] != 1 and not elements:
+        raise ValueError(
+            f"`{argument}` of {owner} drops single features of a row, and {owner} describes whole rows. Give "
+            f"it one value for each row: a shape of {positions}, or 1 at axis {axis}. Received a mask of "
+            f"shape {got} for a tensor of shape {shape}."
+        )
+
+
+def _without(shape, axis):
+    """`shape` without the size at `axis`."""
+    sizes = list(shape)
+    sizes.pop(axis)
+    return tuple(sizes)

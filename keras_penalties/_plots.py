@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_penalties._audit import verdicts
-from keras_penalties._training.logged_mean import AddedMean
+from keras_penalties._training.logged_mean import LoggedMean
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # told apart without colour vision
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -86,7 +86,7 @@ def _pyplot(owner) -> Any:
 def _terms(logs, model):
     plain = [key for key in logs if not key.startswith("val_") and not key.endswith("_strength")]
     if model is not None:
-        own = {metric.name for metric in model.metrics if isinstance(metric, AddedMean)}
+        own = {metric.name for metric in model.metrics if isinstance(metric, LoggedMean)}
     else:
         own = {key for key in plain if key.endswith(("_penalty", "_loss")) or f"{key}_strength" in logs}
     found = [key for key in plain if key in own and key not in BESIDE]

@@ -69,7 +69,7 @@ def owners(model) -> list:
         regularizer = getattr(layer, "activity_regularizer", None)
         owner = Owner(layer.name, "/".join(path) or layer.name, "", layer, above, [])
         if isinstance(layer, ActivityPenalty):
-            owner.way, owner.penalties = "ActivityPenalty", list(layer._term.penalties)
+            owner.way, owner.penalties = "ActivityPenalty", list(layer.term.penalties)
         elif regularizer is not None:
             owner.way, owner.penalties = "activity_regularizer", [regularizer]
         else:
@@ -136,7 +136,7 @@ class Watch:
         elif owner.way == "HiddenOutputs":
             instead(layer.state, "added", lambda old: self._added(owner, layer.state, old))
         elif owner.way == "ActivityPenalty":
-            instead(layer._term, "added", lambda old: self._added(owner, layer._term, old))
+            instead(layer.term, "added", lambda old: self._added(owner, layer.term, old))
             instead(layer, "call", lambda old: self._call_of_penalty(layer, old))
         else:
             instead(layer, "add_loss", lambda old: self._add_loss(owner, old))
@@ -170,7 +170,7 @@ class Watch:
         def added(x, mask=None, training=False, first=True):
             values = old(x, mask, training, first)
             penalties = list(enumerate(term.penalties))
-            each = [term._one(i, penalty, x, mask, False)[""] for i, penalty in penalties]
+            each = [term.values_of(i, penalty, x, mask)[""] for i, penalty in penalties]
             strengths = [term.strengths.now(i) for i, _ in penalties]
             values[""] = self._use(owner, values[""], each, x, mask, strengths)
             return values

@@ -66,3 +66,30 @@ def slopes(function, variables, inputs):
                 yield torch.autograd.grad(s, wanted, retain_graph=True, allow_unused=True)
             else:
                 yield [None] * len(wanted)
+
+
+def watched(value, on_gradient):
+    """`value`, which calls `on_gradient()` when a gradient is taken of it; itself where that is None."""
+    if on_gradient is None:
+        return value
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def slope(upstream):
+            on_gradient()
+            return upstream
+
+        return tf.custom_gradient(lambda x: (tf.identity(x), slope))(value)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def slope_along(x, along):
+            on_gradient()
+            return x[0], along[0]
+
+        same = jax.custom_jvp(lambda x: x)
+        same.defjvp(slope_along)
+        return same(value)
+    if value.requires_grad:
+        value.register_hook(lambda _: on_gradient())
+    return value

@@ -3,6 +3,7 @@
 import keras
 from keras.src.backend import compute_output_spec as compute_output_spec
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 
 def stateless_scope():
@@ -10,20 +11,65 @@ def stateless_scope():
     return get_stateless_scope() if in_stateless_scope() else None
 
 
-def belongs_here(value) -> bool:
-    """Whether `value` may be used in the graph or trace that is being built now."""
+def is_symbolic() -> bool:
+    """Whether Keras runs the code to learn shapes alone."""
+    return in_symbolic_scope()
+
+
+def graph():
+    """What the code that runs now becomes part of: TensorFlow's graph, the outermost function that JAX
+    compiles, or None where each operation runs at once."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        symbolic = not hasattr(value, "numpy")
-        return not symbolic or value.graph is tf.compat.v1.get_default_graph()
+        return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     if backend == "jax":
-        import jax.numpy
+        staged = [trace for trace in traces() if is_staged(trace)]
+        return staged[-1] if staged else None
+    return None
+
+
+def traces(trace=None) -> list:
+    """JAX's traces around the code that runs now, or around `trace`: the innermost first."""
+    from jax._src import core  # JAX offers no public way to ask which trace a value belongs to
+
+    trace, found = trace or core.trace_ctx.trace, []
+    while trace is not None:
+        found.append(trace)
+        trace = getattr(trace, "parent_trace", None)
+    return found
+
+
+def is_staged(trace) -> bool:
+    """Whether what runs in a trace of JAX is compiled; only differentiated otherwise."""
+    return type(trace).__name__ == "DynamicJaxprTrace"
+
+
+def belongs_here(value) -> bool:
+    """Whether `value` was made in the graph or trace that is being built now, or in one around it."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return (None if hasattr(value, "numpy") else value.graph) is graph()
+    if backend == "jax":
         from jax.core import Tracer
 
-        return isinstance(jax.numpy.zeros(()), Tracer) or not isinstance(value, Tracer)
+        if isinstance(value, Tracer):
+            return any(value._trace is trace for trace in traces())
+        return graph() is None
     return True
+
+
+def can_use(value) -> bool:
+    """Whether `value` is no leftover of a step that JAX has compiled or differentiated before."""
+    return keras.backend.backend() != "jax" or belongs_here(value)
+
+
+def may_assign() -> bool:
+    """Whether a variable that is assigned here keeps its value."""
+    if in_stateless_scope():
+        return False
+    return keras.backend.backend() != "jax" or len(traces()) == 1
 
 
 def as_numpy(x):

@@ -1,95 +1,65 @@
-"""What a term adds to the loss, on its way into the logs."""
-
-import weakref
-from dataclasses import dataclass
-from typing import Any
+"""Means for the logs, weighted by batch size as Keras weights `loss`."""
 
 import keras
 from keras import ops
 
-from keras_penalties._keras import replicas, scopes
+from keras_penalties._keras.trainers import Monitored
 from keras_penalties._serialization import register
-
-
-@dataclass(eq=False)
-class _Offer:
-    loss: Any
-    value: Any
-    batch: Any
-    replica: int
-    taken: bool = False
-    shown: bool = False
-
-
-class _Offers:
-    """A plain holder, which the attribute tracking of Keras and TensorFlow leaves alone."""
-
-    def __init__(self):
-        self.list: list[_Offer] = []
-        self.scope = lambda: None
+from keras_penalties._training.untracked import Untracked
 
 
 @register
-class AddedMean(keras.metrics.Mean):
-    """The mean of what a layer added to the loss, weighted by batch size as Keras weights `loss`.
+class LoggedMean(keras.metrics.Mean, Monitored):
+    """The mean of a value over batches, which its owner counts: a layer through its additions, or by `add`.
 
-    A layer's `call` cannot update a metric on JAX, and must not leave an update behind in an exported
-    model. So `call` offers its value, a loss that reads it takes it, and the metric counts it when it
-    is asked for its result, which a training step does in the same graph or trace. The metric has
-    nothing to save, so a layer that owns it loads checkpoints that know nothing of it.
+    A training step written after Keras' guides calls `update_state(y, y_pred)` on every metric. Here that
+    counts what waits to be counted, and nothing else. The metric has nothing to save, so a layer that owns it
+    loads checkpoints that know nothing of it.
+
+    Args:
+        name: the key in the logs.
+        additions: the `Additions` of the layer that owns it, or None.
+        key: which of their values it shows.
+        direction: `"down"` or `"up"`, for callbacks that stop at the best value; None where none is best.
     """
 
-    def __init__(self, name="added", dtype="float32"):
+    def __init__(self, name="mean", dtype="float32", additions=None, key="", direction=None):
         super().__init__(name=name, dtype=dtype)
-        self._offers = _Offers()
-
-    def enter(self, scope) -> bool:
-        """Begin a new list of offers if `scope` is not the one of the last; say whether it is new."""
-        is_new = scope is not self._offers.scope()
-        if is_new:
-            self.withdraw()
-            self._offers.scope = weakref.ref(scope) if scope is not None else lambda: None
-        return is_new
-
-    def offer(self, loss, batch, value=None):
-        """Show `value`, or `loss` itself, once `loss` was taken."""
-        # The loss itself is kept until the next step: Keras tells losses apart by their `id`, which
-        # Python may otherwise give to another one.
-        value = ops.stop_gradient(loss if value is None else value)
-        self._offers.list.append(_Offer(loss, value, batch, replicas.replica()))
-
-    def take(self, losses):
-        for offer in self._here():
-            offer.taken = offer.taken or any(offer.loss is loss for loss in losses)
+        if direction is not None:
+            self._direction = direction
+        self._source = Untracked(additions=additions, key=key)
+        if additions is not None:
+            additions.metrics.append(self)
 
     @property
-    def losses(self):
-        """What was offered, as the loss that it is part of."""
-        return [offer.loss for offer in self._here()]
+    def key(self) -> str:
+        """Which of a layer's values it shows."""
+        return self._source.key
 
-    def withdraw(self):
-        for offer in self._here():
-            self._offers.list.remove(offer)
-
-    def _here(self):
-        """The offers of this replica: TensorFlow's replicas are threads that share the layer."""
-        replica = replicas.replica()
-        return [offer for offer in self._offers.list if offer.replica == replica]
-
-    def add(self, value, batch):
-        """Count `value`, a scalar, for `batch` examples: `update_state` with a fifth of its operations."""
+    def add(self, value, batch, counts=True):
+        """Count `value`, a scalar, for `batch` examples: what a mean's `update_state` does in five times as
+        many operations. Where `counts` is False, the examples were counted with another part of the value."""
         batch = ops.cast(batch, self.dtype)
         self.total.assign_add(ops.cast(value, self.dtype) * batch)
-        self.count.assign_add(batch)
+        if counts:
+            self.count.assign_add(batch)
+
+    def update_state(self, *args, **kwargs):
+        """Count what waits; the arguments are of a loop that does not know what this metric shows."""
+        if self._source.additions is not None:
+            for value, batch, first in self._source.additions.take(self.key):
+                self.add(value, batch, counts=first)
 
     def result(self):
-        new = [o for o in self._here() if o.taken and not o.shown]
-        new = [o for o in new if scopes.belongs_here(o.value)]
-        if new:  # a layer that is used twice adds twice in one step
-            self.add(sum(o.value for o in new), new[0].batch)
-        for offer in new:
-            offer.shown = True
+        self.update_state()
+        if self._source.additions is not None:
+            self._source.additions.end_step(self.key)
         return super().result()
+
+    def reset_state(self):
+        super().reset_state()
+        if self._source.additions is not None:
+            self._source.additions.forget(self.key)
 
     def save_own_variables(self, store):
         pass

@@ -1,10 +1,13 @@
 """Strengths that move: what they are in this step, and what moves them to the next."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_penalties._keras import replicas
 from keras_penalties._training.state import State
+from keras_penalties._training.untracked import Untracked
 from keras_penalties.schedules import Target, _strength
 
 
@@ -19,12 +22,15 @@ class Strengths(State):
 
     def __init__(self, penalties, name):
         super().__init__(name)
-        given = [getattr(penalty, "strength", 1.0) for penalty in penalties]
-        moving = {i: strength for i, strength in enumerate(given) if _strength.is_moving(strength)}
+        self._penalties = tuple(penalties)
+        strengths = [self._of(i) for i in range(len(penalties))]
+        moving = {i: strength for i, strength in enumerate(strengths) if _strength.is_moving(strength)}
         kinds = {i: type(penalties[i]).__name__.lower() for i in moving}
         self.keys = {i: "_strength" if len(kinds) == 1 else f"_{kinds[i]}_strength" for i in kinds}
         self.keys |= {i: f"_{kinds[i]}_{i}_strength" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
-        self._given, self._now = tuple(given), _Now()
+        self._now = Untracked(steps={})
+        for penalty in penalties:
+            _strength.keep_kind(penalty)
         if any(not isinstance(strength, Target) for strength in moving.values()):
             self.step = self.variable("step", dtype="int32")
         self._adapting = {  # by names: TensorFlow exports no dict of variables by number
@@ -33,49 +39,34 @@ class Strengths(State):
             if isinstance(strength, Target)
         }
 
+    def _of(self, i) -> Any:
+        """The strength of the penalty at place `i` as it is now: it may be assigned."""
+        return getattr(self._penalties[i], "strength", 1.0)
+
     def begin(self, training):
         """A new step: find its strengths, and count it if it is one of training."""
-        now = self._now.here = _Step(list(self._given))
+        strengths = [self._of(i) for i in range(len(self._penalties))]
+        now = self._now.steps[replicas.replica()] = Untracked(strengths=strengths, errors={})
         for i in self.keys:
             if str(i) in self._adapting:
                 now.strengths[i] = ops.copy(
                     self._adapting[str(i)].value
                 )  # torch would move it under our feet
             else:
-                now.strengths[i] = _strength.at(self._given[i], ops.copy(self.step.value))
+                now.strengths[i] = _strength.at(self._of(i), ops.copy(self.step.value))
         if training and hasattr(self, "step"):
             self.step.assign(self.step.value + 1)
 
     def now(self, i):
         """The strength of the penalty at place `i` in this step."""
-        return self._now.here.strengths[i]
+        return self._now.steps[replicas.replica()].strengths[i]
 
     def adapt(self, i, measured):
         """Move a strength that has a target, by what its penalty measured in each use of this step."""
         if str(i) in self._adapting:
-            target, now = self._given[i], self._now.here
+            target, now = self._of(i), self._now.steps[replicas.replica()]
             count = replicas.replicas()
             measured = replicas.sum_over_replicas(ops.stop_gradient(measured)) / count
             errors = now.errors.setdefault(i, [])
             errors.append(target.error(measured))
             self._adapting[str(i)].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
-
-
-class _Step:
-    def __init__(self, strengths):
-        self.strengths, self.errors = strengths, {}
-
-
-class _Now:
-    """The step of each replica, out of sight of attribute tracking."""
-
-    def __init__(self):
-        self._steps = {}
-
-    @property
-    def here(self) -> _Step:
-        return self._steps[replicas.replica()]
-
-    @here.setter
-    def here(self, step):
-        self._steps[replicas.replica()] = step

@@ -66,6 +66,7 @@ class Term(keras.layers.Layer):
 
     Attributes:
         keys: what there is to show beside the sum, as ends of a log key: parts and strengths.
+        averaged: those of `keys` that do not add up over the uses in a step: strengths.
     """
 
     def __init__(self, penalties, name):
@@ -74,7 +75,8 @@ class Term(keras.layers.Layer):
         self.penalties = tuple(penalties)
         self.strengths = Strengths(self.penalties, name)
         parts = [f"_{part}" for penalty in self.penalties for part in getattr(penalty, "parts", ())]
-        self.keys = [*dict.fromkeys(parts), *self.strengths.keys.values()]
+        self.averaged = list(self.strengths.keys.values())
+        self.keys = [*dict.fromkeys(parts), *self.averaged]
         self.learned: Any = []
 
     @property
@@ -83,6 +85,11 @@ class Term(keras.layers.Layer):
         return any(
             getattr(type(p), "learned", Penalty.learned) is not Penalty.learned for p in self.penalties
         )
+
+    @property
+    def moves(self) -> bool:
+        """Whether a strength changes while the model trains."""
+        return bool(self.strengths.keys)
 
     def learn(self, shapes):
         """Make what the penalties learn from tensors of these shapes."""
@@ -103,13 +110,14 @@ class Term(keras.layers.Layer):
             self.strengths.begin(training)
         values: dict[str, Any] = {"": 0.0}
         for i, penalty in enumerate(self.penalties):
-            for key, value in self._one(i, penalty, x, mask, training).items():
+            for key, value in self.values_of(i, penalty, x, mask, training).items():
                 values[key] = values.get(key, 0.0) + value
             if first and i in self.strengths.keys:
                 values[self.strengths.keys[i]] = self.strengths.now(i)
         return values
 
-    def _one(self, i, penalty, x, mask, training):
+    def values_of(self, i, penalty, x, mask=None, training=False) -> dict:
+        """What the penalty at place `i` adds for `x`, under `""`, and its parts."""
         if not isinstance(penalty, Penalty):
             return {"": _numerics.as_loss(_of_keras(penalty, x, mask))}
         learned = self.learned[i].values if self.learned else {}
@@ -129,6 +137,7 @@ def _of_keras(penalty, x, mask=None):
     """Keras 3.15's rule: what a regularizer returns, divided by the batch size. What the mask drops is
     shown to it as zeros."""
     _checks.tensor(x, type(penalty).__name__)
+    _checks.mask(mask, x.shape, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
     value = penalty(_numerics.keep(_numerics.accumulate(x), mask))
     return value / _numerics.at_least_one(ops.cast(ops.shape(x)[0], value.dtype))

@@ -1,12 +1,18 @@
 """A layer that punishes the tensor passing through it."""
 
+import warnings
+
 import keras
 from keras import ops, tree
 
+from keras_penalties import _checks, _numerics
 from keras_penalties._keras import layers as keras_layers
-from keras_penalties._keras import scopes
+from keras_penalties._keras import places, scopes
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
-from keras_penalties._training.logged_mean import AddedMean
+from keras_penalties._training import log_names
+from keras_penalties._training.additions import Additions
+from keras_penalties._training.logged_mean import LoggedMean
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
 
@@ -55,14 +61,50 @@ class ActivityPenalty(keras.layers.Layer):
     def __init__(self, penalty, training_only=False, **kwargs):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
+        _checks.log_name(self.name, "name", "ActivityPenalty")
         keras_layers.never_recomputed(self)  # it computes nothing that would have to be kept
-        self.penalty = penalty
         self.training_only = bool(training_only)
         self.supports_masking = True
+        self._several = isinstance(penalty, (list, tuple))
         self._term = Term(as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
-        self._added = AddedMean(name=self.name)
-        self._beside = [AddedMean(name=f"{self.name}{key}") for key in self._term.keys]
+        self._additions = Additions(f"The ActivityPenalty '{self.name}'", self._term.averaged)
+        self._logged = [
+            LoggedMean(f"{self.name}{key}", additions=self._additions, key=key, direction=direction)
+            for key, direction in (("", "down"), *((key, None) for key in self._term.keys))
+        ]
         self.built = not self._term.waits_for_shapes
+
+    @property
+    def penalty(self):
+        """What was given: a penalty, or a list of them. Its strength may be assigned, itself may not."""
+        penalties = list(self._term.penalties)
+        return penalties if self._several else penalties[0]
+
+    @penalty.setter
+    def penalty(self, value):
+        raise AttributeError(
+            f"`penalty` of the ActivityPenalty '{self.name}' cannot be replaced: the layer keeps what "
+            "belongs to it. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
+        )
+
+    @property
+    def term(self) -> Term:
+        """The penalties, with what they keep while they train."""
+        return self._term
+
+    @property
+    def added_losses(self) -> list:
+        """What the layer has added in this pass, as `losses` shows it."""
+        return self._additions.losses
+
+    @property
+    def logged(self) -> list:
+        """The means that the logs show: of what is added first, under the layer's name."""
+        return list(self._logged)
+
+    @property
+    def metrics(self):
+        return log_names.gathered(self)
 
     def build(self, input_shape):
         several = any(isinstance(size, (list, tuple)) for size in input_shape)
@@ -72,27 +114,39 @@ class ActivityPenalty(keras.layers.Layer):
         self._term.learn(shapes)
 
     def call(self, inputs, mask=None, training=None):
+        if places.in_backward_pass():
+            raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
+        if self._additions.enter(scopes.stateless_scope()):
+            self._loss_ids.clear()
+        first = tree.flatten(inputs)[0]
         if training or not self.training_only:
-            if any([mean.enter(scopes.stateless_scope()) for mean in (self._added, *self._beside)]):
-                self._loss_ids.clear()
-            first = not self._added.losses
-            values = self._term.added(inputs, mask, bool(training), first)
-            batch = ops.shape(tree.flatten(inputs)[0])[0]
-            self.add_loss(values[""])
-            self._added.offer(values[""], batch)
-            for mean, key in zip(self._beside, self._term.keys, strict=True):
-                if key in values:
-                    mean.offer(values[""], batch, values[key])
+            values = self._term.added(inputs, mask, bool(training), self._additions.is_first)
+        else:  # a loss of zero, that a step of training shows where it should have been more
+            values = {"": _numerics.as_loss(ops.sum(_numerics.accumulate(first[:0])))}
+        self.add_loss(values[""])
+        needs_training = self.training_only or self._term.moves
+        self._additions.add(
+            values[""],
+            values if training or not self.training_only else {},
+            ops.shape(first)[0],
+            self._warn_of_missing_training if needs_training and not training else None,
+        )
         return inputs
+
+    def _warn_of_missing_training(self):
+        effect = "it adds nothing" if self.training_only else "its strength does not move"
+        warnings.warn(
+            f"`training` does not reach the ActivityPenalty '{self.name}' in a training step, so {effect}. "
+            "Pass it on in each layer and model around it: `def call(self, x, training=None)`, and there "
+            "`self.penalty(x, training=training)`. In a step of your own, write `model(x, training=True)`.",
+            stacklevel=2,
+        )
 
     def _get_own_losses(self):
         # Outside of JAX's scope, TensorFlow's replicas would read each other's losses in Keras' list.
         scoped = scopes.stateless_scope() is not None
-        losses = super()._get_own_losses() if scoped else self._added.losses
-        # A loss reads what was added: only then is it shown. A plain `model(x)` shows nothing.
-        for mean in (self._added, *self._beside):
-            mean.take(losses)
-        return losses
+        losses = super()._get_own_losses() if scoped else self._additions.unscoped()
+        return self._additions.read(losses)
 
     def _clear_losses(self):
         # Keras clears at the start of each outermost call. In JAX's training step the outermost call
@@ -100,8 +154,7 @@ class ActivityPenalty(keras.layers.Layer):
         # of its first. There the scope is new with every step and nothing has to be cleared.
         if scopes.stateless_scope() is None:
             super()._clear_losses()
-            for mean in (self._added, *self._beside):
-                mean.withdraw()
+            self._additions.end_pass()
 
     def compute_output_spec(self, inputs, mask=None, training=None):
         check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
@@ -110,8 +163,9 @@ class ActivityPenalty(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
-    def compute_mask(self, inputs, previous_mask):
-        return previous_mask
+    def compute_mask(self, inputs, previous_mask=None):
+        # A mask that was given to this layer is its own; what comes after it sees the one of the tensor.
+        return tree.map_structure(get_keras_mask, inputs)
 
     def get_config(self):
         penalty = keras.saving.serialize_keras_object(self.penalty)

@@ -141,7 +141,7 @@ class AntiPiracy(ModelOfModels):
         labels = ops.argmax(self._one_hot(y), axis=-1)
         for key, name in zip(_ACCURACIES, ("authorized", "raw"), strict=True):
             right = ops.cast(ops.equal(ops.argmax(y_pred[name], axis=-1), labels), "float32")
-            self._shown.means[key].update_state(right, sample_weight=sample_weight)
+            keras.metrics.Mean.update_state(self._shown.means[key], right, sample_weight=sample_weight)
         return self.get_metrics_result()
 
     def _one_hot(self, y):

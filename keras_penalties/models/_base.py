@@ -6,15 +6,16 @@ from pathlib import Path
 import keras
 from keras import ops, tree
 
-from keras_penalties import _numerics
+from keras_penalties import _checks, _numerics
 from keras_penalties._keras import saving, steps
 from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.optimizers import for_any_backend
-from keras_penalties._training.logged_mean import AddedMean
+from keras_penalties._training.additions import Additions
+from keras_penalties._training.logged_mean import LoggedMean
+from keras_penalties._training.untracked import Untracked
 from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
-
 
 NO_LEGACY = (
     "{} cannot be saved as legacy HDF5, a format that Keras does not load its class from. Save it as '.keras', or "
@@ -31,7 +32,8 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
 
     def __init__(self, name: str | None = None, **kwargs):
         super().__init__(**({"name": name} if name else {}), **kwargs)
-        self._shown, self._first = _Shown(), FirstBatch()
+        self._shown = Untracked(means={}, hidden=set(), additions=Additions(self.name))
+        self._first = FirstBatch()
 
     def build(self, input_shape=None):
         self.built = True
@@ -116,14 +118,28 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
     def show(self, terms: dict, x):
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
-        for key, value in terms.items():
-            self._shown.means[key].add(ops.stop_gradient(value), batch)
-            self._shown.keys.add(key)
+        additions = self._shown.additions
+        additions.end_pass()
+        additions.add(None, terms, batch)
+        additions.count()
+        self._shown.hidden -= set(terms)
 
-    def show_means_of(self, keys, sometimes=("regularization_loss",)):
-        """Begin anew with means under `keys`, and under `sometimes`, which are hidden until there are any."""
-        self._shown.means = {key: AddedMean(name=key) for key in (*keys, *sometimes)}
-        self._shown.keys = set(keys)
+    def show_means_of(self, keys, averaged=(), sometimes=("regularization_loss",)):
+        """Make new means for the logs under `keys`, and under `sometimes`, which are hidden until there are
+        any. What `averaged` names does not add up in a step: strengths."""
+        for key in keys:
+            _checks.log_name(key, "hidden", type(self).__name__)
+        additions = self._shown.additions = Additions(self.name, averaged)
+        self._shown.means = {
+            key: LoggedMean(key, additions=additions, key=key, direction=_direction(key, averaged))
+            for key in (*keys, *sometimes)
+        }
+        self._shown.hidden = set(sometimes)
+
+    @property
+    def log_keys(self) -> tuple:
+        """The keys in the logs that are this model's own."""
+        return tuple(self._shown.means)
 
     def unnamed(self, losses):
         """The sum of `losses`, which is shown as `regularization_loss`."""
@@ -135,22 +151,16 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
 
     @property
     def metrics_names(self):
-        return [name for name in super().metrics_names if name not in self._not_in_the_logs]
+        return [metric.name for metric in self.metrics if metric.name not in self._shown.hidden]
 
     def get_metrics_result(self):
-        results = super().get_metrics_result().items()
-        return {key: value for key, value in results if key not in self._not_in_the_logs}
-
-    @property
-    def _not_in_the_logs(self):
-        return set(self._shown.means) - self._shown.keys
+        results = super().get_metrics_result()
+        return {key: value for key, value in results.items() if key not in self._shown.hidden}
 
 
-class _Shown:
-    """What is shown in the logs, out of sight of attribute tracking."""
-
-    def __init__(self):
-        self.means, self.keys = {}, set()
+def _direction(key, averaged):
+    """Which value of a key is best, for callbacks that stop there."""
+    return None if key in averaged else "up" if key.endswith("_accuracy") else "down"
 
 
 def input_of(model, argument, owner):

@@ -75,6 +75,11 @@ class HiddenTerm:
         """The keys in the logs."""
         return [self.key, *(f"{self.key}{end}" for end in (self.state.keys if self.penalties else ()))]
 
+    @property
+    def averaged(self) -> list:
+        """Those of `keys` whose values do not add up in a step."""
+        return [f"{self.key}{end}" for end in (self.state.averaged if self.penalties else ())]
+
     def penalty(self, hidden: dict, masks: dict, training) -> dict:
         """What the penalties add, and what is shown beside it, by key."""
         values = self.state.added(self.pick(hidden), self.pick(masks), training)

@@ -169,7 +169,8 @@ class HiddenOutputs(ModelOfModels):
         self._state.terms, self._state.joint_loss = terms, joint_loss
         self._owned.hold([term.make_state(specs) for term in terms])
         keys = [*(["main_loss"] if loss is not None else []), *(key for term in terms for key in term.keys)]
-        self.show_means_of([*keys, *(["joint_loss"] if joint_loss is not None else [])])
+        keys += ["joint_loss"] if joint_loss is not None else []
+        self.show_means_of(keys, [key for term in terms for key in term.averaged])
 
     def _refuse_taken_keys(self, terms):
         outputs = getattr(self, "output_names", ())
@@ -238,7 +239,7 @@ class HiddenOutputs(ModelOfModels):
 
     def _named_losses(self):
         layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
-        return [loss for layer in layers for loss in layer._added.losses]
+        return [loss for layer in layers for loss in layer.added_losses]
 
     @property
     def graph(self):

@@ -11,12 +11,25 @@ from keras_penalties.regularizers._families import BatchStatisticPenalty
 
 
 class MeanOfRows(BatchStatisticPenalty):
-    """The mean over all rows that are kept of `row(rows)`, one value a row. Replicas share sums alone."""
+    """The mean over all rows that are kept of `row(rows, kept)`, one value per row.
 
-    def row(self, rows):
+    `kept` says which features of each row count, or is None. A row in which none does is not counted.
+    Replicas share sums alone.
+    """
+
+    masks_elements = True
+    _weights_optional = True
+
+    def row(self, rows, kept=None):
         raise NotImplementedError
 
-    _weights_optional = True
+    def value(self, x, mask):
+        if mask is None or len(mask.shape) < len(x.shape):
+            return super().value(x, mask)
+        rows, kept = (ops.reshape(t, (-1, x.shape[-1])) for t in (x, mask))
+        counted = ops.any(kept, axis=-1)
+        rows, weights = self.table(rows, counted)
+        return ops.sum(weights * self.row(rows, ops.logical_or(kept, ops.logical_not(counted)[:, None])))
 
     def statistic(self, rows, weights):
         values = self.row(rows)
@@ -43,9 +56,9 @@ class _OfDistributions(MeanOfRows):
     def outside_0_and_1(self):
         return outside_0_and_1(self.from_logits)
 
-    def entropy(self, rows):
+    def entropy(self, rows, kept=None):
         if self.from_logits:
-            return _logits.entropy(rows)
+            return _logits.entropy(_without(rows, kept))
         return -ops.sum(rows * _numerics.log(rows), axis=-1)
 
 
@@ -81,8 +94,8 @@ class Entropy(_OfDistributions):
     `Confidence` punishes the opposite.
     """
 
-    def row(self, rows):
-        return self.entropy(rows)
+    def row(self, rows, kept=None):
+        return self.entropy(rows, kept)
 
 
 @register
@@ -119,8 +132,12 @@ class Confidence(_OfDistributions):
     the constant \(\log K\) and negative; the gradient is the same.
     """
 
-    def row(self, rows):
-        return ops.relu(math.log(rows.shape[-1]) - self.entropy(rows))
+    def row(self, rows, kept=None):
+        if kept is None:
+            most = math.log(rows.shape[-1])
+        else:
+            most = ops.log(ops.sum(ops.cast(kept, rows.dtype), axis=-1))
+        return ops.relu(most - self.entropy(rows, kept))
 
 
 @register
@@ -152,8 +169,8 @@ class ZLoss(MeanOfRows):
     5, for routers; for output logits, de Brebisson and Vincent (2016), and PaLM (2022) at 0.0001.
     """
 
-    def row(self, rows):
-        return ops.square(_logits.logsumexp(rows))
+    def row(self, rows, kept=None):
+        return ops.square(_logits.logsumexp(_without(rows, kept)))
 
 
 @register
@@ -225,6 +242,11 @@ class LoadBalance(BatchStatisticPenalty):
         of_each = _numerics.shares(rows, weights)
         shares, probability = (_numerics.weighted_sum(t, of_each) for t in (load, q))
         return experts * ops.sum(ops.stop_gradient(shares) * probability)
+
+
+def _without(logits, kept):
+    """`logits` of which a softmax sees those alone that are kept."""
+    return logits if kept is None else ops.where(kept, logits, _numerics.constant(_logits.LOWEST, logits))
 
 
 def top_of_each_row(rows, k):

@@ -50,7 +50,8 @@ class PerExamplePenalty(Penalty):
 
     A subclass gives `elements(x)`, which is \(f\), or `examples(x, mask)` where the value of an example
     is no sum over its elements. What a mask drops counts neither in the sums nor in the means, and an
-    example with nothing left does not count in \(N\).
+    example with nothing left does not count in \(N\). A mask may drop single elements; for a subclass with
+    its own `examples` only where it sets `masks_elements = True`.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0.
@@ -67,6 +68,13 @@ class PerExamplePenalty(Penalty):
     >>> float(Quartic(0.1).measure([[1.0, 2.0], [0.0, 1.0]]))  # ((1 + 16) + (0 + 1)) / 2
     9.0
     """
+
+    masks_elements = True
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if {"examples", "value"} & set(vars(cls)) and "masks_elements" not in vars(cls):
+            cls.masks_elements = False  # code of its own may know masks of positions alone
 
     def __init__(self, strength, per="example"):
         super().__init__(strength)
@@ -154,7 +162,11 @@ class BatchStatisticPenalty(Penalty):
             raise ValueError(
                 f"`axis` of {self._owner} must be behind the batch, which is axis 0. Received: axis=0."
             )
-        self.axis = self._features = axis
+        self.axis = axis
+
+    @property
+    def _features(self) -> int:
+        return self.axis
 
     def statistic(self, rows, weights):
         """The statistic of a table.

@@ -51,6 +51,7 @@ class GaussianKL(Penalty):
     """
 
     tensors = 2
+    masks_elements = True
 
     def __init__(self, strength, free_bits=0.0, capacity=None):
         super().__init__(strength)

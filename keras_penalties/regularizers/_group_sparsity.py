@@ -44,6 +44,8 @@ class Hoyer(PerExamplePenalty):
     gives NaN for an example of zeros.
     """
 
+    masks_elements = True
+
     def __init__(self, strength):
         super().__init__(strength)
 
@@ -83,6 +85,8 @@ class HoyerSquare(PerExamplePenalty):
     Scale-Invariant Sparsity Measures", ICLR 2020, put on activations. Their code takes a layer's whole
     tensor as one vector; here each example is one.
     """
+
+    masks_elements = True
 
     def __init__(self, strength):
         super().__init__(strength)
@@ -124,6 +128,8 @@ class GroupLasso(PerExamplePenalty):
     the Royal Statistical Society B 68 (2006), put on activations. Groups are not weighed by the root of
     their size: as groups along an axis they have one size.
     """
+
+    masks_elements = True
 
     def __init__(self, strength, axis=-1):
         super().__init__(strength)

@@ -48,6 +48,7 @@ class Hint(PerExamplePenalty):
     def __init__(self, strength, per="example", projection=False):
         super().__init__(strength, per=per)
         self.projection = bool(projection)
+        self.masks_elements = not self.projection  # features of another width have no mask in common
 
     def check_shapes(self, shapes):
         if self.projection:

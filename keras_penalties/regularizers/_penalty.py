@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _serialization
-from keras_penalties._keras import activations, releases, scopes
+from keras_penalties._keras import activations, places, releases, scopes
 from keras_penalties.schedules import _strength
 
 _UNCHECKED = contextvars.ContextVar("unchecked", default=False)
@@ -46,6 +46,8 @@ class Penalty(keras.regularizers.Regularizer):
 
     Attributes:
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
+        masks_elements: whether a mask may drop single features of a row, such as single keys of attention
+            scores: then `value` takes masks of `x`'s whole shape too. Elsewhere such a mask is an error.
         parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
             `value` gives a dict of these.
         outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence that says what to
@@ -59,13 +61,14 @@ class Penalty(keras.regularizers.Regularizer):
     """
 
     tensors = 1
+    masks_elements = False
     parts: tuple = ()
     outside_0_and_1: str | None = None
-    _features: int = -1
     _seen = _warned = False
+    _owned = False
 
     def __init__(self, strength):
-        self.strength: Any = _strength.check(strength, self._owner)
+        self.strength = strength
         if not _serialization.is_registered(type(self)):
             warnings.warn(
                 f"{self._owner} is not registered, so a model that uses it trains but cannot be saved. "
@@ -74,12 +77,30 @@ class Penalty(keras.regularizers.Regularizer):
                 stacklevel=self._lines_above(),
             )
 
+    @property
+    def strength(self) -> Any:
+        """How hard the penalty presses. It may be assigned; then compile the model again, as after any
+        change of a layer's attribute."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value):
+        value = _strength.check(value, self._owner)
+        if self._owned:
+            _strength.check_kind(value, self._strength, self._owner)
+        self._strength = value
+
     def _lines_above(self) -> int:
         """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
         level, frame = 2, sys._getframe(2)
         while frame is not None and frame.f_locals.get("self") is self:
             level, frame = level + 1, frame.f_back
         return level
+
+    @property
+    def _features(self) -> int:
+        """The axis of the features."""
+        return -1
 
     @property
     def _owner(self) -> str:
@@ -91,7 +112,8 @@ class Penalty(keras.regularizers.Regularizer):
         Args:
             x: a tensor, float32 or float64, the batch first and the features last, with zeros
                 where `mask` drops something; a list of them where the penalty compares several.
-            mask: booleans of `x`'s shape up to the features, or a prefix of that; or None.
+            mask: booleans of `x`'s shape up to the features, or a prefix of that; or None. Where the penalty
+                sets `masks_elements`, also booleans of `x`'s whole shape.
         """
         raise NotImplementedError(
             f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
@@ -104,8 +126,9 @@ class Penalty(keras.regularizers.Regularizer):
         Args:
             x: a float tensor or array whose first axis is the batch; a list of them where the
                 penalty compares several.
-            mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that.
-                What it drops counts for nothing. A list of masks where `x` is a list.
+            mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that; or a mask
+                with as many axes as `x`, which may broadcast, as that of attention scores. What it drops
+                counts for nothing. A list of masks where `x` is a list.
         """
         xs, masks = self.validate(x, mask)
         if self.learned([tuple(t.shape) for t in xs]):
@@ -162,10 +185,8 @@ class Penalty(keras.regularizers.Regularizer):
                 None if masks[i] is None else _checks.as_tensor(masks[i], self._owner, f"mask{index}")
             )
             _checks.tensor(t, self._owner, f"x{index}", axis=self._features)
-            positions = list(t.shape)
-            if len(positions) > 1:
-                positions.pop(self._features)
-            _checks.mask(m, tuple(positions), self._owner, f"mask{index}")
+            options = {"axis": self._features, "elements": self.masks_elements}
+            _checks.mask(m, t.shape, self._owner, f"mask{index}", **options)
         self.check_shapes([tuple(t.shape) for t in xs])
         return xs, masks
 
@@ -178,8 +199,9 @@ class Penalty(keras.regularizers.Regularizer):
 
     def measured_parts(self, xs, masks, learned=None) -> Any:
         """What `value` gives: a scalar, or a dict of them."""
-        masks = [None if m is None else ops.cast(m, "bool") for m in masks]
-        xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
+        xs = [self._prepare(t) for t in xs]
+        masks = [self._prepare_mask(m, t) for m, t in zip(masks, xs, strict=True)]
+        xs = [_numerics.keep(t, m) for t, m in zip(xs, masks, strict=True)]
         self._refuse_once(xs)
         xs = self.with_learned(xs, learned or {})
         return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
@@ -213,6 +235,8 @@ class Penalty(keras.regularizers.Regularizer):
                 "`activity_regularizer=` has no place where training steps are counted. Put "
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` behind the layer instead."
             )
+        if places.is_recomputed():
+            raise ValueError(places.lost(f"A layer with `activity_regularizer={self._owner}(...)`"))
         value = _numerics.as_loss(self.strength * self.measure(x))
         if self.outside_0_and_1 is not None and not self._seen:
             self.warn_of(activations.calling_layer())
@@ -260,3 +284,16 @@ class Penalty(keras.regularizers.Regularizer):
         if len(x.shape) == 1:
             x = x[:, None]
         return x if self._features == -1 else ops.moveaxis(x, self._features, -1)
+
+    def _prepare_mask(self, mask, x):
+        """`mask` in booleans as `value` takes it, for a prepared `x`."""
+        if mask is None:
+            return None
+        mask = ops.cast(mask, "bool")
+        if len(mask.shape) < len(x.shape):
+            return mask
+        if self._features != -1:
+            mask = ops.moveaxis(mask, self._features, -1)
+        if mask.shape[-1] == 1:  # whole rows
+            return _numerics.positions(mask[..., 0], x)
+        return ops.logical_and(mask, ops.ones_like(x, dtype="bool"))

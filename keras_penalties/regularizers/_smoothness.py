@@ -42,11 +42,14 @@ class TotalVariation(PerExamplePenalty):
     60 (1992), in its anisotropic form. Equal to the mean over a batch of `tf.image.total_variation`.
     """
 
+    masks_elements = True
+
     def check_shapes(self, shapes):
         positions(self._owner, shapes[0], most=3)
 
     def examples(self, x, mask):
-        mask = None if mask is None else _numerics.positions(mask, x)
+        if mask is not None and len(mask.shape) < len(x.shape):
+            mask = _numerics.positions(mask, x)
         total = 0.0
         for axis in range(1, len(x.shape) - 1):
             before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
@@ -87,6 +90,8 @@ class TemporalSmoothness(PerExamplePenalty):
     steps and features; theirs counts padding.
     """
 
+    masks_elements = True
+
     def __init__(self, strength):
         super().__init__(strength)
 
@@ -98,8 +103,13 @@ class TemporalSmoothness(PerExamplePenalty):
         if mask is None:
             steps = ops.square(x[:, 1:] - x[:, :-1])
             return _numerics.sum_examples(steps) / self._size(steps)
+        if len(mask.shape) == len(x.shape):  # then each feature is a track by itself
+            kept, x = mask[..., None], x[..., None]
+            features = 1
+        else:
+            kept = _numerics.positions(mask, x)[..., None]
         tracks = math.prod(ops.shape(x)[2:-1])
-        kept = ops.reshape(_numerics.positions(mask, x), (batch, time, tracks))
+        kept = ops.reshape(kept, (batch, time, tracks))
         x = ops.reshape(x, (batch, time, tracks, features))
         # What is kept moves to the front, in its order; so the next that is kept is the next.
         places = ops.reshape(ops.arange(time), (1, -1, 1))

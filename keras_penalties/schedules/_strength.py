@@ -42,3 +42,26 @@ def at(schedule, step):
     """What a schedule gives at `step`, in float32; NaN, which nobody overlooks, where it is negative."""
     strength = ops.cast(schedule(step), "float32")
     return ops.where(strength >= 0, strength, float("nan") * ops.ones_like(strength))
+
+
+def keep_kind(penalty):
+    """Let the strength of `penalty`, which a layer or model owns now, be replaced by one of its kind alone:
+    the owner keeps other variables for another kind."""
+    if hasattr(penalty, "_owned"):  # not a regularizer of Keras
+        penalty._owned = True
+
+
+def check_kind(value, before, owner):
+    """Refuse a strength of another kind than the one `before`."""
+    if _kind(value) != _kind(before):
+        raise ValueError(
+            f"`strength` of this {owner} must stay {_kind(before)}, since a layer or model owns the penalty "
+            f"and has variables for that. Received: {value!r}. Make another layer, or give `compile` "
+            "another penalty."
+        )
+
+
+def _kind(value):
+    if isinstance(value, Target):
+        return "a `keras_penalties.schedules.Target`"
+    return "a schedule" if is_moving(value) else "a number"

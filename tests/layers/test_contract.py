@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from tests.contracts import LAYERS
 from tests.support.helpers import dtype_of, tensor
 
@@ -93,11 +94,16 @@ def test_uses_and_passes_on_the_mask_of_the_layers_before(case):
     np.testing.assert_allclose(logs["pressed"], case.added(x, mask), rtol=1e-4)
 
 
-def test_compute_mask_is_the_mask(case):
+def test_its_own_mask_is_not_passed_on(case):
+    """What comes after the layer sees the mask that came with the tensor, whatever mask it was given."""
     layer, mask = case.make(), tensor(np.ones((2, 3), bool))
     assert layer.supports_masking
-    assert layer.compute_mask(tensor(case.draw((2, 3, 4))), mask) is mask
-    assert layer.compute_mask(tensor(case.draw((2, 3, 4))), None) is None
+    x = tensor(case.draw((2, 3, 4)))
+    assert get_keras_mask(layer(x, mask=mask)) is None
+    assert layer.compute_mask(x, mask) is None
+    set_keras_mask(x, mask)
+    assert get_keras_mask(layer(x, mask=tensor(np.zeros((2, 3), bool)))) is mask
+    assert layer.compute_mask(x) is mask
 
 
 def test_says_what_comes_out_before_anything_runs(case):

@@ -54,7 +54,11 @@ def network(steps, masked, units):
     """The tensors of a model: its input, a layer of `units`, and its output."""
     start = keras.Input((FEATURES,) if steps is None else (steps, FEATURES))
     h = layers.Masking()(start) if masked else start
-    h = layers.Dense(4, "tanh", name="first")(h) if steps is None else layers.LSTM(4, return_sequences=True)(h)
+    h = (
+        layers.Dense(4, "tanh", name="first")(h)
+        if steps is None
+        else layers.LSTM(4, return_sequences=True)(h)
+    )
     hidden = layers.Dense(units, name="aux")(h)
     return start, hidden, layers.Dense(2, name="out")(hidden)
 
@@ -127,7 +131,9 @@ def scalar(y_true, y_pred):
     return ops.mean(ops.square(y_true - y_pred))
 
 
-@pytest.mark.parametrize("functions", [(joint_square, square), (joint_scalar, scalar)], ids=["steps", "scalar"])
+@pytest.mark.parametrize(
+    "functions", [(joint_square, square), (joint_scalar, scalar)], ids=["steps", "scalar"]
+)
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_joint_loss_is_reduced_as_a_loss_function_of_keras(functions, masked):
     joint, alone = functions

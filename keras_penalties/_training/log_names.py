@@ -1,0 +1,42 @@
+"""The names of penalties in the logs: each is there once."""
+
+from keras_penalties._keras import layers as keras_layers
+from keras_penalties._keras import trainers
+from keras_penalties._training.logged_mean import LoggedMean
+
+
+def gathered(layer) -> list:
+    """The metrics of `layer`, which has means in `logged`, under names that no other metric of the model has.
+
+    Keras shows a metric under its name, and of two with one name the last. So the layers of a model whose
+    names clash are numbered when Keras collects its metrics: `sparsity`, `sparsity_1`.
+    """
+    gathering = trainers.Gathering(depth=1)
+    if gathering.again:
+        return []
+    if gathering.model is not None and not any(isinstance(m, LoggedMean) for m in gathering.before):
+        _number(gathering.model)
+    return layer.logged
+
+
+def _number(model):
+    taken = trainers.shown_names(model, LoggedMean)
+    for layer in _logging_layers(model):
+        number, name = 0, layer.name
+        while any(f"{name}{mean.key}" in taken for mean in layer.logged):
+            number += 1
+            name = f"{layer.name}_{number}"
+        for mean in layer.logged:
+            mean.name = f"{name}{mean.key}"
+            taken.add(mean.name)
+
+
+def _logging_layers(layer, done=None):
+    """The layers with means within `layer`, in the order in which they were made."""
+    done = set() if done is None else done
+    for inner in keras_layers.sublayers(layer):
+        if id(inner) not in done:
+            done.add(id(inner))
+            if hasattr(inner, "logged"):
+                yield inner
+            yield from _logging_layers(inner, done)
