@@ -56,8 +56,8 @@ def sum_examples(x):
 
 
 def mean_of_examples(values):
-    """The mean of one value an example; 0 of none, as a replica may have in an uneven split."""
-    return ops.sum(values) / count_of(values)
+    """The mean of one value per example; 0 of none, as a replica may have in an uneven split."""
+    return ops.sum(values / count_of(values))  # in this order, the sum is no larger than the largest value
 
 
 def row_weights(rows, mask):
@@ -121,41 +121,41 @@ def sqrt(x):
     return ops.where(positive, ops.sqrt(ops.where(positive, x, 1)), 0)
 
 
-def scale(x, axis):
-    """The largest absolute value along `axis`, kept as an axis of one, without a gradient; 1 for zeros.
-
-    Dividing by it keeps squares within what the type can hold.
-    """
+def largest(x, axis):
+    """The largest absolute value along `axis`, kept as an axis of one, without a gradient."""
     # Without rows there is no largest one. Where sizes are known, the start costs a pass that is not needed.
     least = {} if all(x.shape) else {"initial": 0.0}
-    largest = ops.max(ops.abs(ops.stop_gradient(x)), axis=axis, keepdims=True, **least)
-    return ops.where(largest > 1e-37, largest, 1)
+    return ops.max(ops.abs(ops.stop_gradient(x)), axis=axis, keepdims=True, **least)
+
+
+def scale(size):
+    """What to divide numbers by whose largest is `size`, so that the type holds their squares.
+
+    It is 1 for ordinary sizes, where a division would only round. For others it is an eighth of the largest:
+    compilers may divide by multiplying with the inverse, which for the largest floats is flushed to zero.
+    """
+    extreme = ops.logical_or(size > 1e12, ops.logical_and(size < 1e-12, size > 1e-36))
+    return ops.where(extreme, size / 8.0, 1)
 
 
 def norm(x, axis):
     """The Euclidean norm along `axis`, with gradient 0 where it is 0."""
-    largest = scale(x, axis)
-    return ops.squeeze(largest * sqrt(ops.sum(ops.square(x / largest), axis=axis, keepdims=True)), axis)
+    size = scale(largest(x, axis))
+    return ops.squeeze(size * sqrt(ops.sum(ops.square(x / size), axis=axis, keepdims=True)), axis)
 
 
 def unit(x):
     """`x` with length 1 along the last axis; what is zero stays zero."""
-    x = x * (8.0 / scale(x, -1))  # of the largest numbers, the inverse alone is flushed to zero
+    x = x / scale(largest(x, -1))
     return x * (1.0 / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))))
 
 
-def squared_distances(a, b):
-    """The squared Euclidean distance of each row of `a` to each row of `b`, through products of rows.
-
-    Take off what all rows share first: it costs digits.
-    """
-    of_a = ops.sum(ops.square(a), axis=1)
-    of_b = of_a if a is b else ops.sum(ops.square(b), axis=1)
-    return ops.relu(of_a[:, None] + of_b[None] + a @ ops.transpose(-2.0 * b))
-
-
 def centered(rows, weights):
-    """Rows less their mean; zeros for what has no weight."""
+    """Rows less their mean; zeros for what has no weight.
+
+    The mean is taken off twice: of rows far from zero, the first one is rounded.
+    """
+    rows = _less(rows, ops.stop_gradient(weighted_mean(rows, weights)), weights)
     return _less(rows, weighted_mean(rows, weights), weights)
 
 
@@ -166,9 +166,8 @@ def _less(rows, mean, weights):
 def standardize(rows, weights):
     """Columns less their mean, divided by their standard deviation (of the population). A column that
     is constant but for rounding becomes zeros."""
-    mean = weighted_mean(rows, weights)
-    columns = _less(rows, mean, weights)
-    largest = scale(columns, 0)
-    varies = largest > 1e-6 * (ops.abs(ops.stop_gradient(mean)) + largest)
-    columns = columns * ops.where(varies, 8.0 / largest, 0)  # as in `unit`
+    columns = centered(rows, weights)
+    size = largest(columns, 0)
+    varies = size > 1e-6 * largest(rows, 0)
+    columns = ops.where(varies, columns / scale(size), 0)
     return columns * (1.0 / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights)))))

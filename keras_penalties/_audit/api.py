@@ -8,6 +8,7 @@ from keras_penalties._audit.report import Audit
 from keras_penalties._audit.step import Step
 from keras_penalties._keras import steps
 from keras_penalties.models import HiddenOutputs
+from keras_penalties.regularizers._penalty import unchecked
 
 
 def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
@@ -38,7 +39,8 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
 
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
     train_step: not checked*; *counted 2 times*, or *by part*; *training not handed on*; *detached* (it moves
-    no trainable weight); *zero*; *not finite*; *drowned* and *dominates* (its gradient is less than 1/10,000
+    no trainable weight); *zero*; *not finite*; *out of range* (of values that the penalty does not accept);
+    *drowned* and *dominates* (its gradient is less than 1/10,000
     of the main loss's at its tensors, or more than 100 times that); *counts padding*; *divided twice*;
     *depends on the Keras release*; *differs on JAX*; *per replica*; *target not met*. *Zero for now*, of a
     strength that moves, *not there yet*, of one that still moves towards its target, and *zero on this batch*
@@ -68,7 +70,8 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
         _build(model, x)
     main_loss, model._compile_loss = model._compile_loss, model._compile_loss if y is not None else None
     try:
-        step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
+        with unchecked():
+            step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
     finally:
         model._compile_loss = main_loss
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)

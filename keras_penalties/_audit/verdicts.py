@@ -20,8 +20,10 @@ def verdict_on(evidence, model, step):
     """The verdict on a penalty, and a sentence for each thing that is wrong."""
     found = [*_training(evidence, model, step), *_never_counted(evidence, model, step)]
     found += [*_counted_again(evidence), *_counted_elsewhere(evidence), *_wrong_number(evidence, model)]
-    dropped, state = not any(evidence.counts), ""
-    if not math.isfinite(evidence.value):
+    dropped, refused, state = not any(evidence.counts), _refusal(evidence), ""
+    if refused:
+        found.append(("out of range", refused))
+    elif not math.isfinite(evidence.value):
         found.append(
             (
                 "not finite",
@@ -37,6 +39,20 @@ def verdict_on(evidence, model, step):
         state = strengths.progress(evidence)
     text = ", ".join(dict.fromkeys(text for text, _ in found))
     return text or state or FINE, [sentence for _, sentence in found]
+
+
+def _refusal(evidence) -> str:
+    """Why the penalty does not accept what it is given; empty if it does."""
+    if not isinstance(evidence.penalty, Penalty):
+        return ""
+    for x, mask in zip(evidence.xs, evidence.masks, strict=True):
+        counted = x if mask is None else x[mask.astype(bool)]
+        try:
+            if counted.size:
+                evidence.penalty.refuse(counted)
+        except ValueError as error:
+            return str(error)
+    return ""
 
 
 def _training(evidence, model, step):

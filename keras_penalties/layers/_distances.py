@@ -64,7 +64,7 @@ class EuclideanDistance(_Distance):
     """
 
     def distance(self, a, b):
-        return _numerics.sqrt(ops.sum(ops.square(a - b), axis=-1, keepdims=True))
+        return _numerics.norm(a - b, -1)[..., None]
 
 
 @register

@@ -8,6 +8,7 @@ from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import register
 from keras_penalties.losses import _pairs
+from keras_penalties.losses._loss import without_masked
 
 
 @register
@@ -65,6 +66,7 @@ class Center(keras.losses.Loss):
                 "Center has centres that move, and needs an owner that keeps them: give it to "
                 "`hidden_losses` of `keras_penalties.models.HiddenOutputs.compile`, not to `loss=`."
             )
+        y_true, y_pred = without_masked(y_true, y_pred, self.dtype)
         mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
         centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_penalties import _numerics
+from keras_penalties import _logits, _numerics
 from keras_penalties._serialization import register
 from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
 
@@ -12,7 +12,7 @@ from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outs
 def confusion(y_true, y_pred, from_logits=False):
     """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
     y_true, y_pred = pair(y_true, y_pred, "confusion", ONE_HOT)
-    q = ops.softmax(y_pred, axis=-1) if from_logits else y_pred
+    q = _logits.softmax(y_pred) if from_logits else y_pred
     return ops.sum(y_true * q, axis=-1)
 
 
@@ -23,8 +23,10 @@ def log_confusion(y_true, y_pred, from_logits=False):
     y_true, y_pred = pair(y_true, y_pred, "log_confusion", ONE_HOT)
     if from_logits:
         # 1 - q_k is the sigmoid of how far the log-sum-exp of the other classes is above z_k.
-        others = y_pred[..., None, :] - 1e30 * ops.eye(y_pred.shape[-1], dtype=y_pred.dtype)
-        minus_log_rest = ops.softplus(y_pred - ops.logsumexp(others, axis=-1))
+        z, _ = _logits.below_largest(y_pred)
+        own = ops.eye(y_pred.shape[-1], dtype="bool")
+        others = ops.where(own, _numerics.constant(_logits.LOWEST, z), z[..., None, :])
+        minus_log_rest = ops.softplus(z - _logits.logsumexp(others))
     else:
         minus_log_rest = -_numerics.log(1.0 - y_pred, edge=1e-4 if half else 1e-7)
     return ops.sum(y_true * minus_log_rest, axis=-1)

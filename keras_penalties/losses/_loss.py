@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import scopes
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import made
 
 
@@ -25,6 +26,9 @@ class FormulaLoss(keras.losses.Loss):
 
     def __init__(self, name, reduction="sum_over_batch_size", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return super().__call__(*without_masked(y_true, y_pred, self.dtype), sample_weight)
 
     @property
     def arguments(self) -> dict:
@@ -51,6 +55,21 @@ class FormulaLoss(keras.losses.Loss):
     @classmethod
     def from_config(cls, config):
         return made(cls, config, "dtype")
+
+
+def without_masked(y_true, y_pred, dtype):
+    """Labels and predictions with zeros where a Keras mask drops them: Keras multiplies what the loss gives
+    by the mask, and 0 times NaN is NaN. The mask stays with the predictions."""
+    mask = get_keras_mask(y_pred)
+    if mask is None:
+        return y_true, y_pred
+    mask = ops.cast(mask, "bool")
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
+    if _checks.same_shape(tuple(y_true.shape)[: len(mask.shape)], tuple(mask.shape)):
+        y_true = _numerics.keep(y_true, mask)
+    y_pred = _numerics.keep(y_pred, mask)
+    set_keras_mask(y_pred, mask)
+    return y_true, y_pred
 
 
 ONE_HOT = "Make integer labels one-hot with `keras.utils.to_categorical`."

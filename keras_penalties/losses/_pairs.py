@@ -4,24 +4,14 @@ import numpy as np
 from keras import ops
 
 from keras_penalties import _numerics
+from keras_penalties._distances import distances
 from keras_penalties._keras import replicas
-from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties.losses._loss import FormulaLoss
-
-# Stands for infinity where a number has to stay finite.
-LARGE = 1e30
 
 
 class BatchLoss(FormulaLoss):
     """A loss of embeddings `(batch, features)` and of labels that say which rows belong together."""
-
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        # A conversion to the loss's type would lose the mask, which says which rows are pairs.
-        mask = get_keras_mask(y_pred)
-        y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        if mask is not None:
-            set_keras_mask(y_pred, mask)
-        return super().__call__(y_true, y_pred, sample_weight)
 
     def refuse(self, y_true, y_pred):
         refuse_labels(y_true, type(self).__name__)
@@ -71,7 +61,7 @@ class Pairs:
         mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check(y_true, y_pred, owner)
-        mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
+        self._mask = mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
         if not _numerics.is_float(y_pred.dtype):
             y_pred = ops.cast(y_pred, "float32")
         self.own = _numerics.keep(_numerics.accumulate(y_pred), mask)
@@ -91,19 +81,9 @@ class Pairs:
         self.positive = self.others & same
         self.negative = self.others & ops.logical_not(same)
 
-    def distances(self, squared=False):
-        """The Euclidean distance of each anchor to each row.
-
-        Differences alone matter, so the mean row is taken off first and the largest entry divided out.
-        """
-        weights = None if self.kept is None else ops.cast(self.kept, self.rows.dtype)
-        center = ops.stop_gradient(_numerics.weighted_mean(self.rows, weights))
-        b = _numerics.keep(self.rows - center, self.kept)
-        size = _numerics.scale(b, (0, 1))
-        b = b / size
-        a = b if self.own is self.rows else (self.own - center) / size
-        squares = _numerics.squared_distances(a, b)
-        return ops.square(size) * squares if squared else size * _numerics.sqrt(squares)
+    def distances(self):
+        """The Euclidean distance of each anchor to each row."""
+        return distances(self.own, self.rows, self._mask, self.kept)
 
     def cosines(self, temperature):
         """The cosine of the angle between each anchor and each row, divided by a temperature; 0 where one
@@ -140,7 +120,8 @@ def class_ids(y_true):
 
 def mean_where(values, chosen):
     """For each anchor, the mean of `values` over the rows that are chosen; 0 if none is."""
-    return ops.sum(ops.where(chosen, values, 0), axis=1) / _numerics.at_least_one(count(chosen, values.dtype))
+    counted = _numerics.at_least_one(count(chosen, values.dtype))
+    return ops.sum(ops.where(chosen, values, 0) / counted[:, None], axis=1)
 
 
 def count(chosen, dtype="int32"):

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _checks
 from keras_penalties._serialization import register
 from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
 
@@ -12,9 +12,9 @@ def pairwise_contrastive(y_true, y_pred, margin=1.0):
     """Contrastive loss of each row with the others of the batch: one value a row, as
     `PairwiseContrastive`."""
     pairs = Pairs(y_true, y_pred, "pairwise_contrastive")
-    squares = pairs.distances(squared=True)
-    short = ops.relu(margin - _numerics.sqrt(squares))
-    return mean_where(ops.where(pairs.positive, squares, ops.square(short)), pairs.others)
+    distances = pairs.distances()
+    off = ops.where(pairs.positive, distances, ops.where(pairs.negative, ops.relu(margin - distances), 0))
+    return mean_where(ops.square(off), pairs.others)
 
 
 @register

@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, mean_where
+from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
 
 
 @register
@@ -25,7 +25,7 @@ def ntxent(y_true, y_pred, temperature=0.5):
 
 
 def _log_total(logits, chosen):
-    return ops.logsumexp(ops.where(chosen, logits, _numerics.constant(-LARGE, logits)), axis=1)
+    return _logits.logsumexp(ops.where(chosen, logits, _numerics.constant(_logits.LOWEST, logits)))
 
 
 class _Similarity(BatchLoss):

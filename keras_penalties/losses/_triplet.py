@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._pairs import LARGE, BatchLoss, Pairs, count, mean_where
+from keras_penalties.losses._pairs import BatchLoss, Pairs, count, mean_where
 
 MINING = ("semi_hard", "hard", "all")
 DISTANCES = ("euclidean", "squared")
@@ -15,7 +15,8 @@ def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"
     """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
     pairs = Pairs(y_true, y_pred, "triplet")
     mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
-    values = mine(pairs.distances(squared=distance == "squared"), pairs, margin)
+    distances = pairs.distances()
+    values = mine(ops.square(distances) if distance == "squared" else distances, pairs, margin)
     complete = ops.any(pairs.positive, axis=1) & ops.any(pairs.negative, axis=1)
     return ops.where(complete, values, 0)
 
@@ -89,13 +90,12 @@ class Triplet(BatchLoss):
 
 
 def _hard(distances, pairs, margin):
-    farthest = ops.max(_where(pairs.positive, distances, -LARGE), axis=1, initial=-LARGE)
-    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, initial=LARGE)
-    return ops.relu(farthest - closest + margin)
+    farthest = ops.max(ops.where(pairs.positive, distances, 0), axis=1, initial=0.0)
+    return ops.relu(farthest - _closest(distances, pairs) + margin)
 
 
 def _semi_hard(distances, pairs, margin):
-    by_distance = ops.argsort(_where(pairs.negative, distances, LARGE), axis=1)
+    by_distance = ops.argsort(_or_infinity(pairs.negative, distances), axis=1)
     last = ops.relu(count(pairs.negative) - 1)[:, None]
     not_farther, _ = _counts(distances, distances, pairs)
     chosen = ops.take_along_axis(by_distance, ops.where(not_farther < last, not_farther, last), axis=1)
@@ -108,18 +108,20 @@ def _all(distances, pairs, margin):
     # them. What both sides share, the closest negative, is taken off before they are summed.
     negatives, positives = _counts(distances + margin, distances, pairs)
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
-    closest = ops.min(_where(pairs.negative, distances, LARGE), axis=1, keepdims=True, initial=LARGE)
-    beyond = distances - ops.stop_gradient(closest)
-    total = ops.sum(negatives * (beyond + margin), axis=1) - ops.sum(positives * beyond, axis=1)
+    beyond = distances - ops.stop_gradient(_closest(distances, pairs))[:, None]
     triplets = count(pairs.positive, distances.dtype) * count(pairs.negative, distances.dtype)
-    return ops.relu(total) / _numerics.at_least_one(triplets)
+    share = (1.0 / _numerics.at_least_one(triplets))[:, None]
+    total = ops.sum(negatives * share * (beyond + margin), axis=1) - ops.sum(
+        positives * share * beyond, axis=1
+    )
+    return ops.relu(total)
 
 
 def _counts(reach, distances, pairs):
     """For each positive, how many negatives are no farther than its reach; and for each negative, how
     many positives reach it. 0 elsewhere. No triplet is written down: it is counted in a sorted list."""
-    negatives = _where(pairs.negative, distances, LARGE)
-    both = ops.concatenate([negatives, _where(pairs.positive, reach, LARGE)], axis=1)
+    negatives, positives = _or_infinity(pairs.negative, distances), _or_infinity(pairs.positive, reach)
+    both = ops.concatenate([negatives, positives], axis=1)  # of equal distances the negatives come first
     order = ops.argsort(both, axis=1)
     place = ops.argsort(order, axis=1)
     negative, positive = (ops.cast(mask, "int32") for mask in (pairs.negative, pairs.positive))
@@ -135,5 +137,11 @@ def _counts(reach, distances, pairs):
     return reached * positive, reaching * negative
 
 
-def _where(chosen, values, other):
-    return ops.where(chosen, values, _numerics.constant(other, values))
+def _closest(distances, pairs):
+    """The distance of each anchor to the closest negative; 0 where there is none."""
+    closest = ops.min(_or_infinity(pairs.negative, distances), axis=1, initial=float("inf"))
+    return ops.where(ops.any(pairs.negative, axis=1), closest, 0)
+
+
+def _or_infinity(chosen, values):
+    return ops.where(chosen, values, _numerics.constant(float("inf"), values))

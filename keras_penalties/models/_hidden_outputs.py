@@ -10,6 +10,7 @@ from keras_penalties._serialization import made, register
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
 from keras_penalties.models._base import ModelOfModels
+from keras_penalties.regularizers import Penalty
 
 
 def _of_wrapped(name):
@@ -164,6 +165,12 @@ class HiddenOutputs(ModelOfModels):
             for loss, term in losses:
                 prediction = output if term is None else term.pick(hidden)
                 loss.refuse(_hidden_losses.one_label(y), keras.ops.convert_to_numpy(prediction))
+        refusing = [(p, term) for term in self._state.terms for p in term.penalties if _refuses_values(p)]
+        if refusing:
+            self(x)
+            hidden, masks = self._state.seen[replicas.replica()]
+            for penalty, term in refusing:
+                penalty.measured_parts(*penalty.validate(term.pick(hidden), term.pick(masks)))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         state, losses, shown = self._state, [], {}
@@ -236,6 +243,10 @@ class HiddenOutputs(ModelOfModels):
         self.compile(**config)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+
+def _refuses_values(penalty):
+    return isinstance(penalty, Penalty) and penalty.refuses_values
 
 
 class _Owned(keras.layers.Layer):

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_penalties import _numerics
+from keras_penalties import _logits, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty
@@ -39,14 +39,13 @@ class _OfDistributions(MeanOfRows):
         super().__init__(strength, axis=axis)
         self.from_logits = bool(from_logits)
 
-    def refuse(self, x):
-        if not self.from_logits:
-            probabilities(x, self._owner)
+    @property
+    def outside_0_and_1(self):
+        return outside_0_and_1(self.from_logits)
 
     def entropy(self, rows):
         if self.from_logits:
-            logs = ops.log_softmax(rows, axis=-1)
-            return -ops.sum(ops.exp(logs) * logs, axis=-1)
+            return _logits.entropy(rows)
         return -ops.sum(rows * _numerics.log(rows), axis=-1)
 
 
@@ -154,7 +153,7 @@ class ZLoss(MeanOfRows):
     """
 
     def row(self, rows):
-        return ops.square(ops.logsumexp(rows, axis=-1))
+        return ops.square(_logits.logsumexp(rows))
 
 
 @register
@@ -206,9 +205,9 @@ class LoadBalance(BatchStatisticPenalty):
         self.top_k = top_k
         self.from_logits = bool(from_logits)
 
-    def refuse(self, x):
-        if not self.from_logits:
-            probabilities(x, self._owner)
+    @property
+    def outside_0_and_1(self):
+        return outside_0_and_1(self.from_logits)
 
     def check_shapes(self, shapes):
         (shape,) = shapes
@@ -221,7 +220,7 @@ class LoadBalance(BatchStatisticPenalty):
 
     def statistic(self, rows, weights):
         experts = rows.shape[-1]
-        q = ops.softmax(rows, axis=-1) if self.from_logits else rows
+        q = _logits.softmax(rows) if self.from_logits else rows
         load = top_of_each_row(ops.stop_gradient(rows), self.top_k)
         of_each = _numerics.shares(rows, weights)
         shares, probability = (_numerics.weighted_sum(t, of_each) for t in (load, q))
@@ -241,10 +240,5 @@ def top_of_each_row(rows, k):
     return chosen
 
 
-def probabilities(x, owner):
-    """Refuse values that cannot be probabilities."""
-    if x.min() < -1e-5 or x.max() > 1 + 1e-5:
-        raise ValueError(
-            f"`x` of {owner} must be probabilities, between 0 and 1. Received values from {x.min():g} to "
-            f"{x.max():g}. For logits, set `from_logits=True`."
-        )
+def outside_0_and_1(from_logits):
+    return None if from_logits else "For logits, set `from_logits=True`."

@@ -90,7 +90,7 @@ class PerExamplePenalty(Penalty):
         if mask is None:
             by_elements = type(self).examples is PerExamplePenalty.examples  # all can be summed at once
             values = self.elements(x) if by_elements else self.examples(x, None)
-            total = ops.sum(values) / _numerics.count_of(first)
+            total = _numerics.mean_of_examples(_numerics.sum_examples(values))
             return total / self._size(first) if self.per == "element" else total
         values = self.examples(x, mask)
         kept = ops.cast(mask, first.dtype)
@@ -101,7 +101,7 @@ class PerExamplePenalty(Penalty):
         valid = ops.cast(counted > 0, values.dtype)
         # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
         count = replicas.sum_over_replicas(ops.sum(valid))
-        return ops.sum(values * valid) * replicas.replicas() / _numerics.at_least_one(count)
+        return ops.sum(values * (valid * replicas.replicas() / _numerics.at_least_one(count)))
 
     def check_shapes(self, shapes):
         same_shape(self._owner, shapes)

@@ -1,5 +1,7 @@
 """How much a code of means and variances says."""
 
+import math
+
 from keras import ops
 
 from keras_penalties import _checks, _numerics
@@ -62,7 +64,7 @@ class GaussianKL(Penalty):
 
     def value(self, x, mask):
         (mean, log_variance), mask = x, common_mask(mask)
-        elements = 0.5 * (ops.square(mean) + ops.relu(ops.expm1(log_variance) - log_variance))
+        elements = 0.5 * (ops.square(mean) + _beyond_the_tangent(log_variance))
         if mask is None:
             examples = ops.cast(ops.shape(mean)[0], elements.dtype)
         else:
@@ -76,3 +78,12 @@ class GaussianKL(Penalty):
         if self.capacity is not None:
             total = ops.abs(total - self.capacity)
         return ops.where(count > 0, total, 0)
+
+
+def _beyond_the_tangent(v):
+    """`exp(v) - 1 - v`, by its series where the difference would lose its digits."""
+    near = ops.abs(v) < 1 / 16
+    small, series = ops.where(near, v, 0), 0.0
+    for k in range(9, 1, -1):
+        series = 1.0 / math.factorial(k) + small * series
+    return ops.where(near, ops.square(small) * series, ops.expm1(v) - v)

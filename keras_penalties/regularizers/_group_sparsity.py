@@ -8,8 +8,8 @@ from keras_penalties.regularizers._families import PerExamplePenalty
 
 
 def _scaled(x):
-    """Each example divided by its largest value: the formulas here do not depend on scale, squares do."""
-    return x / _numerics.scale(x, tuple(range(1, len(x.shape))))
+    """Each example in a size whose squares the type can hold: the formulas here do not depend on it."""
+    return x / _numerics.scale(_numerics.largest(x, tuple(range(1, len(x.shape)))))
 
 
 @register

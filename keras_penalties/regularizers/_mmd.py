@@ -1,11 +1,16 @@
 """How far a batch is from a distribution, or from another batch."""
 
+import math
+
 import numpy as np
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._distances import distances
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
+
+FAR = 1e18  # bandwidths from which on a kernel counts as constant: the type holds the square
 
 
 @register
@@ -69,7 +74,7 @@ class MMD(BatchStatisticPenalty):
         if isinstance(rows, list):
             within = [self._within(r, w) for r, w in zip(rows, weights, strict=True)]
             shares = weights[0][:, None] * weights[1][None]
-            between = ops.sum(shares * self._between(rows[0], rows[1], weights[0]))
+            between = ops.sum(shares * self._between(*rows, *weights))
             value = within[0] + within[1] - 2.0 * between
         else:
             weights = [weights]
@@ -77,11 +82,10 @@ class MMD(BatchStatisticPenalty):
         enough = [ops.sum(ops.cast(w > 0, "int32")) > 1 for w in weights]
         return ops.where(ops.all(ops.stack(enough)), value, 0)
 
-    def _between(self, a, b, weights):
-        """The kernel of each row of `a` with each of `b`; `weights` are those of `a`."""
-        # Distances do not change when both are moved, and small numbers keep more digits.
-        middle = ops.stop_gradient(_numerics.weighted_mean(a, weights))
-        scaled = _numerics.squared_distances(a - middle, b - middle) / (2.0 * self.bandwidth**2)
+    def _between(self, a, b, *weights):
+        """The kernel of each row of `a` with each of `b`."""
+        scaled = distances(a, b, *(w > 0 for w in weights)) / (math.sqrt(2.0) * self.bandwidth)
+        scaled = ops.square(ops.where(scaled < FAR, scaled, FAR))
         return ops.exp(-scaled) if self.kernel == "rbf" else 1.0 / (1.0 + scaled)
 
     def _within(self, rows, weights):
@@ -89,7 +93,7 @@ class MMD(BatchStatisticPenalty):
         kept = ops.cast(weights > 0, rows.dtype)
         count = ops.sum(kept)
         pairs = kept[:, None] * kept[None] * (1.0 - ops.eye(ops.shape(rows)[0], dtype=rows.dtype))
-        return ops.sum(pairs * self._between(rows, rows, weights)) / _numerics.at_least_one(
+        return ops.sum(pairs * self._between(rows, rows, weights, weights)) / _numerics.at_least_one(
             count * (count - 1.0)
         )
 
@@ -105,8 +109,9 @@ class MMD(BatchStatisticPenalty):
             share = 0.25 * t * np.exp(-t)
         of_normal = float(np.sum(share * (h2 / (h2 + 2.0 * t)) ** (d / 2.0)))
         heights = share * (h2 / (h2 + t)) ** (d / 2.0)
-        slopes = t / (2.0 * (h2 + t))
-        sizes = ops.sum(ops.square(rows), axis=1)[:, None]
+        unit = max(self.bandwidth, 1.0)
+        slopes = t * unit**2 / (2.0 * (h2 + t))
+        sizes = ops.sum(ops.square(rows / unit), axis=1)[:, None]
         heights, slopes = (ops.convert_to_tensor(c[None], dtype=rows.dtype) for c in (heights, slopes))
         to_rows = ops.sum(heights * ops.exp(-slopes * sizes), axis=1)
         return of_normal - 2.0 * ops.sum(weights * to_rows)

@@ -1,5 +1,7 @@
 """The contract that every penalty keeps."""
 
+import contextlib
+import contextvars
 import inspect
 import sys
 import warnings
@@ -9,8 +11,20 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _serialization
-from keras_penalties._keras import releases, scopes
+from keras_penalties._keras import activations, releases, scopes
 from keras_penalties.schedules import _strength
+
+_UNCHECKED = contextvars.ContextVar("unchecked", default=False)
+
+
+@contextlib.contextmanager
+def unchecked():
+    """Within, no penalty refuses values: `audit` gives a verdict on them instead."""
+    token = _UNCHECKED.set(True)
+    try:
+        yield
+    finally:
+        _UNCHECKED.reset(token)
 
 
 class Penalty(keras.regularizers.Regularizer):
@@ -34,6 +48,8 @@ class Penalty(keras.regularizers.Regularizer):
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
         parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
             `value` gives a dict of these.
+        outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence that says what to
+            do about others; it is part of the error. None if any value is valid.
 
     Raises:
         TypeError: if `strength` is neither number nor schedule; if the tensor is not of floats; if the
@@ -44,8 +60,9 @@ class Penalty(keras.regularizers.Regularizer):
 
     tensors = 1
     parts: tuple = ()
+    outside_0_and_1: str | None = None
     _features: int = -1
-    _seen = False
+    _seen = _warned = False
 
     def __init__(self, strength):
         self.strength: Any = _strength.check(strength, self._owner)
@@ -107,8 +124,27 @@ class Penalty(keras.regularizers.Regularizer):
         return xs
 
     def refuse(self, x):
-        """Raise if the values of `x`, as a NumPy array, cannot be meant. Called once for each penalty,
-        where values can be seen: outside of a compiled step."""
+        """Raise if the values of `x`, a NumPy array, are not valid. Called once for each penalty, where
+        values can be seen: outside of a compiled step."""
+        if self.outside_0_and_1 is not None and (x.min() < -1e-5 or x.max() > 1 + 1e-5):
+            raise ValueError(
+                f"`x` of {self._owner} must be between 0 and 1. Received values from {x.min():g} to "
+                f"{x.max():g}. {self.outside_0_and_1}"
+            )
+
+    def warn_of(self, operation):
+        """Warn if the penalty is put on a layer, or an operation, whose values it will not accept. A
+        compiled step does not show values: what is known before is the activation."""
+        if self.outside_0_and_1 is None or self._warned or _UNCHECKED.get():
+            return
+        activation = activations.beyond_0_and_1(operation)
+        if activation is not None:
+            self._warned = True
+            warnings.warn(
+                f"{self._owner} measures values between 0 and 1, but '{operation.name}' ends in "
+                f"{activation}, which gives others too. {self.outside_0_and_1}",
+                stacklevel=2,
+            )
 
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
@@ -148,8 +184,12 @@ class Penalty(keras.regularizers.Regularizer):
         xs = self.with_learned(xs, learned or {})
         return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
 
+    @property
+    def refuses_values(self) -> bool:
+        return type(self).refuse is not Penalty.refuse or self.outside_0_and_1 is not None
+
     def _refuse_once(self, xs):
-        if self._seen or type(self).refuse is Penalty.refuse:
+        if self._seen or _UNCHECKED.get() or not self.refuses_values:
             return
         values = [scopes.as_numpy(x) for x in xs]
         if all(v is not None and v.size for v in values):
@@ -174,6 +214,8 @@ class Penalty(keras.regularizers.Regularizer):
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` behind the layer instead."
             )
         value = _numerics.as_loss(self.strength * self.measure(x))
+        if self.outside_0_and_1 is not None and not self._seen:
+            self.warn_of(activations.calling_layer())
         if releases.KERAS_DIVIDES_BY_BATCH:
             value = value * ops.cast(ops.shape(x)[0], value.dtype)
         return value

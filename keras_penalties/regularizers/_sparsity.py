@@ -16,9 +16,10 @@ class KLSparsity(BatchStatisticPenalty):
     $$\sum_j \rho\log\frac{\rho}{\hat\rho_j} + (1-\rho)\log\frac{1-\rho}{1-\hat\rho_j},\qquad
     \hat\rho_j = \frac{1}{N}\sum_n x_{nj}$$
 
-    For activations between 0 and 1, as after a sigmoid. Where \(\hat\rho_j\) or \(1 - \hat\rho_j\)
-    falls below 1e-7, its logarithm goes on as the tangent there: value and gradient stay finite, and
-    the gradient of a dead, saturated or out-of-range feature points back inside.
+    For activations between 0 and 1, as after a sigmoid; others are refused where their values can be seen,
+    and a layer that ends in another activation, such as ReLU, gives a warning. Where \(\hat\rho_j\) or
+    \(1 - \hat\rho_j\) falls below 1e-7, its logarithm goes on as the tangent there: value and gradient stay
+    finite, and the gradient of a dead or saturated feature points back inside.
 
     Args:
         strength: how hard the penalty presses, a finite float >= 0; Ng's notes use 3.
@@ -37,14 +38,15 @@ class KLSparsity(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` or `target` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `target` is not inside (0, 1), or `axis`
-            is the batch.
+        ValueError: if `strength` is negative or not finite, `target` is not inside (0, 1), `axis` is the
+            batch, or values outside [0, 1] are seen.
 
     Source: Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011; Lee, Ekanadham and Ng,
     NIPS 2007. Many codes clip the mean activation, which stops the gradient of a dead or saturated
     feature; this one does not.
     """
 
+    outside_0_and_1 = "End the layer in a sigmoid, or use a penalty for any activations, such as `L1`."
     _weights_optional = True
 
     def __init__(self, strength, target=0.05, axis=-1):
@@ -98,7 +100,9 @@ class TransformedL1(PerExamplePenalty):
 
     def elements(self, x):
         size = ops.abs(x)
-        return (self.beta + 1.0) * (size / (self.beta + size))
+        total = self.beta + size
+        # On its own side of `beta` each form keeps the digits of its gradient.
+        return (self.beta + 1.0) * ops.where(size < self.beta, size / total, 1.0 - self.beta / total)
 
 
 @register
@@ -137,4 +141,7 @@ class LogSparsity(PerExamplePenalty):
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
     def elements(self, x):
-        return ops.log1p(ops.abs(x) / self.eps)
+        size = ops.abs(x)
+        # A large `size` over a small `eps` may be more than the type holds.
+        large = ops.log(size + self.eps) - math.log(self.eps)
+        return ops.where(size < self.eps, ops.log1p(size / self.eps), large)

@@ -79,6 +79,12 @@ def cross_entropy(y, q):
     return -sum(a * math.log(max(b, 1e-7)) for a, b in zip(y, q, strict=True) if a != 0)
 
 
+def cross_entropy_of_logits(y, z):
+    # Of logits there is no floor.
+    total = max(z) + math.log(sum(math.exp(v - max(z)) for v in z))
+    return sum(a * (total - b) for a, b in zip(y, z, strict=True) if a != 0)
+
+
 def smoothed(y, q, s=0.1):
     return cross_entropy([a * (1 - s) + s / len(y) for a in y], q)
 
@@ -120,7 +126,7 @@ CASES = [
     LossCase(
         L.CategoricalCrossentropy,
         L.categorical_crossentropy,
-        lambda y, z: cross_entropy(y, softmax(z)),
+        cross_entropy_of_logits,
         logits,
         {"from_logits": True},
         FAR,

@@ -15,7 +15,7 @@ def transformed_l1(x, mask=None, per="example", beta=1.0):
 
 def log_sparsity(x, mask=None, per="example", eps=1.0):
     """Candes, Wakin and Boyd 2008, section 2.3, less log(eps)."""
-    return _mean_of_examples(lambda v: math.log(abs(v) + eps) - math.log(eps), x, mask, per)
+    return _mean_of_examples(lambda v: math.log1p(abs(v) / eps), x, mask, per)
 
 
 def excess(x, mask=None, per="example", threshold=0.0):

@@ -49,7 +49,7 @@ def barlow_twins(xs, masks=(None, None), axis=-1, off_diagonal=0.0051):
         for j in range(len(mean_b)):
             product = sum((p[i] - mean_a[i]) * (q[j] - mean_b[j]) for p, q in zip(a, b, strict=True)) / len(a)
             norm = math.sqrt(cov_a[i, i] * cov_b[j, j])
-            c = product / norm if norm > 1e-30 else 0.0
+            c = product / norm if norm > 0.0 else 0.0
             total += (1 - c) ** 2 if i == j else off_diagonal * c**2
     return total
 
@@ -89,6 +89,13 @@ def hint(xs, masks=(None, None), per="example"):
     return _average(values)
 
 
+def _beyond_the_tangent(v):
+    """exp(v) - 1 - v, by its power series where that keeps more digits."""
+    if abs(v) > 0.5:
+        return math.exp(v) - 1 - v
+    return sum(v**k / math.factorial(k) for k in range(2, 20))
+
+
 def gaussian_kl(xs, masks=(None, None), free_bits=0.0, capacity=None):
     """Kingma and Welling 2014, appendix B; free bits of the batch's mean (Kingma et al. 2016)."""
     examples = _paired_examples(xs, masks)
@@ -97,7 +104,7 @@ def gaussian_kl(xs, masks=(None, None), free_bits=0.0, capacity=None):
     features = {}
     for pairs in examples:
         for j, mean, log_var in pairs:
-            kl = 0.5 * (mean * mean + math.exp(log_var) - 1 - log_var)
+            kl = 0.5 * (mean * mean + _beyond_the_tangent(log_var))
             features[j] = features.get(j, 0.0) + kl / len(examples)
     total = sum(max(free_bits, value) for value in features.values())
     return total if capacity is None else abs(total - capacity)

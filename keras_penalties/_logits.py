@@ -1,0 +1,42 @@
+"""What rows of logits say: their softmax, its entropy, and their log-sum-exp.
+
+A logit of -inf is a probability of 0, with gradient 0. A row of nothing else has the softmax of equal logits.
+"""
+
+from keras import ops
+
+from keras_penalties import _numerics
+
+# Stands for -inf: the lowest finite float32.
+LOWEST = -3.4028234e38
+
+
+def below_largest(x):
+    """Each row less its largest entry, so that a constant added to a row costs no digits."""
+    x = ops.where(x > LOWEST, x, _numerics.constant(LOWEST, x))
+    least = {} if all(x.shape) else {"initial": LOWEST}  # without rows there is no largest entry
+    largest = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, **least))
+    return x - largest, largest
+
+
+def logsumexp(x):
+    """The logarithm of the sum of the exponentials along the last axis."""
+    # `ops.logsumexp` loses the digits of its gradient on torch where all entries are large.
+    x, largest = below_largest(x)
+    return largest[..., 0] + ops.log(ops.sum(ops.exp(x), axis=-1))
+
+
+def softmax(x):
+    x, _ = below_largest(x)
+    exponentials = ops.exp(x)
+    return exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+
+
+def entropy(x):
+    """The entropy of the softmax along the last axis, in nats."""
+    x, _ = below_largest(x)
+    exponentials = ops.exp(x)
+    total = ops.sum(exponentials, axis=-1)
+    # The difference of two logits may be infinite.
+    products = exponentials * ops.where(exponentials > 0, x, 0)
+    return ops.log(total) - ops.sum(products, axis=-1) / total
