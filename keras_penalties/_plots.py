@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_penalties._audit import verdicts
+from keras_penalties._audit import strengths
 from keras_penalties._training.logged_mean import LoggedMean
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # told apart without colour vision
@@ -183,12 +183,12 @@ def _bars(axes, audit):
     if audit.main_loss is not None and audit.main_loss > 0:
         axes[0].axvline(audit.main_loss, color="black", ls="--", lw=1)
         axes[0].set_title("dashed: the main loss", loc="left", fontsize=10)
-    low, high = verdicts.DROWNED / 10, verdicts.DOMINATES * 10
+    low, high = strengths.DROWNED / 10, strengths.DOMINATES * 10
     ratios = [np.clip(r["ratio"], 1.5 * low, high / 1.5) if r["ratio"] else np.nan for r in audit.records]
     axes[1].scatter(ratios, places, color=colours, s=60)
     axes[1].axvline(1.0, color="black", ls="--", lw=1)
     axes[1].set_xlim(low, high)
-    for edge in ((low, verdicts.DROWNED), (verdicts.DOMINATES, high)):
+    for edge in ((low, strengths.DROWNED), (strengths.DOMINATES, high)):
         axes[1].axvspan(*edge, color=ORANGE, alpha=0.12)
     axes[1].set_xlabel("gradient at its layer, of the main loss's")
     axes[1].set_title("orange: drowned, or dominates", loc="left", fontsize=10)

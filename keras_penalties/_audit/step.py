@@ -1,185 +1,213 @@
-"""What one training step shows of each penalty: values, how they are counted, and gradients."""
+"""One training step of a model, and what it shows of each penalty."""
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 
-import numpy as np
 from keras import ops, tree
 
-from keras_penalties._audit import watch
-from keras_penalties._keras import gradients
-from keras_penalties._keras.masks import get_keras_mask
-from keras_penalties.schedules import _strength
-
-
-@dataclass
-class Seen:
-    """All that was seen of one penalty.
-
-    Attributes:
-        owner: who holds it.
-        penalty: the penalty, regularizer or loss; None for a bare `add_loss`.
-        value: what it adds.
-        strength: its strength in this step, if it has one.
-        counts: for each use, how often what it adds is counted in the loss.
-        on_jax: for each use, whether the JAX backend would keep it.
-        per_call: how many tensors of one call of its layer are punished.
-        reaches: the norm of its gradient with respect to all trainable weights.
-        gradient, main_gradient: the norms of its gradient and of the main loss's at its tensors, or None.
-        xs, masks: the punished tensors of the first use, as arrays, and their masks.
-        elements, masked: how many elements are counted, and how many are masked and count for nothing.
-        padding: how many elements are counted that a mask drops.
-    """
-
-    owner: watch.Owner
-    penalty: object
-    value: float
-    strength: float | None
-    counts: list
-    on_jax: list
-    per_call: int
-    reaches: float
-    gradient: float | None
-    main_gradient: float | None
-    xs: list
-    masks: list
-    elements: int
-    masked: int
-    padding: int
+from keras_penalties._audit.evidence import Use, evidence_of, number
+from keras_penalties._audit.recorder import Recorder
+from keras_penalties._audit.sources import find_sources, needs_training
+from keras_penalties._keras import gradients, steps
+from keras_penalties._keras.scopes import as_numpy
+from keras_penalties._keras.snapshots import Snapshot
 
 
 class Step:
-    """One training step of `model` on `batch`, and what was seen of each penalty in it.
+    """One training step of a model, run several times from the same state, which is the state afterwards.
+
+    Args:
+        model: a Keras model, built.
+        make_batch: a function that gives the batch, as inputs, labels and weights, as often as it is asked:
+            a step may write into them.
 
     Attributes:
-        total: the loss.
-        main: the loss without what is seen here.
-        seen: a list of `Seen`.
         rows: the size of the batch.
+        total: the loss, or None if only the model's own training step could compute it.
+        main: the loss without what is recorded here, or None.
+        own_step: the method by which the model replaces Keras' training step, or an empty string.
+        unchecked: why that method could not be run, or an empty string.
+        untrained: by the id of a penalty layer that is called without `training`, where that is so:
+            `"here"` or `"on JAX"`.
+        evidence: a list of `Evidence`.
     """
 
-    def __init__(self, model, batch):
-        self.model, self.batch = model, batch
-        self.owners = watch.owners(model)
-        with watch.set_back(model):
-            total, self.uses = watch.of_step(model, self.owners, batch)
-        self.total, self.rows = _number(total), len(tree.flatten(batch[0])[0])
-        self.counts = self._counts()
-        self.main = self.total - sum(
-            count * sum(_number(value) for value in use.values)
-            for use, count in zip(self.uses, self.counts, strict=True)
-        )
-        self.on_jax = self._on_jax()
-        self.seen = list(self._seen())
+    def __init__(self, model, make_batch):
+        self._model, self._make_batch = model, make_batch
+        self._sources, self._snapshot = find_sources(model), Snapshot(model)
+        self.rows = len(tree.flatten(make_batch()[0])[0])
+        self.total = self.main = None
+        self.own_step, self.unchecked = steps.own_step(model), ""
+        self.untrained, self._unknown = {}, set()
+        self.evidence = list(self._evidence(self._uses()))
 
-    def _counts(self):
+    def _recorder(self):
+        return Recorder(self._sources)
+
+    def _uses(self):
+        if not self.own_step:
+            return self._uses_in_keras_step()
+        uses, error = [], None
+        try:
+            uses = self._uses_in_keras_step()
+        except Exception as raised:  # such a model may have no `call`, or a loss that Keras knows nothing of
+            error = raised
+        try:
+            own = self._uses_in_own_step()
+        except Exception as raised:
+            if error is not None:
+                raise error from raised
+            self.unchecked = f"{type(raised).__name__}: {str(raised).strip().splitlines()[0]}"
+            return uses
+        uses = _merged(uses, own)
+        if self.main is not None:
+            self.total = self.main + sum(use.count * use.value for use in uses)
+        return uses
+
+    def _evidence(self, uses):
+        found = {}
+        for use in uses:
+            found.setdefault(use.key, []).append(use)
+        for source in self._sources:
+            for i, penalty in enumerate(source.penalties):
+                known = found.pop((id(source.layer), source.way, i), [])
+                if known or source.way != "add_loss":
+                    yield evidence_of(source, penalty, i, known, self._unknown)
+        for (_, _, i), known in found.items():
+            yield evidence_of(known[0].addition.source, None, i, known, self._unknown)
+
+    # The step as Keras takes it.
+
+    def _uses_in_keras_step(self):
+        model = self._model
+        with self._snapshot, self._recorder() as recorder:
+            total, additions = recorder.step(model, self._make_batch())
+            self.total = number(total)
+            self.untrained, self._unknown = dict.fromkeys(recorder.untrained, "here"), recorder.unknown
+        counts, kept = self._counts(additions), self._kept_on_jax(additions)
+        (_, of_main), *norms = self._norms(additions, counts)
+        for origin in self._unknown & of_main.keys():
+            # Where the main loss does not come by, this is what rounding leaves of the penalties.
+            if of_main[origin] < 1e-10 * sum(squares[origin] for _, squares in norms):
+                of_main[origin] = 0.0
+        connected = self._connected(additions) if self.own_step else [True] * len(additions)
+        uses = []
+        for addition, count, on_jax, depends in zip(additions, counts, kept, connected, strict=True):
+            for i, value in enumerate(addition.values):
+                reaches, squares = norms.pop(0)
+                uses.append(
+                    Use(addition, i, number(value), count, on_jax, reaches, squares, of_main, depends)
+                )
+        self.main = self.total - sum(use.count * use.value for use in uses)
+        return uses
+
+    def _counts(self, additions):
         """How often each addition is counted in the loss: the slope of the loss along it."""
+        with self._snapshot, self._recorder() as recorder:
 
-        def step(_, offsets):
-            return [watch.of_step(self.model, self.owners, self.batch, offsets=offsets)[0]]
+            def step(_, offsets):
+                return [recorder.step(self._model, self._make_batch(), offsets=offsets)[0]]
 
-        offsets = [ops.zeros(()) for _ in self.uses]
-        with watch.set_back(self.model):
-            (slopes,) = gradients.slopes(step, [], offsets)
-        return [0.0 if slope is None else round(_number(slope), 3) for slope in slopes]
+            (slopes,) = gradients.slopes(step, [], [ops.zeros(()) for _ in additions])
+        return [0.0 if slope is None else round(number(slope), 3) for slope in slopes]
 
-    def _on_jax(self):
-        uses = Counter(id(use.owner.layer) for use in self.uses if use.owner.way != "HiddenOutputs")
-        if max(uses.values(), default=0) < 2:
-            return [True] * len(self.uses)
-        return watch.jax_keeps(self.model, self.owners, self.batch[0])
+    def _kept_on_jax(self, additions):
+        layers = [a.source.layer for a in additions if a.source.way != "HiddenOutputs"]
+        twice = max(Counter(map(id, layers)).values(), default=0) > 1
+        needs = {id(source.layer) for source in self._sources if needs_training(source)}
+        if not twice and not needs:
+            return [True] * len(additions)
+        with self._snapshot, self._recorder() as recorder:
+            kept = recorder.stateless_step(self._model, self._make_batch())
+            self.untrained = dict.fromkeys(recorder.untrained, "on JAX") | self.untrained
+        return kept if twice else [True] * len(additions)
 
-    def _norms(self):
+    def _norms(self, additions, counts):
         """The gradients of the main loss, and of each penalty at each use: the norm over all weights, and the
-        squared norms at each tensor, by tap."""
-        tensors = {t: x for use in self.uses for t, x in zip(use.taps, use.xs, strict=True) if t is not None}
+        squared norms at each tensor, by origin."""
+        tensors = {
+            origin: x
+            for addition in additions
+            for origin, x in zip(addition.origins, addition.xs, strict=True)
+            if origin is not None
+        }
+        weights = self._model.trainable_variables
+        with self._snapshot, self._recorder() as recorder:
 
-        def step(trainable, zeros):
-            shifts = dict(zip(tensors, zeros, strict=True))
-            total, uses = watch.of_step(
-                self.model, self.owners, self.batch, shifts=shifts, trainable=trainable
-            )
-            counted = zip(uses, self.counts, strict=True)
-            main = total - sum(ops.cast(count * v, "float32") for use, count in counted for v in use.values)
-            return [main, *(ops.cast(value, "float32") for use in uses for value in use.values)]
+            def step(trainable, zeros):
+                total, additions = recorder.step(
+                    self._model, self._make_batch(), trainable, shifts=dict(zip(tensors, zeros, strict=True))
+                )
+                counted = zip(additions, counts, strict=True)
+                penalties = sum(ops.cast(count * v, "float32") for a, count in counted for v in a.values)
+                return [total - penalties, *(ops.cast(v, "float32") for a in additions for v in a.values)]
 
-        weights = self.model.trainable_variables
-        zeros = [ops.zeros_like(x) for x in tensors.values()]
-        with watch.set_back(self.model):
-            for slopes in gradients.slopes(step, weights, zeros):
+            found = []
+            for slopes in gradients.slopes(step, weights, [ops.zeros_like(x) for x in tensors.values()]):
                 squares = [_square(slope) for slope in slopes]
                 at = dict(zip(tensors, squares[len(weights) :], strict=True))
-                yield math.sqrt(sum(squares[: len(weights)])), at
+                found.append((math.sqrt(sum(squares[: len(weights)])), at))
+        return found
 
-    def _seen(self):
-        (_, of_main), *norms = self._norms()
-        found = {}
-        for use, count, kept in zip(self.uses, self.counts, self.on_jax, strict=True):
-            for i, value in enumerate(use.values):
-                one = _OneUse(use, _number(value), count, kept, *norms.pop(0))
-                found.setdefault((id(use.owner.layer), use.owner.way, i), []).append(one)
-        for owner in self.owners:
-            for i, penalty in enumerate(owner.penalties):
-                uses = found.pop((id(owner.layer), owner.way, i), [])
-                if uses or owner.way != "add_loss":
-                    yield _summed(owner, penalty, i, uses, of_main)
-        for (_, _, i), uses in found.items():
-            yield _summed(uses[0].use.owner, None, i, uses, of_main)
+    def _connected(self, additions):
+        """For each addition, whether it depends on the trainable weights, be its gradient zero or not."""
+        found = set()
 
+        def on_slope(place, slope):
+            if number(ops.abs(slope)):
+                found.add(place)
 
-@dataclass
-class _OneUse:
-    use: watch.Use
-    value: float
-    count: float
-    on_jax: bool
-    reaches: float
-    squares: dict
+        with self._snapshot, self._recorder() as recorder:
 
+            def step(trainable, _):
+                _, additions = recorder.step(self._model, self._make_batch(), trainable, on_slope=on_slope)
+                return [ops.sum(ops.cast(a.loss, "float32")) for a in additions]
 
-def _summed(owner, penalty, i, ones, of_main):
-    uses = [one.use for one in ones]
-    taps = [(one, tap) for one in ones for tap in one.use.taps]
-    known = bool(taps) and all(tap is not None for _, tap in taps)
-    sizes = [_sizes(x, mask) for use in uses for x, mask in zip(use.xs, use.masks, strict=True)]
-    dropped = [_sizes(x, get_keras_mask(x))[1] for use in uses for x in use.xs]
-    strength = next((use.strengths[i] for use in uses), getattr(penalty, "strength", None))
-    return Seen(
-        owner,
-        penalty,
-        value=sum(one.value for one in ones),
-        strength=_number(strength) if ops.is_tensor(strength) else _strength.fixed(strength),
-        counts=[one.count for one in ones],
-        on_jax=[one.on_jax for one in ones],
-        per_call=max(Counter(use.call for use in uses).values(), default=1),
-        reaches=math.hypot(*(one.reaches for one in ones)),
-        gradient=math.sqrt(sum(one.squares[tap] for one, tap in taps)) if known else None,
-        main_gradient=math.sqrt(sum(of_main[tap] for _, tap in taps)) if known else None,
-        xs=[_array(x) for use in uses[:1] for x in use.xs],
-        masks=[None if m is None else _array(m) for use in uses[:1] for m in use.masks],
-        elements=sum(counted for counted, _ in sizes),
-        masked=sum(masked for _, masked in sizes),
-        padding=sum(dropped) if owner.way == "activity_regularizer" else 0,
-    )
+            list(gradients.slopes(step, self._model.trainable_variables, []))
+        return [place in found for place in range(len(additions))]
+
+    # The step as the model's own method takes it.
+
+    def _uses_in_own_step(self):
+        unscaled = steps.without_loss_scale(self._snapshot.objects)
+        with self._snapshot, unscaled:
+            steps.build_for_own_step(self._model, *self._make_batch())
+            with self._recorder() as recorder:
+                values, counts = recorder.own_step(self._model, self._make_batch())
+            self.untrained = dict.fromkeys(recorder.untrained, "here")
+            return [
+                Use(_concrete(addition), i, values[place, i], count)
+                for place, (addition, count) in enumerate(zip(recorder.additions, counts, strict=True))
+                for i in range(len(addition.values))
+            ]
 
 
-def _sizes(x, mask):
-    """How many elements of `x` a mask keeps, and how many it drops."""
-    size = math.prod(x.shape)
-    if mask is None:
-        return size, 0
-    kept = int(ops.convert_to_numpy(ops.sum(ops.cast(mask, "int32")))) * size // max(1, math.prod(mask.shape))
-    return kept, size - kept
+def _concrete(addition):
+    """`addition` without the tensors that a trace on JAX has left without values."""
+    if all(as_numpy(x) is not None for x in addition.xs):
+        return addition
+    return replace(addition, xs=[], masks=[], origins=[])
+
+
+def _merged(uses, own):
+    """The uses in a model's own training step, with the gradients that Keras' step shows of them where both
+    use a penalty equally often."""
+    by_key, own_by_key = {}, {}
+    for group, of in ((by_key, uses), (own_by_key, own)):
+        for use in of:
+            group.setdefault(use.key, []).append(use)
+    merged = []
+    for key, found in own_by_key.items():
+        known = by_key.pop(key, [])
+        if len(known) == len(found):
+            found = [
+                replace(k, count=f.count if f.count or k.connected else k.count)
+                for k, f in zip(known, found, strict=True)
+            ]
+        merged += found
+    return merged + [replace(use, count=0.0) for known in by_key.values() for use in known]
 
 
 def _square(slope):
-    return 0.0 if slope is None else _number(ops.sum(ops.square(ops.cast(slope, "float32"))))
-
-
-def _number(value):
-    return float(ops.convert_to_numpy(ops.sum(ops.cast(value, "float32"))))
-
-
-def _array(x):
-    return np.asarray(ops.convert_to_numpy(ops.cast(x, "float32") if "float" in str(x.dtype) else x))
+    return 0.0 if slope is None else number(ops.sum(ops.square(ops.cast(slope, "float32"))))

@@ -1,4 +1,4 @@
-"""What is wrong with a penalty that was watched in a training step, and what to do about it."""
+"""What is wrong with a penalty in a training step, and what to do about it."""
 
 import math
 
@@ -6,107 +6,148 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties._audit.watch import is_distiller
-from keras_penalties._keras import releases, replicas
+from keras_penalties._audit import strengths
+from keras_penalties._audit.sources import is_distiller, needs_training
+from keras_penalties._keras import graphs, releases, replicas
+from keras_penalties._keras import layers as keras_layers
 from keras_penalties.regularizers import Penalty
-from keras_penalties.schedules import Target, _strength
 
 FINE = "reaches the gradient"
-DROWNED, DOMINATES = 1e-4, 100.0  # the penalty's gradient at its layer, as a multiple of the main loss's
-BEHIND = "Put a `keras_penalties.layers.ActivityPenalty` behind '{}' instead."
+AFTER = "Put a `keras_penalties.layers.ActivityPenalty` after '{}' instead."
 
 
-def judge(seen, model):
-    """The verdict on a penalty, and for each thing that is wrong a sentence."""
-    found = [*_never_counted(seen, model), *_counted_again(seen), *_counted_elsewhere(seen)]
-    found += _wrong_number(seen, model)
-    dropped, refused = not any(seen.counts), _refusal(seen)
+def verdict_on(evidence, model, step):
+    """The verdict on a penalty, and a sentence for each thing that is wrong."""
+    found = [*_training(evidence, model, step), *_never_counted(evidence, model, step)]
+    found += [*_counted_again(evidence), *_counted_elsewhere(evidence), *_wrong_number(evidence, model)]
+    dropped, refused, state = not any(evidence.counts), _refusal(evidence), ""
     if refused:
         found.append(("out of range", refused))
-    elif not math.isfinite(seen.value):
+    elif not math.isfinite(evidence.value):
         found.append(
             (
                 "not finite",
-                f"It is {seen.value}: look at what '{seen.owner.name}' is given, and in which type.",
+                f"It is {evidence.value}: look at what '{evidence.source.name}' is given, and in which type.",
             )
         )
-    elif seen.value == 0.0 and not dropped:
-        text, why = _zero(seen)
-        if not why:
-            return _joined(found) if found else text, [w for _, w in found]
-        found.append((text, why))
+    elif evidence.value == 0.0 and not dropped:
+        state, sentence = strengths.zero(evidence)
+        if sentence:
+            found.append((state, sentence))
     elif not dropped:
-        found += _gradient(seen)
-    return _joined(found) or FINE, [why for _, why in found]
+        found += strengths.problems(evidence)
+        state = strengths.progress(evidence)
+    text = ", ".join(dict.fromkeys(text for text, _ in found))
+    return text or state or FINE, [sentence for _, sentence in found]
 
 
-def _refusal(seen):
-    """Why the penalty does not accept what it is given; None if it does."""
-    if not isinstance(seen.penalty, Penalty):
-        return None
-    for x, mask in zip(seen.xs, seen.masks, strict=True):
-        kept = x if mask is None else x[mask.astype(bool)]
+def _refusal(evidence) -> str:
+    """Why the penalty does not accept what it is given; empty if it does."""
+    if not isinstance(evidence.penalty, Penalty):
+        return ""
+    for x, mask in zip(evidence.xs, evidence.masks, strict=True):
+        counted = x if mask is None else x[mask.astype(bool)]
         try:
-            if kept.size:
-                seen.penalty.refuse(kept)
+            if counted.size:
+                evidence.penalty.refuse(counted)
         except ValueError as error:
             return str(error)
-    return None
+    return ""
 
 
-def _joined(found):
-    return ", ".join(dict.fromkeys(verdict for verdict, _ in found))
-
-
-def _never_counted(seen, model):
-    missing, uses = seen.counts.count(0), max(len(seen.counts), 1)
-    if seen.counts and not missing:
+def _training(evidence, model, step):
+    source = evidence.source
+    where = step.untrained.get(id(source.layer)) if needs_training(source) else None
+    if where is None:
         return
-    name = seen.owner.name
-    around = next((a for a in reversed(seen.owner.above) if is_distiller(a)), None)
-    wrapper = next((a for a in reversed(seen.owner.above) if isinstance(a, keras.layers.Wrapper)), None)
+    held = [*source.above, source.layer]
+    own = [i for i, layer in enumerate(source.above) if not _is_graph(layer)]
+    deaf = [i for i in own if not keras_layers.takes_training(held[i])]
+    i = deaf[0] if deaf else own[-1] if own else 0
+    kind = type(held[i]).__name__
+    effect = "its strength does not move" if not source.layer.training_only else "it is left out"
+    text, on_jax = ("training not handed on", "") if where == "here" else ("differs on JAX", ", on JAX,")
+    yield (
+        text,
+        f"`training` does not reach '{source.name}'{on_jax} so that {effect} in `fit`. Let `call` of {kind} "
+        f"take it, `def call(self, inputs, training=None)`, and hand it on to '{held[i + 1].name}': "
+        "`(..., training=training)`.",
+    )
+
+
+def _is_graph(layer):
+    return graphs.is_functional(layer) or isinstance(layer, keras.Sequential)
+
+
+def _never_counted(evidence, model, step):
+    missing, uses = evidence.counts.count(0), max(len(evidence.counts), 1)
+    source, name = evidence.source, evidence.source.name
+    if step.unchecked:
+        yield (
+            f"own {step.own_step}: not checked",
+            f"{type(model).__name__} has a `{step.own_step}` of its own, which audit could not run "
+            f"({step.unchecked}). Whether it trains on what '{name}' adds is not known: the numbers are "
+            "those of the step that Keras would take.",
+        )
+    if (evidence.counts and not missing) or (not evidence.counts and id(source.layer) in step.untrained):
+        return
+    around = next((a for a in reversed(source.above) if is_distiller(a)), None)
+    wrapper = next((a for a in reversed(source.above) if isinstance(a, keras.layers.Wrapper)), None)
     if around is not None:
-        why = (
+        sentence = (
             f"{type(around).__name__} '{around.name}' trains on losses of its own, leaves out those of its "
             "student's layers, and runs the student twice a step. Wrap the student in "
             "`keras_penalties.models.HiddenOutputs` and give `kp.regularizers.Hint` as a hidden loss."
         )
-    elif seen.counts and missing < uses:
-        why = f"Keras keeps {uses - missing} of {uses} uses of '{name}' in a step. {BEHIND.format(name)}"
-    elif wrapper is not None and not seen.counts:
-        why = (
+    elif evidence.counts and missing < uses:
+        kept = "Keras keeps" if not step.own_step else "The training step counts"
+        sentence = f"{kept} {uses - missing} of {uses} uses of '{name}' in a step. {AFTER.format(name)}"
+    elif wrapper is not None and not evidence.counts:
+        sentence = (
             f"{type(wrapper).__name__} '{wrapper.name}' does not hand on the losses of what it wraps. "
-            f"{BEHIND.format(wrapper.name)}"
+            f"{AFTER.format(wrapper.name)}"
         )
-    elif not seen.counts:
-        why = f"'{name}' was not called in this training step, so that it adds nothing."
+    elif not evidence.counts:
+        sentence = f"'{name}' was not called in this training step, so that it adds nothing."
+    elif step.own_step and not step.unchecked:
+        sentence = (
+            f"The `{step.own_step}` of {type(model).__name__} takes the gradient of a loss that does not "
+            f"hold what '{name}' adds. {_line_of_own_step()}"
+        )
     else:
-        why = (
+        sentence = (
             f"The loss that {type(model).__name__} '{model.name}' trains on does not hold it. Add "
             "`sum(self.losses)` in its `compute_loss`."
         )
-    yield (f"dropped: {missing} of {uses} uses" if 0 < missing < uses else "dropped"), why
+    yield (f"dropped: {missing} of {uses} uses" if 0 < missing < uses else "dropped"), sentence
 
 
-def _counted_again(seen):
-    name, mean = seen.owner.name, np.mean([c for c in seen.counts if c] or [1.0])
+def _line_of_own_step():
+    if keras.backend.backend() == "jax":
+        return "Call `self.stateless_call(..., return_losses=True)`, and add the losses that it gives."
+    return "Take `self.compute_loss(x=x, y=y, y_pred=y_pred)` as the loss, or add `sum(self.losses)` to it."
+
+
+def _counted_again(evidence):
+    source, name = evidence.source, evidence.source.name
+    mean = np.mean([count for count in evidence.counts if count] or [1.0])
     if abs(mean - 1.0) > 1e-2:
         yield f"counted {mean:.3g} times", f"The loss holds {mean:.3g} times what '{name}' adds."
-    if seen.owner.way != "activity_regularizer":
+    if source.way != "activity_regularizer":
         return
-    if seen.per_call > 1:
-        kind = type(seen.owner.layer).__name__
+    if evidence.per_call > 1:
+        kind = type(source.layer).__name__
         yield (
-            f"counted {seen.per_call} times",
-            f"Keras punishes each of the {seen.per_call} tensors that {kind} '{name}' gives, states too. "
-            f"{BEHIND.format(name)}",
+            f"counted {evidence.per_call} times",
+            f"Keras penalizes each of the {evidence.per_call} tensors that {kind} '{name}' gives, states "
+            f"too. {AFTER.format(name)}",
         )
-    by = next((a for a in seen.owner.above if _handed_down(a) is seen.penalty), None)
+    by = next((a for a in source.above if _handed_down(a) is evidence.penalty), None)
     if by is not None:
         yield (
             "counted by part",
             f"{type(by).__name__} '{by.name}' hands its `activity_regularizer=` to each of its parts: "
-            f"they are punished one by one, and not what '{by.name}' gives. {BEHIND.format(by.name)}",
+            f"they are penalized one by one, and not what '{by.name}' gives. {AFTER.format(by.name)}",
         )
 
 
@@ -117,30 +158,30 @@ def _handed_down(layer):
     return getattr(layer, "activity_regularizer", None) if own is None else own
 
 
-def _counted_elsewhere(seen):
-    name, uses = seen.owner.name, len(seen.counts)
-    lost = seen.on_jax.count(False)
-    if all(seen.counts) and lost and uses > 1:
+def _counted_elsewhere(evidence):
+    name, uses = evidence.source.name, len(evidence.counts)
+    lost = evidence.on_jax.count(False)
+    if all(evidence.counts) and lost and uses > 1:
         yield (
             "differs on JAX",
             f"'{name}' is used {uses} times in a step, and on the JAX backend Keras loses {lost} of "
-            f"them. {BEHIND.format(name)}",
+            f"what it adds. {AFTER.format(name)}",
         )
 
 
-def _wrong_number(seen, model):
-    name, argument = seen.owner.name, seen.owner.way == "activity_regularizer"
-    if seen.padding:
+def _wrong_number(evidence, model):
+    name, argument = evidence.source.name, evidence.source.way == "activity_regularizer"
+    if evidence.padding:
         yield (
             "counts padding",
-            f"{seen.padding} of {seen.elements} elements are padding: Keras hands no mask to an "
-            f"`activity_regularizer=`. {BEHIND.format(name)}",
+            f"{evidence.padding} of {evidence.elements} elements are padding: Keras hands no mask to an "
+            f"`activity_regularizer=`. {AFTER.format(name)}",
         )
-    penalty = seen.penalty
+    penalty = evidence.penalty
     foreign = isinstance(penalty, keras.regularizers.Regularizer) and not isinstance(penalty, Penalty)
-    if not foreign or not seen.xs:
+    if not foreign or not evidence.xs:
         return
-    kind, named = _kind(penalty, seen.xs[0]), type(penalty).__name__
+    kind, named = _kind(penalty, evidence.xs[0]), type(penalty).__name__
     divides = releases.KERAS_DIVIDES_BY_BATCH or not argument
     if kind == "sum" and argument:
         yield (
@@ -158,7 +199,7 @@ def _wrong_number(seen, model):
     if kind == "statistic" and shared > 1:
         yield (
             "per replica",
-            f"{named} describes a batch, and each of {replicas} replicas describes its own part. Write it as "
+            f"{named} describes a batch, and each of {shared} replicas describes its own part. Write it as "
             "a `keras_penalties.regularizers.BatchStatisticPenalty`, which sees all.",
         )
 
@@ -177,57 +218,3 @@ def _kind(regularizer, x):
     if np.isclose(whole, sum(halves), rtol=1e-3):
         return "sum"
     return "mean" if np.isclose(whole, sum(halves) / 2, rtol=1e-3) else "statistic"
-
-
-def _zero(seen):
-    given = getattr(seen.penalty, "strength", None)
-    if _strength.is_moving(given) and not seen.strength:
-        return "zero for now", ""
-    if seen.strength == 0.0:
-        return "zero", f"The strength of '{seen.owner.name}' is 0."
-    if seen.xs and not any(np.any(x) for x in seen.xs):
-        return "zero", f"'{seen.owner.name}' is given nothing but zeros."
-    return "zero on this batch", ""
-
-
-def ratio(seen):
-    """The penalty's gradient at its tensors as a multiple of the main loss's; None if one is not known."""
-    if seen.gradient is None or not seen.main_gradient:
-        return None
-    return seen.gradient / seen.main_gradient
-
-
-def _is_met(seen):
-    """Whether a strength has fallen because the penalty measures no more than its target."""
-    strength = getattr(seen.penalty, "strength", None)
-    return isinstance(strength, Target) and seen.value <= seen.strength * strength.value
-
-
-def _gradient(seen):
-    name, strength, of_main = seen.owner.name, getattr(seen.penalty, "strength", None), ratio(seen)
-    if not seen.reaches:
-        yield (
-            "detached",
-            f"'{name}' adds {seen.value:.3g}, and no trainable weight has a gradient from it. Are the layers "
-            "before it frozen, or is there a `stop_gradient`?",
-        )
-    elif of_main is not None and of_main < DROWNED and not _is_met(seen):
-        yield (
-            "drowned",
-            f"Its gradient at '{name}' is {of_main:.1g} of the main loss's: it does next to nothing. Raise "
-            "the strength.",
-        )
-    elif of_main is not None and of_main > DOMINATES:
-        yield (
-            "dominates",
-            f"Its gradient at '{name}' is {of_main:.0f} times the main loss's, which is hardly heard. Lower "
-            "the strength.",
-        )
-    if isinstance(strength, Target) and seen.strength:
-        measured = seen.value / seen.strength
-        if seen.strength > 0.99 * strength.maximum and measured > 1.05 * strength.value:
-            yield (
-                "target not met",
-                f"The strength is at its maximum of {strength.maximum:g}; '{name}' measures {measured:.3g}, "
-                f"not {strength.value:g}. Raise the target, or the maximum.",
-            )

@@ -1,39 +1,6 @@
-"""One training step as `fit` takes it, and the gradients in it, on each backend."""
+"""Gradients on each backend: of several scalars at once, and how often one is counted in another."""
 
 import keras
-
-
-def step_loss(model, x, y, sample_weight, trainable=None):
-    """The loss of a training step as `fit` computes it, from `trainable`, values for the trainable variables.
-
-    On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
-    """
-    if keras.backend.backend() != "jax":
-        y_pred = model(x, **_training(model))
-        keras_own = type(model).compute_loss is keras.Model.compute_loss
-        if keras_own and model._compile_loss is None and not model.losses:  # it raises, and on JAX gives 0
-            return keras.ops.zeros(())
-        return model._compute_loss(x, y, y_pred, sample_weight)
-    trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
-    y_pred, others, losses = stateless_step(model, x, trainable)
-    model._losses_override = list(losses)
-    metrics = [v.value for v in model.metrics_variables]
-    loss, _ = model.stateless_compute_loss(
-        trainable, others, metrics, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
-    )
-    model._losses_override = []
-    return loss
-
-
-def stateless_step(model, x, trainable):
-    """The forward pass of a training step as `fit` on JAX runs it, here on any backend: the predictions, the
-    variables that are not trained, and the losses that were added."""
-    others = [v.value for v in model.non_trainable_variables]
-    return model.stateless_call(trainable, others, x, return_losses=True, **_training(model))
-
-
-def _training(model):
-    return {"training": True} if model._call_has_training_arg else {}
 
 
 def slopes(function, variables, inputs):
@@ -93,3 +60,47 @@ def watched(value, on_gradient):
     if value.requires_grad:
         value.register_hook(lambda _: on_gradient())
     return value
+def _ignore(_):
+    pass
+
+
+def marked(x, on_value=_ignore, on_slope=_ignore):
+    """`x` itself; `on_value` is called with its value, and `on_slope` with each gradient that arrives at it.
+
+    Both get numbers on JAX too, where `x` itself has none while a gradient is taken. Not for compiled code.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        @jax.custom_vjp
+        def mark(x):
+            on_value(x)
+            return x
+
+        def forward(x):
+            on_value(x)
+            return x, None
+
+        def backward(_, slope):
+            on_slope(slope)
+            return (slope,)
+
+        mark.defvjp(forward, backward)
+        return mark(x)
+    on_value(keras.ops.stop_gradient(x))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def mark(x):
+            def backward(slope):
+                on_slope(slope)
+                return slope
+
+            return tf.identity(x), backward
+
+        return mark(x)
+    if x.requires_grad:
+        x = x.view_as(x)  # a tensor of its own: what others take from `x` is not seen here
+        x.register_hook(on_slope)
+    return x

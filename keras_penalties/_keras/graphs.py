@@ -68,6 +68,9 @@ class ExportedAsGraph:
 
     def build_as_graph(self):
         """Build with the input shapes of the graph, which converters of TensorFlow ask for."""
+        if not is_graph(self.graph):
+            self.build(None)
+            return
         inputs = self.graph.input if is_functional(self.graph) else self.graph.inputs[0]
         self.build(tree.map_structure(lambda x: tuple(x.shape), inputs))
 

@@ -93,3 +93,8 @@ def own_variables(layer) -> list:
 def sharing():
     """A scope in which layers that a configuration holds more than once stay one layer."""
     return ObjectSharingScope()
+
+
+def takes_training(layer) -> bool:
+    """Whether `call` of `layer` has an argument `training`. Keras hands it down to layers that have it."""
+    return layer._call_has_training_arg

@@ -1,51 +1,104 @@
-"""Training steps: what their losses ask of shapes, and what is left of a model after an error in one."""
+"""A training step: as Keras takes it, and as a model's own `train_step` does."""
+
+import contextlib
 
 import keras
-from keras import tree
-from keras.src.backend import compute_output_spec
+
+from keras_penalties._keras.replicas import replicas_of
 
 
-def with_state_after_errors(model, step):
-    """`step` of a model on JAX, which gives the model its state back when an error ends it.
+def step_loss(model, x, y, sample_weight, trainable=None):
+    """The loss of a training step as Keras computes it, from `trainable`, values for the trainable variables.
 
-    `fit`, `evaluate` and `predict` (keras/src/backend/jax/trainer.py) take the values out of the variables
-    and hand them to the step; where the step raises, the variables stay empty, and what the layers have added
-    to the loss stays in `_losses_override`, out of a trace that is gone.
+    On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
     """
     if keras.backend.backend() != "jax":
-        return step
+        y_pred = model(x, **_training(model))
+        keras_own = type(model).compute_loss is keras.Model.compute_loss
+        if keras_own and model._compile_loss is None and not model.losses:  # it raises, and on JAX gives 0
+            return keras.ops.zeros(())
+        return model._compute_loss(x, y, y_pred, sample_weight)
+    trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
+    y_pred, others, losses = stateless_step(model, x, trainable)
+    model._losses_override = list(losses)
+    metrics = [v.value for v in model.metrics_variables]
+    loss, _ = model.stateless_compute_loss(
+        trainable, others, metrics, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
+    )
+    model._losses_override = []
+    return loss
 
-    def guarded(state, data):
+
+def stateless_step(model, x, trainable):
+    """The forward pass of a training step as `fit` on JAX runs it, here on any backend: the predictions, the
+    variables that are not trained, and the losses that were added."""
+    others = [v.value for v in model.non_trainable_variables]
+    return model.stateless_call(trainable, others, x, return_losses=True, **_training(model))
+
+
+def _training(model):
+    return {"training": True} if model._call_has_training_arg else {}
+
+
+def own_step(model) -> str:
+    """The method by which `model` replaces Keras' training step, or an empty string."""
+    names = ["make_train_function", "train_step"]
+    if keras.backend.backend() == "jax":
+        names.append("compute_loss_and_updates")
+    own = [n for n in names if n in vars(model) or getattr(type(model), n) is not getattr(keras.Model, n)]
+    return own[0] if own else ""
+
+
+def build_for_own_step(model, x, y, sample_weight):
+    """Make what `fit` on JAX makes before the first step, metrics and optimizer; elsewhere the step does."""
+    if keras.backend.backend() == "jax":
+        model._symbolic_build(data_batch=(x, y, sample_weight))
+
+
+def take_own_step(model, x, y, sample_weight):
+    """Run `train_step` of `model` in Python, not compiled: what it traces now would be kept for `fit`.
+
+    It moves weights and all else that it moves in `fit`; on JAX only what is no variable.
+    """
+    if own_step(model) == "make_train_function":
+        raise RuntimeError("`make_train_function` is run by `fit` alone.")
+    if replicas_of(model) > 1:
+        raise RuntimeError("It runs on several replicas.")
+    data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
         try:
-            return step(state, data)
-        except Exception:
-            _put_back(model, state)
-            raise
+            model.train_step(data)
+        finally:
+            tf.config.run_functions_eagerly(before)
+    elif keras.backend.backend() == "jax":
+        import jax
 
-    return guarded
-
-
-def _put_back(model, state):
-    # A step of training has four lists, one of a test three, and one of `predict` two.
-    variables = [model.trainable_variables, model.non_trainable_variables]
-    variables += [model.optimizer.variables] if len(state) == 4 else []
-    variables += [model.metrics_variables] if len(state) > 2 else []
-    for of_model, of_state in zip(variables, state, strict=True):
-        for variable, value in zip(of_model, of_state, strict=True):
-            if not value.is_deleted():  # by a step that ran, and failed at the end
-                variable.assign(value)
-    model._losses_override.clear()
-    model._jax_state, model._jax_state_synced = None, True
-
-
-def try_loss(model, x, y, sample_weight):
-    """Compute the loss of a batch of arrays without numbers, for the errors that its shapes raise."""
-    x, y, sample_weight = tree.map_structure(_symbolic, (x, y, sample_weight))
-    y_pred = compute_output_spec(model, x, training=False)
-    compute_output_spec(model._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)
+        groups = (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables if model.optimizer is not None else [],
+            model.metrics_variables,
+        )
+        with jax.disable_jit():
+            model.train_step(tuple([v.value for v in group] for group in groups), data)
+    else:
+        for variable in model.trainable_variables:
+            variable.value.grad = None
+        model.train_step(data)
 
 
-def _symbolic(array):
-    if array is None:
-        return None
-    return keras.KerasTensor(array.shape, keras.backend.standardize_dtype(array.dtype))
+@contextlib.contextmanager
+def without_loss_scale(objects):
+    """Within, the optimizers among `objects` do not scale the loss: gradients are those of the loss."""
+    optimizers = [found for found in objects if isinstance(found, keras.optimizers.Optimizer)]
+    for optimizer in optimizers:
+        vars(optimizer)["scale_loss"] = lambda loss: loss
+    try:
+        yield
+    finally:
+        for optimizer in optimizers:
+            del vars(optimizer)["scale_loss"]

@@ -7,7 +7,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import saving, steps
+from keras_penalties._keras import saving, step_errors
 from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.optimizers import for_any_backend
@@ -101,7 +101,7 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
     def _make_function(self, step_function, *args, **kwargs):
-        step_function = steps.with_state_after_errors(self, step_function)
+        step_function = step_errors.with_state_after_errors(self, step_function)
         return super()._make_function(step_function, *args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

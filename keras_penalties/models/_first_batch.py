@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_penalties._keras import steps
+from keras_penalties._keras import step_errors
 
 
 def arguments_of(method, *args, **kwargs) -> dict:
@@ -39,7 +39,7 @@ class FirstBatch:
         if is_new or again:
             model.check_batch(*first[:2])
         if is_new and not model.run_eagerly:  # an eager function may use what no graph has
-            steps.try_loss(model, *first)
+            step_errors.try_loss(model, *first)
         self._kinds.add(kind)
 
 

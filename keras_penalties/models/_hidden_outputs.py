@@ -96,6 +96,21 @@ class HiddenOutputs(ModelOfModels):
         """Where each hidden tensor is: its reference, by its name."""
         return dict(self._state.references)
 
+    @property
+    def terms(self) -> list:
+        """The hidden losses that were compiled."""
+        return self._state.terms
+
+    @property
+    def joint_loss(self):
+        """The joint loss that was compiled, or None."""
+        return self._state.joint_loss
+
+    @property
+    def tapped(self):
+        """The model that runs: the wrapped one, in which the layers of hidden tensors hand them out."""
+        return self._state.probe.tapped
+
     layers = _of_wrapped("layers")
     inputs = _of_wrapped("inputs")
     outputs = _of_wrapped("outputs")

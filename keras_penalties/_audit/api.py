@@ -1,0 +1,133 @@
+"""`audit`: run one training step, and say of each penalty what it does."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_penalties._audit.report import Audit
+from keras_penalties._audit.step import Step
+from keras_penalties._keras import steps
+from keras_penalties.models import HiddenOutputs
+from keras_penalties.regularizers._penalty import unchecked
+
+
+def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
+    """Run one training step, change nothing, and say of each penalty what it does.
+
+    It sees `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`, Keras'
+    own too, and layers that call `add_loss`, at any depth. Numbers are those of the step that `fit` would
+    take: with dropout, and with the strength that this step has. All that the step changes is set back:
+    variables, metrics, values for the logs, attributes of layers, random generators.
+
+    A `train_step` of your own is run too, in Python and once, and the verdicts say what its gradient holds.
+    What it prints or writes elsewhere cannot be undone.
+
+    Args:
+        model: a Keras model, compiled if there is to be a main loss. If it is not built yet, it is built on
+            `x`, as `fit` does it.
+        x: one batch, as `model.train_on_batch` takes it.
+        y: its labels. Without them there is no main loss to compare with.
+        sample_weight: its weights.
+
+    Returns:
+        An `Audit`. Printed, it is a table, with a sentence for each problem. `records` is a list of one
+        dict per penalty: `name` (as in the logs), `at` (where it is), `way` (how it is attached), `penalty`
+        and `formula`, `strength`, `value` (what it adds), `measure` (that without the strength), `share` (of
+        the loss), `gradient` and `main_gradient` (norms at the penalized tensors) and their `ratio`,
+        `elements` and `masked`, `uses` (in this step), `verdict`, and `why`, a list of sentences, empty where
+        all is well. `problems` are the records where it is not. `plot()` draws it.
+
+    The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
+    train_step: not checked*; *counted 2 times*, or *by part*; *training not handed on*; *detached* (it moves
+    no trainable weight); *zero*; *not finite*; *out of range* (of values that the penalty does not accept);
+    *drowned* and *dominates* (its gradient is less than 1/10,000
+    of the main loss's at its tensors, or more than 100 times that); *counts padding*; *divided twice*;
+    *depends on the Keras release*; *differs on JAX*; *per replica*; *target not met*. *Zero for now*, of a
+    strength that moves, *not there yet*, of one that still moves towards its target, and *zero on this batch*
+    are no problems.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> inputs = keras.Input((2,))
+    >>> h = keras.layers.Dense(3, kernel_initializer="ones", name="dense_4")(inputs)
+    >>> h = kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name="quiet")(h)
+    >>> model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(h))
+    >>> model.compile(loss="mse")
+    >>> record = kp.audit(model, np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")).records[0]
+    >>> record["name"], record["verdict"], round(record["value"], 4)  # 0.1 * 3 * 2**2
+    ('quiet', 'reaches the gradient', 1.2)
+    >>> round(record["share"], 4), round(record["ratio"], 4)  # 1.2 of 37.2; 0.2 * 2 against 2 * 6
+    (0.0323, 0.0333)
+
+    Raises:
+        TypeError: if `model` is not a Keras model, or `x` no batch of arrays.
+        ValueError: if `y` or `sample_weight` has not as many rows as `x`, if `x` is a tuple for a model of
+            one input, or if `model` has losses that need labels and `y` is missing.
+    """
+    _check(model, x, y, sample_weight)
+    if not model.built:
+        _build(model, x)
+    main_loss, model._compile_loss = model._compile_loss, model._compile_loss if y is not None else None
+    try:
+        with unchecked():
+            step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
+    finally:
+        model._compile_loss = main_loss
+    own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)
+    return Audit(model, step, y is not None and (main_loss is not None or own))
+
+
+def _build(model, x):
+    try:
+        model(_tensors(x))
+    except NotImplementedError:  # a model whose `train_step` calls its parts alone needs no `call`
+        if not steps.own_step(model):
+            raise
+
+
+def _check(model, x, y, sample_weight):
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` of audit must be a Keras model. Received: {model!r}.")
+    leaves = tree.flatten(x)
+    if not leaves or not all(hasattr(leaf, "shape") or np.ndim(leaf) for leaf in leaves):
+        raise TypeError(
+            "`x` of audit must be one batch as an array, or a list or dict of arrays. "
+            f"Received: {type(x).__name__}. Take a batch out of a dataset with `x, y = next(iter(dataset))`."
+        )
+    one_input = len(tree.flatten(getattr(model, "inputs", None) or [])) == 1
+    if one_input and isinstance(x, tuple) and len(x) > 1 and y is None:
+        raise ValueError(
+            f"`x` of audit must be the inputs alone. Received: a tuple of {len(x)}, for a model with one "
+            "input. If they are inputs and labels, write `audit(model, *batch)`."
+        )
+    rows = len(leaves[0])
+    for argument, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
+        for leaf in tree.flatten(data):
+            if leaf is not None and (np.ndim(leaf) == 0 or len(leaf) != rows):
+                raise ValueError(
+                    f"`{argument}` of audit must have {rows} rows, as `x` has. "
+                    f"Received: {argument} of shape {tuple(np.shape(leaf))}."
+                )
+    if isinstance(model, HiddenOutputs) and y is None:
+        labelled = [term.key for term in model.terms if term.loss is not None]
+        labelled += ["joint_loss"] if model.joint_loss is not None else []
+        if labelled:
+            raise ValueError(
+                f"`y` of audit is missing, and {', '.join(labelled)} of '{model.name}' needs labels."
+            )
+
+
+def _tensors(data):
+    """Copies of arrays as tensors, floats in the type that `fit` hands to a model."""
+    return tree.map_structure(_tensor, data)
+
+
+def _tensor(array):
+    if array is None:
+        return None
+    tensor = ops.convert_to_tensor(array)
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if "float" in dtype and dtype != keras.config.floatx():
+        return ops.cast(tensor, keras.config.floatx())
+    return tensor if dtype == "string" else ops.copy(tensor)

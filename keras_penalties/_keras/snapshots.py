@@ -1,0 +1,161 @@
+"""All that a training step could change in a model, and how to set it back."""
+
+import collections
+import random
+import sys
+import threading
+import weakref
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state  # names, seeds and scopes that Keras keeps for a thread
+
+# Of these packages only the classes that `Snapshot` names are looked into.
+FOREIGN = {"tensorflow", "jax", "jaxlib", "torch", "flax", "numpy", *sys.stdlib_module_names}
+CONTAINERS = dict, list, set, collections.deque
+WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
+
+
+class Snapshot:
+    """What can be reached from a model: attributes, containers, variables, random generators.
+
+    As a context manager it sets all of that back at the end, whether or not an error is raised:
+
+        with Snapshot(model):
+            model.train_step(data)
+
+    It looks at attributes and not only at variables, because a step also leaves losses, values for the
+    logs, metrics that it has built, and whatever a user's own `train_step` keeps in Python.
+
+    Attributes:
+        objects: all that was found.
+    """
+
+    def __init__(self, *roots):
+        self.objects, self._undo, found_before = [], [], set()
+        self._todo = [*roots, global_state.GLOBAL_STATE_TRACKER]
+        while self._todo:
+            found = self._todo.pop()
+            if id(found) not in found_before:
+                found_before.add(id(found))
+                self.objects.append(found)  # keeps it alive, so that no other object gets its id
+                self._save(found)
+        for read, write in _generators():
+            self._save_value(read, write)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.restore()
+
+    def restore(self):
+        errors = []
+        for undo in self._undo:  # all of them, whatever one of them meets
+            try:
+                undo()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _save(self, found):
+        if isinstance(found, keras.Variable):
+            self._save_variable(found)
+        elif _is_torch(found, "Tensor"):
+            self._save_value(lambda: found.detach().clone(), lambda saved: found.data.copy_(saved))
+            if found.is_leaf:
+                self._save_value(lambda: found.grad, lambda saved: setattr(found, "grad", saved))
+        elif _is_tensorflow_variable(found):
+            self._save_value(found.read_value, found.assign)
+        elif isinstance(found, np.ndarray):
+            if found.flags.writeable:
+                self._save_value(found.copy, lambda saved: np.copyto(found, saved))
+        elif isinstance(found, (np.random.Generator, np.random.RandomState)):
+            bits = found.bit_generator if isinstance(found, np.random.Generator) else found._bit_generator
+            self._save_value(lambda: bits.state, lambda saved: setattr(bits, "state", saved))
+        elif isinstance(found, random.Random):
+            self._save_value(found.getstate, found.setstate)
+        elif isinstance(found, (tuple, frozenset)):
+            self._todo.extend(found)
+        elif issubclass(type(found), CONTAINERS):
+            self._save_container(found)
+            if hasattr(found, "__dict__"):  # what Keras or TensorFlow tracks
+                self._save_container(vars(found))
+        elif isinstance(found, CONTAINERS):  # a proxy, which TensorFlow puts around the dicts of a model
+            self._todo.append(found.__wrapped__)
+        elif _has_attributes(found):
+            self._save_container(vars(found))
+
+    def _save_variable(self, variable):
+        value = getattr(variable, "_value", None)  # `value` may be cast; None where it is not built yet
+        if keras.backend.backend() != "jax":
+            self._todo.append(value)
+        elif value is not None:
+            self._save_value(lambda: value, variable.assign)
+
+    def _save_value(self, read, write):
+        saved = read()
+        self._undo.append(lambda: write(saved))
+
+    def _save_container(self, found):
+        saved = _members(found)
+        self._todo.extend(saved)
+
+        def undo():
+            now = _members(found)
+            if len(now) != len(saved) or any(a is not b for a, b in zip(now, saved, strict=True)):
+                _fill(found, saved)
+
+        self._undo.append(undo)
+
+
+def _members(container) -> list:
+    """The members of a list, set or deque; of a dict its keys, and then its values."""
+    if isinstance(container, dict):
+        return [*container.keys(), *container.values()]
+    return list(container)
+
+
+def _fill(container, members):
+    """Make `members` those of `container`, with the methods of its base class: a container that Keras or
+    TensorFlow tracks would track them again, or refuse a change."""
+    if isinstance(container, dict):
+        base = collections.OrderedDict if isinstance(container, collections.OrderedDict) else dict
+        base.clear(container)
+        half = len(members) // 2
+        for key, value in zip(members[:half], members[half:], strict=True):
+            base.__setitem__(container, key, value)
+        return
+    base = next(kind for kind in CONTAINERS if isinstance(container, kind))
+    base.clear(container)
+    (base.update if base is set else base.extend)(container, members)
+
+
+def _has_attributes(found) -> bool:
+    if isinstance(found, (threading.local, *WEAK)) or _is_torch(found, "optim", "Optimizer"):
+        return True
+    package = type(found).__module__.partition(".")[0]
+    return package not in FOREIGN and isinstance(getattr(found, "__dict__", None), dict)
+
+
+def _is_torch(found, *path) -> bool:
+    kind = sys.modules.get("torch")
+    for name in path:
+        kind = getattr(kind, name, None)
+    return kind is not None and isinstance(found, kind)
+
+
+def _is_tensorflow_variable(found) -> bool:
+    kind = getattr(sys.modules.get("tensorflow"), "Variable", None)
+    return kind is not None and isinstance(found, kind)
+
+
+def _generators():
+    """How to read and to set the random generators that belong to no object."""
+    yield random.getstate, random.setstate
+    yield np.random.get_state, np.random.set_state
+    if keras.backend.backend() == "torch":
+        import torch
+
+        yield torch.get_rng_state, torch.set_rng_state
