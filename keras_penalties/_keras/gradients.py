@@ -60,6 +60,8 @@ def watched(value, on_gradient):
     if value.requires_grad:
         value.register_hook(lambda _: on_gradient())
     return value
+
+
 def _ignore(_):
     pass
 
