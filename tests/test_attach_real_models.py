@@ -37,20 +37,18 @@ def backbone():
 
 
 CASES = {
-    "VGG16": (pretrained_with_head, {"block*_conv*": L2, "head": L2}, "preactivation", 14),
+    "VGG16": (pretrained_with_head, {"block*_conv*:preactivation": L2, "head:preactivation": L2}, 14),
     "MobileNetV2": (
         lambda: keras.applications.MobileNetV2(alpha=0.35, **SMALL),
         {"*_expand": L2},
-        "output",
         16,
     ),
     "EfficientNetB0": (
         lambda: keras.applications.EfficientNetB0(**SMALL),
-        {"block2*_project_conv": L2},
-        "input",
+        {"block2*_project_conv:input": L2},
         2,
     ),
-    "BERT": (backbone, {"transformer_layer_*": L2}, "output", 2),
+    "BERT": (backbone, {"transformer_layer_*": L2, "*_intermediate_dense": L2}, 4),
 }
 
 LOAD = """
@@ -78,12 +76,12 @@ def batch_for(model, rows=4):
 
 @pytest.mark.parametrize("name", CASES)
 def test_penalized_trained_stripped_saved(name, tmp_path):
-    build, penalties, where, count = CASES[name]
+    build, penalties, count = CASES[name]
     model = build()
     x = batch_for(model)
     before, description = outputs(model, x), model.to_json()
 
-    penalized = kp.penalize(model, penalties, where)
+    penalized = kp.penalize(model, penalties)
     assert len(penalties_of(penalized)) == count
     assert_same(outputs(penalized, x), before)
     assert_same(outputs(kp.strip(penalized), x), before)

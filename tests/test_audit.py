@@ -25,7 +25,7 @@ def mlp():
 
 def penalized():
     stack = [keras.Input((6,)), layers.Dense(8, activation="tanh", name="h_1"), layers.Dense(3, name="h_2")]
-    return kp.penalize(keras.Sequential(stack), {"h_*": kp.regularizers.L2(0.01)}, where="preactivation")
+    return kp.penalize(keras.Sequential(stack), {"h_*:preactivation": kp.regularizers.L2(0.01)})
 
 
 def wrapped():
