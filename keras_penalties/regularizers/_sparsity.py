@@ -97,7 +97,7 @@ class TransformedL1(PerExamplePenalty):
         self.beta = _checks.number(beta, "beta", self._owner, above=0.0)
 
     def elements(self, x):
-        size = ops.abs(x)
+        size = _numerics.absolute(x)
         return (self.beta + 1.0) * (size / (self.beta + size))
 
 
@@ -137,4 +137,4 @@ class LogSparsity(PerExamplePenalty):
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
     def elements(self, x):
-        return ops.log1p(ops.abs(x) / self.eps)
+        return ops.log1p(_numerics.absolute(x) / self.eps)
