@@ -44,9 +44,18 @@ def at_least_one(count):
     return max(count, 1.0) if isinstance(count, float) else ops.where(count < 1, 1, count)
 
 
+def size(x, axis=0):
+    """How many entries `x` has along `axis`: an int where that is known, else a tensor.
+
+    JAX counts a size that an exported model leaves open in symbols, which cannot be compared with a number.
+    """
+    count = ops.shape(x)[axis]
+    return count if isinstance(count, int) else ops.cast(count, "int32")
+
+
 def count_of(x, axis=0):
     """How many entries `x` has along `axis`, one at least: a plain float where that is known."""
-    count = ops.shape(x)[axis]
+    count = size(x, axis)
     return at_least_one(float(count) if isinstance(count, int) else ops.cast(count, x.dtype))
 
 
@@ -94,6 +103,14 @@ def weighted_product(a, b, weights):
     return weights * (ops.transpose(a) @ b)
 
 
+def largest_columns(sizes, ranks):
+    """Of columns of these sizes the largest, the one of rank 0 first: the indices of those with these ranks, and
+    for each column a 0 if it is among them, a 1 if not."""
+    largest = ops.take(ops.argsort(-sizes), ranks)
+    among = ops.expand_dims(largest, 1) == ops.arange(sizes.shape[0], dtype=largest.dtype)
+    return largest, ops.cast(ops.logical_not(ops.any(among, axis=0)), sizes.dtype)
+
+
 def is_column(weights):
     return len(getattr(weights, "shape", ())) > 0
 
@@ -101,6 +118,16 @@ def is_column(weights):
 def constant(number, like):
     """A number in the type of a tensor, whatever Keras' own type is: float16 holds no 1e30."""
     return ops.convert_to_tensor(number, dtype=like.dtype)
+
+
+def absolute(x):
+    """The absolute value, with gradient 0 at 0; that of `ops.abs` is 1 there on JAX."""
+    return x * ops.sign(ops.stop_gradient(x))
+
+
+def clip(x, low, high):
+    """`x` within bounds, with gradient 0 on them; that of `ops.clip` is 1 there, or 0.5 on JAX."""
+    return ops.where(x <= low, low, ops.where(x >= high, high, x))
 
 
 def nonzero(x):
@@ -113,6 +140,11 @@ def log(x, edge=1e-7):
     above = ops.where(x < edge, constant(edge, x), x)
     # Not `(x - edge) / edge`: of an `x` of `1 - y`, XLA takes `edge` from the 1, which loses its digits.
     return ops.where(x < edge, math.log(edge) - 1.0 + x / edge, ops.log(above))
+
+
+def inverse(x):
+    """`1 / x`, and 0 where `x` is not positive."""
+    return ops.where(x > 0, 1.0 / nonzero(x), 0)
 
 
 def sqrt(x):
@@ -145,9 +177,9 @@ def norm(x, axis):
 
 
 def unit(x):
-    """`x` with length 1 along the last axis; what is zero stays zero."""
+    """`x` with length 1 along the last axis; what is zero stays zero, with gradient 0."""
     x = x / scale(largest(x, -1))
-    return x * (1.0 / nonzero(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))))
+    return x * inverse(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
 
 
 def centered(rows, weights):
@@ -165,9 +197,9 @@ def _less(rows, mean, weights):
 
 def standardize(rows, weights):
     """Columns less their mean, divided by their standard deviation (of the population). A column that
-    is constant but for rounding becomes zeros."""
+    is constant but for rounding becomes zeros, with gradient 0."""
     columns = centered(rows, weights)
     size = largest(columns, 0)
     varies = size > 1e-6 * largest(rows, 0)
     columns = ops.where(varies, columns / scale(size), 0)
-    return columns * (1.0 / nonzero(sqrt(weighted_sum(ops.square(columns), shares(rows, weights)))))
+    return columns * inverse(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_penalties import _checks
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 
 
@@ -60,7 +60,7 @@ class UniversalPerturbation(keras.layers.Layer):
 
     def call(self, inputs):
         result = inputs + ops.cast(self.bound * ops.tanh(self.pattern), inputs.dtype)
-        return result if self.value_range is None else ops.clip(result, *self.value_range)
+        return result if self.value_range is None else _numerics.clip(result, *self.value_range)
 
     def compute_output_shape(self, input_shape):
         return input_shape

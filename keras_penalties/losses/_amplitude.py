@@ -20,7 +20,7 @@ def dual_weighted_mse(y_true, y_pred, gamma=1.0):
     """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
     gamma = _checks.number(gamma, "gamma", "dual_weighted_mse", at_least=0.0)
     y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
-    a, b = ops.abs(y_true), ops.abs(y_pred)
+    a, b = _numerics.absolute(y_true), _numerics.absolute(y_pred)
     larger = ops.where(a < b, b, a)
     # Both are 0 where the larger is: there the error is 0 too, and a root would have no gradient.
     power = ops.power(_numerics.nonzero(larger), gamma)

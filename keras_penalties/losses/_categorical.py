@@ -23,7 +23,7 @@ def categorical_crossentropy(
     if from_logits:
         log_q = ops.log_softmax(y_pred, axis=axis)
     else:
-        log_q = ops.log(ops.where(y_pred < FLOOR, ops.zeros_like(y_pred) + FLOOR, y_pred))
+        log_q = ops.log(ops.where(y_pred <= FLOOR, ops.zeros_like(y_pred) + FLOOR, y_pred))
     # Where a label is 0 its term is 0, even against an infinite logarithm.
     terms = ops.where(
         y_true == 0, ops.zeros_like(log_q), y_true * ops.where(y_true == 0, 0.0 * y_true, log_q)

@@ -1,7 +1,5 @@
 """How much the covariances of two batches differ."""
 
-from keras import ops
-
 from keras_penalties import _numerics
 from keras_penalties._serialization import register
 from keras_penalties.regularizers import _gram
@@ -52,16 +50,4 @@ class CORAL(BatchStatisticPenalty):
     def statistic(self, rows, weights):
         a, b = (_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True))
         of_a, of_b = (unbiased(r, w) for r, w in zip(rows, weights, strict=True))
-        both = ops.concatenate([a, b])
-
-        def by_rows():
-            ones = ops.ones_like(both[:, :1])
-            signed = ops.concatenate([of_a * ones[: ops.shape(a)[0]], -of_b * ones[ops.shape(a)[0] :]])
-            pairs = signed * ops.transpose(signed)
-            return ops.relu(ops.sum(pairs * ops.square(both @ ops.transpose(both))))
-
-        def by_features():
-            covariances = _numerics.weighted_product(a, a, of_a), _numerics.weighted_product(b, b, of_b)
-            return ops.sum(ops.square(covariances[0] - covariances[1]))
-
-        return _gram.cheaper(both, by_rows, by_features) / (4.0 * a.shape[-1] ** 2)
+        return _gram.squares([a, b], [of_a, -of_b], diagonal=True) / (4.0 * a.shape[-1] ** 2)

@@ -43,7 +43,7 @@ class DeCov(BatchStatisticPenalty):
 
     def statistic(self, rows, weights):
         z = _numerics.centered(rows, weights)
-        return 0.5 * _gram.off_diagonal_squares(z, z, _numerics.shares(rows, weights))
+        return 0.5 * _gram.squares([z], [_numerics.shares(rows, weights)], diagonal=False)
 
 
 @register
@@ -138,7 +138,7 @@ def unbiased(rows, weights):
 
 
 def covariance_term(z, shares):
-    return _gram.off_diagonal_squares(z, z, shares) / z.shape[-1]
+    return _gram.squares([z], [shares], diagonal=False) / z.shape[-1]
 
 
 def variance_term(z, shares, target, eps):

@@ -77,7 +77,7 @@ class GaussianKL(Penalty):
         of_features = replicas.sum_over_replicas(sums) / _numerics.at_least_one(count)
         total = ops.sum(ops.where(of_features > self.free_bits, of_features, self.free_bits))
         if self.capacity is not None:
-            total = ops.abs(total - self.capacity)
+            total = _numerics.absolute(total - self.capacity)
         return ops.where(count > 0, total, 0)
 
 

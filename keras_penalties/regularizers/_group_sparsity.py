@@ -52,7 +52,7 @@ class Hoyer(PerExamplePenalty):
     def examples(self, x, mask):
         x = _scaled(x)
         norm = _numerics.sqrt(_numerics.sum_examples(ops.square(x)))
-        return _numerics.sum_examples(ops.abs(x)) / _numerics.nonzero(norm)
+        return _numerics.sum_examples(_numerics.absolute(x)) / _numerics.nonzero(norm)
 
 
 @register
@@ -94,7 +94,7 @@ class HoyerSquare(PerExamplePenalty):
     def examples(self, x, mask):
         x = _scaled(x)
         squares = _numerics.sum_examples(ops.square(x))
-        return ops.square(_numerics.sum_examples(ops.abs(x))) / _numerics.nonzero(squares)
+        return ops.square(_numerics.sum_examples(_numerics.absolute(x))) / _numerics.nonzero(squares)
 
 
 @register

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_penalties import _checks
+from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import PerExamplePenalty
 
@@ -37,7 +37,7 @@ class L1(PerExamplePenalty):
     """
 
     def elements(self, x):
-        return ops.abs(x)
+        return _numerics.absolute(x)
 
 
 @register
@@ -107,7 +107,7 @@ class L1L2(PerExamplePenalty):
         self.l2 = _checks.number(l2, "l2", self._owner, at_least=0.0)
 
     def elements(self, x):
-        return self.l1 * ops.abs(x) + self.l2 * ops.square(x)
+        return self.l1 * _numerics.absolute(x) + self.l2 * ops.square(x)
 
 
 @register
@@ -147,4 +147,4 @@ class Excess(PerExamplePenalty):
         self.threshold = _checks.number(threshold, "threshold", self._owner, at_least=0.0)
 
     def elements(self, x):
-        return ops.relu(ops.abs(x) - self.threshold)
+        return ops.relu(_numerics.absolute(x) - self.threshold)

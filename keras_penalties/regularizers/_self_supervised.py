@@ -67,7 +67,7 @@ class BarlowTwins(_OfTwoViews):
         unlike = ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
         if not self.off_diagonal:
             return unlike
-        return unlike + self.off_diagonal * _gram.off_diagonal_squares(a, b, shares)
+        return unlike + self.off_diagonal * _gram.cross_squares(a, b, shares)
 
 
 @register

@@ -53,7 +53,7 @@ class TotalVariation(PerExamplePenalty):
         total = 0.0
         for axis in range(1, len(x.shape) - 1):
             before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
-            steps = ops.abs(x[after] - x[before])
+            steps = _numerics.absolute(x[after] - x[before])
             if mask is not None:
                 steps = _numerics.keep(steps, ops.logical_and(mask[before], mask[after]))
             total = total + _numerics.sum_examples(steps)

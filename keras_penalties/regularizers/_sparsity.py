@@ -99,7 +99,7 @@ class TransformedL1(PerExamplePenalty):
         self.beta = _checks.number(beta, "beta", self._owner, above=0.0)
 
     def elements(self, x):
-        size = ops.abs(x)
+        size = _numerics.absolute(x)
         total = self.beta + size
         # On its own side of `beta` each form keeps the digits of its gradient.
         return (self.beta + 1.0) * ops.where(size < self.beta, size / total, 1.0 - self.beta / total)
@@ -141,7 +141,7 @@ class LogSparsity(PerExamplePenalty):
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
     def elements(self, x):
-        size = ops.abs(x)
+        size = _numerics.absolute(x)
         # A large `size` over a small `eps` may be more than the type holds.
         large = ops.log(size + self.eps) - math.log(self.eps)
         return ops.where(size < self.eps, ops.log1p(size / self.eps), large)
