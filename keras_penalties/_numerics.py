@@ -104,7 +104,8 @@ def weighted_product(a, b, weights):
 
 
 def largest_columns(sizes, ranks):
-    """Of columns of these sizes the largest, the one of rank 0 first: the indices of those with these ranks, and
+    """Of columns of these sizes the largest, the one of rank 0 first: the indices of those with these ranks,
+    and
     for each column a 0 if it is among them, a 1 if not."""
     largest = ops.take(ops.argsort(-sizes), ranks)
     among = ops.expand_dims(largest, 1) == ops.arange(sizes.shape[0], dtype=largest.dtype)
