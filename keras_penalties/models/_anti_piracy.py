@@ -161,8 +161,8 @@ class AntiPiracy(ModelOfModels):
 
     def _about_labels(self, received):
         return (
-            f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one per row, or one-hot rows. "
-            f"Received: {received}."
+            f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one per row, or one-hot "
+            f"rows. Received: {received}."
         )
 
     def predict(self, x, *args, **kwargs):

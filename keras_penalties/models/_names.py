@@ -14,8 +14,8 @@ def refuse_lost_names(model, references: dict):
             inside = operations[part]
             if not _keeps_its_name(inside):
                 raise ValueError(
-                    f"`hidden` names '{name}' by the layer '{part}' ({type(inside).__name__}), whose name is lost "
-                    "when it is saved, so that the file could not be loaded. Let its class pass the name on: "
+                    f"`hidden` names '{name}' by the layer '{part}' ({type(inside).__name__}), whose name "
+                    "a file would lose, so that it could not be loaded. Let its class pass it on: "
                     "`def __init__(self, ..., **kwargs): super().__init__(**kwargs)`, and, if it has a "
                     "`get_config`, `{**super().get_config(), ...}`."
                 )
