@@ -146,9 +146,24 @@ class AntiPiracy(ModelOfModels):
 
     def _one_hot(self, y):
         y = ops.convert_to_tensor(y)
-        if len(y.shape) == 2 and y.shape[-1] == self.classes and self.classes > 1:
+        if self.classes > 1 and tuple(y.shape[1:]) == (self.classes,):
             return y
-        return ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
+        if any(size not in (1, None) for size in y.shape[1:]):
+            raise ValueError(self._about_labels(f"shape {tuple(y.shape)}"))
+
+        def of_classes():
+            return ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
+
+        if self.classes > 1 and tuple(y.shape[1:]) == (None,):  # TensorFlow, after labels of several shapes
+            is_one_hot = ops.equal(ops.shape(y)[1], self.classes)
+            return ops.cond(is_one_hot, lambda: ops.cast(y, "float32"), of_classes)
+        return of_classes()
+
+    def _about_labels(self, received):
+        return (
+            f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one per row, or one-hot "
+            f"rows. Received: {received}."
+        )
 
     def predict(self, x, *args, **kwargs):
         """The authorized answer: the classifier's on the transformed input."""
@@ -167,10 +182,8 @@ class AntiPiracy(ModelOfModels):
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
             refuse_outside(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
         elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
-            raise ValueError(
-                f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one a row, or "
-                f"one-hot rows. Received: shape {labels.shape}, from {labels.min()} to {labels.max()}."
-            )
+            received = f"shape {labels.shape}, from {labels.min()} to {labels.max()}"
+            raise ValueError(self._about_labels(received))
         outputs = self(x)
         answer = keras.ops.convert_to_numpy(outputs["authorized"])
         if not self.from_logits:

@@ -59,13 +59,12 @@ def one_weight(sample_weight, argument):
 
 @contextlib.contextmanager
 def naming(argument, **tensors):
-    """Name `argument`, and the shapes of what it got, in an error of whatever kind comes from within."""
+    """Name `argument`, and the shapes of what it got, in an error, of which each backend has its own kind."""
     try:
         yield
     except Exception as error:
         shapes = [f"{name} of shape {_shapes(x)}" for name, x in tensors.items() if x is not None]
-        message = f"`{argument}` cannot be computed from {', '.join(shapes)}. {error}"
-        raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from error
+        raise ValueError(f"`{argument}` cannot be computed from {', '.join(shapes)}. {error}") from error
 
 
 def _shapes(tensors):

@@ -128,7 +128,7 @@ def test_refusals(arguments, error, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, y: (x, np.eye(5)[y]), r"one a row, or one-hot rows. Received: shape \(9, 5\)"),
+        (lambda x, y: (x, np.eye(5)[y]), r"one per row, or one-hot rows. Received: shape \(9, 5\)"),
         (lambda x, y: (x, y + 3), "must hold classes from 0 to 2.*from 3 to"),
         (lambda x, y: (x, np.eye(3)[y] * 2), "`y` of AntiPiracy.fit must be between 0 and 1"),
         (lambda x, y: (x * 9, y), r"`x` of AntiPiracy must stay within value_range=\(0.0, 1.0\)"),
