@@ -259,6 +259,7 @@ def _name(spots, where, model):
         name += (
             f"{kind}_{spot.index}" if spot.index and kind else f"_output_{spot.index}" if spot.index else kind
         )
+        name = f"layer_{name}" if name.startswith("val_") else name  # or it reads as a key of the validation
         spot.name = unique(f"{name}_penalty", taken)
 
 
