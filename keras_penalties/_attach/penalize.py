@@ -175,7 +175,9 @@ def names_for(tensors, model) -> list[str]:
         others = {other for other in paths if other != path}
         lengths = range(1, len(path) + 1)
         length = next((n for n in lengths if all(o[-n:] != path[-n:] for o in others)), len(path))
-        names.append(unique(f"{'_'.join(path[-length:])}{tensor.part.suffix}_penalty", taken))
+        name = "_".join(path[-length:])
+        name = f"layer_{name}" if name.startswith("val_") else name  # or it reads as a key of the validation
+        names.append(unique(f"{name}{tensor.part.suffix}_penalty", taken))
     return names
 
 

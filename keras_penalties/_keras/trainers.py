@@ -58,23 +58,23 @@ class Gathering:
     """How Keras collects the metrics of a model, seen from the property `metrics` of one of its layers.
 
     Attributes:
-        model: the model whose `metrics` asks, if it asks the layer itself.
+        model: the model that collects them and asks the layer itself, or None.
         before: the metrics that it has collected before.
-        again: whether a layer around this one is asked. Then the model asks this one by itself too, and
-            Keras would list its metrics twice.
+        again: whether the model collects those of a layer or model around this one. It asks this one by
+            itself too, and would list its metrics twice.
     """
 
     def __init__(self, depth):
         """`depth` says how many frames above the caller the property of the layer is."""
         frame: Any = sys._getframe(depth + 2)
-        around = 0
-        while frame.f_code is keras.layers.Layer.metrics.fget.__code__:
-            frame, around = frame.f_back, around + 1
-        of_model = frame.f_code is Trainer.metrics.fget.__code__
-        self.again = of_model and around > 0
-        direct = of_model and not around
-        self.model = frame.f_locals.get("self") if direct else None
-        self.before = frame.f_locals.get("metrics", []) if direct else []
+        asks, collects = frame, None
+        while frame.f_code.co_name == "metrics":  # of layers and models around it
+            if frame.f_code is Trainer.metrics.fget.__code__:
+                collects = frame
+            frame = frame.f_back
+        self.again = collects is not None and collects is not asks
+        found = collects.f_locals if collects is asks else {}
+        self.model, self.before = found.get("self"), found.get("metrics", [])
 
 
 def shown_names(model, ours) -> set:

@@ -20,15 +20,21 @@ def gathered(layer) -> list:
 
 
 def _number(model):
-    taken = trainers.shown_names(model, LoggedMean)
-    for layer in _logging_layers(model):
-        number, name = 0, layer.name
-        while any(f"{name}{mean.key}" in taken for mean in layer.logged):
+    layers, taken = list(_logging_layers(model)), trainers.shown_names(model, LoggedMean)
+    given = {name for layer in layers for name in _names(layer, layer.name)}
+    for layer in layers:
+        names, number = _names(layer, layer.name), 0
+        while taken & names or (number and given & names):
             number += 1
-            name = f"{layer.name}_{number}"
+            names = _names(layer, f"{layer.name}_{number}")
+        taken |= names
         for mean in layer.logged:
-            mean.name = f"{name}{mean.key}"
-            taken.add(mean.name)
+            mean.name = f"{layer.name}_{number}{mean.key}" if number else f"{layer.name}{mean.key}"
+
+
+def _names(layer, name) -> set:
+    """The names in the logs of a layer that is called `name` there."""
+    return {f"{name}{mean.key}" for mean in layer.logged}
 
 
 def _logging_layers(layer, done=None):

@@ -116,7 +116,8 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         return super()._aggregate_additional_loss(_numerics.as_loss(loss))
 
     def show(self, terms: dict, x):
-        """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`."""
+        """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`: that
+        of the first tensor in `x`, which may be nested and hold None."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
         additions = self._shown.additions
         additions.end_pass()

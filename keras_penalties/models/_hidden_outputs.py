@@ -242,7 +242,7 @@ class HiddenOutputs(ModelOfModels):
         losses.extend(self._aggregate_additional_loss(loss) for loss in own)
         if not losses:
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
-        self.show({**shown, **self.unnamed(unnamed)}, x)
+        self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
         return sum(losses[1:], start=losses[0])
 
     def _joint_loss(self, y, y_pred, hidden, sample_weight):
