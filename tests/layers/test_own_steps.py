@@ -8,8 +8,8 @@ from keras import layers
 import keras_penalties as kp
 from tests.layers.networks import batches, compiled, data
 from tests.support import references
-from tests.support.helpers import BACKEND
 from tests.support.guide_steps import CallsSeveral, Guide
+from tests.support.helpers import BACKEND
 
 EAGER = pytest.mark.parametrize("eager", [False, True])
 

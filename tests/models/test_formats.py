@@ -21,7 +21,9 @@ FORMATS = {
 }
 NEEDS = {
     "tf_saved_model": ["tensorflow"],
-    "onnx": {"tensorflow": ["tf2onnx", "onnxruntime"], "torch": ["onnxscript", "onnxruntime"]}.get(BACKEND, []),
+    "onnx": {"tensorflow": ["tf2onnx", "onnxruntime"], "torch": ["onnxscript", "onnxruntime"]}.get(
+        BACKEND, []
+    ),
     "openvino": ["openvino"],
     "litert": ["tensorflow"],
     "torch": ["torch"],
@@ -116,7 +118,9 @@ def test_tensorflow_converts_and_saves_the_model_itself(make, tmp_path):
     model = make()
     x = inputs(model)
     expected = model.predict(x, verbose=0)
-    lite = run_lite(tf.lite.TFLiteConverter.from_keras_model(model).convert(), x if isinstance(x, list) else [x])
+    lite = run_lite(
+        tf.lite.TFLiteConverter.from_keras_model(model).convert(), x if isinstance(x, list) else [x]
+    )
     assert any(v.shape == expected.shape and np.allclose(v, expected, rtol=1e-4, atol=1e-6) for v in lite)
     tf.saved_model.save(model, str(tmp_path / "saved"))
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
@@ -264,4 +268,6 @@ def test_metrics_names_are_keys_of_the_logs(make):
 def test_metrics_names_have_the_other_losses_where_there_are_any():
     model = hidden_outputs(one_hidden(kernel_regularizer="l2"))
     logs = model.evaluate(*data(), verbose=0, return_dict=True)
-    assert set(model.metrics_names) == set(logs) == {"loss", "main_loss", "dense_4_loss", "regularization_loss"}
+    assert (
+        set(model.metrics_names) == set(logs) == {"loss", "main_loss", "dense_4_loss", "regularization_loss"}
+    )
