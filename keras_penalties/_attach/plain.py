@@ -7,7 +7,7 @@ import keras
 from keras_penalties._keras import graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.rebuild import Rebuild
-from keras_penalties._tensors.taps import Recorder, Tapped, is_mixed, tap, tapped_class, unmixed
+from keras_penalties._tensors.taps import RecordedActivation, Tapped, is_mixed, tap, tapped_class, unmixed
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.regularizers import Penalty
 
@@ -67,7 +67,7 @@ class Untapping(Rebuild):
         keras_layers.forget(new, [r.layer for r in layer.receivers.all if self.goes(r.layer)])
         del new.receivers
         del new.activity_penalties
-        if isinstance(vars(new).get("activation"), Recorder):
+        if isinstance(vars(new).get("activation"), RecordedActivation):
             new.activation = new.activation.activation
         if left:
             tap(new, left)

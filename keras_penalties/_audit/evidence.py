@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_penalties._audit.recorder import Addition
+from keras_penalties._audit.recorder import Contribution
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._keras.scopes import as_numpy
@@ -29,7 +29,7 @@ class Use:
         connected: whether it depends on the trainable weights at all.
     """
 
-    addition: Addition
+    addition: Contribution
     place: int
     value: float
     count: float

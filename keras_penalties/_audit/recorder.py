@@ -14,7 +14,7 @@ from keras_penalties._keras import gradients, graphs, masks, steps
 
 
 @dataclass
-class Addition:
+class Contribution:
     """One addition to the loss.
 
     Attributes:
@@ -184,7 +184,7 @@ class Recorder:
         parts = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
         origins = [self._origins[id(t)][0] if id(t) in self._origins else None for t in xs]
         call = self._calls[id(source.layer)]
-        self.additions.append(Addition(source, loss, values, xs, parts, strengths, call, origins))
+        self.additions.append(Contribution(source, loss, values, xs, parts, strengths, call, origins))
         return loss
 
     def _count(self, maker):

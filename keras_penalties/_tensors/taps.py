@@ -133,7 +133,7 @@ def chosen(part: Part, tensors: list) -> list:
     return [tensors[part.index or 0]]
 
 
-class Recorder:
+class RecordedActivation:
     """An activation that keeps what it is called on, where somebody asks for it."""
 
     def __init__(self, activation):
@@ -249,5 +249,5 @@ def tap(layer: Tapped, receivers: list[Receiver]):
         layer.receivers = Receivers(receivers)
         layer.activity_penalties = [receiver.layer for receiver in receivers]
         before = any(receiver.part.kind == "preactivation" for receiver in receivers)
-        if before and not isinstance(layer.activation, Recorder):
-            layer.activation = Recorder(layer.activation)
+        if before and not isinstance(layer.activation, RecordedActivation):
+            layer.activation = RecordedActivation(layer.activation)
