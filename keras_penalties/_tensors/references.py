@@ -67,3 +67,9 @@ def from_config(search: Search, config: Mapping) -> Tensor:
         "holds "
         "no layer there. Has its code changed since?"
     )
+
+
+def reference_to(tensor: Tensor) -> str:
+    """The name of `tensor`, whole."""
+    use = f"@{tensor.use}" if len(tensor.place.calls) > 1 else ""
+    return f"{tensor.place.name}{use}{tensor.part}"

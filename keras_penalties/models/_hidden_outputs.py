@@ -1,34 +1,23 @@
 """A wrapper that hands hidden layers to compiled losses."""
 
-from typing import Any
-
 import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._keras import graphs, replicas
-from keras_penalties._keras.layers import allow_state
+from keras_penalties._keras import replicas
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties._tensors.capture import Capture
 from keras_penalties._tensors.models import check_built
-from keras_penalties._tensors.references import hidden_tensors, to_config
+from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
 from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
+from keras_penalties.models._state import Owned, State
+from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_steps
 from keras_penalties.regularizers import Penalty
-
-
-def _of_wrapped(name):
-    return property(lambda self: getattr(self.model, name), doc=f"The wrapped model's `{name}`.")
-
-
-def _of_graph(name):
-    """As `_of_wrapped`; a Sequential model has these of its own only once it was called."""
-    doc = f"The wrapped model's `{name}`."
-    return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 
 
 @register
@@ -81,14 +70,14 @@ class HiddenOutputs(ModelOfModels):
                 "and name all hidden tensors at once."
             )
         check_built(model, "HiddenOutputs")
-        _refuse_own_steps(model)
+        refuse_own_steps(model)
         self.model = model
         if hasattr(model, "output_names"):
             self.output_names = model.output_names
         tensors = hidden_tensors(model, hidden)
-        self._state = _State({name: _reference(tensor) for name, tensor in tensors.items()})
+        self._state = State({name: reference_to(tensor) for name, tensor in tensors.items()})
         self._state.probe = Capture(model, tensors)
-        self._owned = _Owned()
+        self._owned = Owned()
         self.build_as_graph()
 
     @property
@@ -111,13 +100,13 @@ class HiddenOutputs(ModelOfModels):
         """The model that runs: the wrapped one, in which the layers of hidden tensors hand them out."""
         return self._state.probe.tapped
 
-    layers = _of_wrapped("layers")
-    inputs = _of_wrapped("inputs")
-    outputs = _of_wrapped("outputs")
-    input = _of_graph("input")
-    output = _of_graph("output")
-    input_shape = _of_wrapped("input_shape")
-    output_shape = _of_wrapped("output_shape")
+    layers = of_wrapped("layers")
+    inputs = of_wrapped("inputs")
+    outputs = of_wrapped("outputs")
+    input = of_graph("input")
+    output = of_graph("output")
+    input_shape = of_wrapped("input_shape")
+    output_shape = of_wrapped("output_shape")
 
     def call(self, inputs, training=None, mask=None):
         outputs, hidden = self._state.probe(inputs, training=training, mask=mask)
@@ -297,50 +286,3 @@ class HiddenOutputs(ModelOfModels):
 
 def _refuses_values(penalty):
     return isinstance(penalty, Penalty) and penalty.refuses_values
-
-
-# What a model may do in its own way, and this model does in Keras' way instead.
-OWN_STEPS = (
-    *("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"),
-    *("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"),
-)
-
-
-def _refuse_own_steps(model):
-    own = graphs.overridden(model, OWN_STEPS)
-    if own:
-        raise ValueError(
-            f"`model` of HiddenOutputs must train as Keras does. '{model.name}' ({type(model).__name__}) has "
-            "its "
-            f"own {', '.join(f'`{name}`' for name in own)}, which HiddenOutputs would pass over. Use "
-            "`keras_penalties.penalize`, which keeps them."
-        )
-
-
-def _reference(tensor) -> str:
-    use = f"@{tensor.use}" if len(tensor.place.calls) > 1 else ""
-    return f"{tensor.place.name}{use}{tensor.part}"
-
-
-class _Owned(keras.layers.Layer):
-    """The state of compiled terms, which comes after the wrapper was built."""
-
-    def __init__(self):
-        super().__init__(name="hidden_losses", dtype="float32")
-        self.built = True
-        self.terms = []
-
-    def hold(self, states):
-        allow_state(self)
-        self.terms.clear()
-        self.terms.extend(state for state in states if state is not None)
-
-
-class _State:
-    """What the wrapper holds beside layers and weights, out of sight of attribute tracking."""
-
-    def __init__(self, references):
-        self.references = references
-        self.probe: Any = None
-        self.joint_loss: Any = None
-        self.seen, self.terms = {}, []

@@ -1,4 +1,5 @@
-"""What a model of models is written as: each format that Keras has, quantized models, and refusals before a file."""
+"""What a model of models is written as: each format that Keras has, quantized models, and refusals before a
+file."""
 
 import copy
 import importlib.util
