@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_penalties._keras import sizes
+
 
 def is_float(dtype) -> bool:
     return "float" in keras.backend.standardize_dtype(dtype)
@@ -46,7 +48,7 @@ def at_least_one(count):
 
 def count_of(x, axis=0):
     """How many entries `x` has along `axis`, one at least: a plain float where that is known."""
-    count = ops.shape(x)[axis]
+    count = sizes.size(x, axis)
     return at_least_one(float(count) if isinstance(count, int) else ops.cast(count, x.dtype))
 
 

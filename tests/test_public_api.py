@@ -68,9 +68,7 @@ def test_namespaces():
     }
     for module in every_module():
         private = any(part.startswith("_") for part in module.__name__.split("."))
-        assert private or module in NAMESPACES, (
-            f"{module.__name__} is neither private nor exported"
-        )
+        assert private or module in NAMESPACES, f"{module.__name__} is neither private nor exported"
 
 
 def test_no_registered_name_is_used_twice():

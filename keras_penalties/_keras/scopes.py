@@ -29,8 +29,12 @@ def as_numpy(x):
     """The values of `x`, or None inside a compiled step, where there are none to be seen."""
     if isinstance(x, (list, tuple)):
         x = keras.ops.convert_to_tensor(x)
-    if keras.backend.backend() == "torch" and in_stateless_scope():
-        return None  # Keras asks for shapes, and hands over memory as it comes
+    if keras.backend.backend() == "torch":
+        import torch
+
+        # In the scope, Keras asks for shapes, and hands over memory as it comes.
+        if in_stateless_scope() or torch.compiler.is_compiling() or _is_transformed(x):
+            return None
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
         return None
     if keras.backend.backend() == "jax":
@@ -39,3 +43,10 @@ def as_numpy(x):
         if isinstance(x, Tracer):
             return None
     return keras.ops.convert_to_numpy(x)
+
+
+def _is_transformed(x) -> bool:
+    """Whether `torch.func` (`grad`, `vmap`) traces the tensor `x`: PyTorch has no public way to ask."""
+    from torch._C._functorch import is_functorch_wrapped_tensor
+
+    return keras.ops.is_tensor(x) and is_functorch_wrapped_tensor(x)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._keras import sizes
 from keras_penalties._training.state import Learned
 from keras_penalties._training.strengths import Strengths
 from keras_penalties.regularizers import Penalty
@@ -128,4 +129,4 @@ def _of_keras(penalty, x, mask=None):
     _checks.tensor(x, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
     value = penalty(_numerics.keep(_numerics.accumulate(x), mask))
-    return value / _numerics.at_least_one(ops.cast(ops.shape(x)[0], value.dtype))
+    return value / _numerics.at_least_one(ops.cast(sizes.size(x), value.dtype))

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_penalties import _numerics
+from keras_penalties._keras import sizes
 
 
 def off_diagonal_squares(a, b, weights):
@@ -31,7 +32,4 @@ def off_diagonal_squares(a, b, weights):
 def cheaper(table, by_rows, by_features):
     """Whichever of two ways has the smaller matrix; where the number of rows is not known until the
     step runs, it is decided then."""
-    n, d = ops.shape(table)
-    if not isinstance(n, int):
-        return ops.cond(n < d, by_rows, by_features)
-    return by_rows() if n < d else by_features()
+    return sizes.either(sizes.size(table) < table.shape[-1], by_rows, by_features)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _serialization
-from keras_penalties._keras import releases, scopes
+from keras_penalties._keras import releases, scopes, sizes
 from keras_penalties.schedules import _strength
 
 
@@ -175,7 +175,7 @@ class Penalty(keras.regularizers.Regularizer):
             )
         value = _numerics.as_loss(self.strength * self.measure(x))
         if releases.KERAS_DIVIDES_BY_BATCH:
-            value = value * ops.cast(ops.shape(x)[0], value.dtype)
+            value = value * ops.cast(sizes.size(x), value.dtype)
         return value
 
     def get_config(self):
