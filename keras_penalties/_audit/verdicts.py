@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_penalties._audit.watch import is_distiller
 from keras_penalties._keras import releases, replicas
+from keras_penalties._training.terms import value_of_regularizer
 from keras_penalties.regularizers import Penalty
 from keras_penalties.schedules import Target, _strength
 
@@ -153,7 +154,7 @@ def _kind(regularizer, x):
     if not half:
         return None
     whole, *halves = (
-        float(ops.convert_to_numpy(regularizer(ops.convert_to_tensor(part))))
+        float(ops.convert_to_numpy(value_of_regularizer(regularizer, ops.convert_to_tensor(part))))
         for part in (x[: 2 * half], x[:half], x[half : 2 * half])
     )
     if not np.isfinite([whole, *halves]).all() or whole == 0.0:

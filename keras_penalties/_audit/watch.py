@@ -197,7 +197,7 @@ class Watch:
 
         def add_loss(loss):
             x = self._regularized.pop(id(owner.layer), None)
-            for value in tree.flatten(loss):
+            for value in map(ops.sum, tree.flatten(loss)):  # as Keras sums what is added
                 if x is None:
                     old(self._use(bare, value, [value], [], None, [None]))
                 else:

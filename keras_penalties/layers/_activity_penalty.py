@@ -24,7 +24,7 @@ class ActivityPenalty(keras.layers.Layer):
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
-            Keras regularizer counts as Keras 3.15 counts it: its value divided by the batch size,
+            Keras regularizer counts as in Keras 3.15: the sum of what it returns, divided by the batch size,
             with zeros for what the mask drops.
         training_only: whether `evaluate` leaves the penalty out. Defaults to False.
         **kwargs: `name=` and the other arguments of a Keras layer.
