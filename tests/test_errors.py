@@ -72,7 +72,7 @@ class TestArguments:
     def test_logits_in_place_of_probabilities(self, name):
         for bad in (-0.5, 1.5):
             with refused(
-                ValueError, rf"`x` of {name} must be probabilities.*{bad:g}.*set `from_logits=True`"
+                ValueError, rf"`x` of {name} must be between 0 and 1.*{bad:g}.*set `from_logits=True`"
             ):
                 getattr(kp.regularizers, name)(0.1, from_logits=False).measure([[bad, 0.5]])
 

@@ -1,6 +1,7 @@
 """Which graph, trace or scope the code runs in, and what can be seen of a value there."""
 
 import keras
+import numpy as np
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
 
@@ -26,14 +27,18 @@ def belongs_here(value) -> bool:
 
 
 def as_numpy(x):
-    """The values of `x`, or None inside a compiled step, where there are none to be seen."""
-    if isinstance(x, (list, tuple)):
+    """The values of `x`, or None where there are none to be seen: inside a compiled step."""
+    if isinstance(x, np.ndarray):
+        return x
+    if isinstance(x, keras.KerasTensor):
+        return None
+    if not keras.ops.is_tensor(x):
         x = keras.ops.convert_to_tensor(x)
     if keras.backend.backend() == "torch":
         import torch
 
         # In the scope, Keras asks for shapes, and hands over memory as it comes.
-        if in_stateless_scope() or torch.compiler.is_compiling() or _is_transformed(x):
+        if in_stateless_scope() or torch.compiler.is_compiling() or _is_transformed():
             return None
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
         return None
@@ -45,8 +50,8 @@ def as_numpy(x):
     return keras.ops.convert_to_numpy(x)
 
 
-def _is_transformed(x) -> bool:
-    """Whether `torch.func` (`grad`, `vmap`) traces the tensor `x`: PyTorch has no public way to ask."""
-    from torch._C._functorch import is_functorch_wrapped_tensor
+def _is_transformed() -> bool:
+    """Whether `torch.func` (`grad`, `vmap`) traces the code that runs: PyTorch has no public way to ask."""
+    from torch._C._functorch import peek_interpreter_stack
 
-    return keras.ops.is_tensor(x) and is_functorch_wrapped_tensor(x)
+    return peek_interpreter_stack() is not None

@@ -25,11 +25,9 @@ def size(x, axis=0) -> Any:
 def either(condition, first, second):
     """`first()` if `condition` is true, else `second()`, for two ways to the same result.
 
-    A condition that is not known until the code runs is decided then. PyTorch's exported programs cannot do
-    that: they take the second way.
+    TensorFlow decides on a condition that is not known until the code runs when it is. Exported programs of
+    JAX and PyTorch take the second way: the first may depend on a size that is only a symbol there.
     """
     if isinstance(condition, bool):
         return first() if condition else second()
-    if keras.backend.backend() == "torch":
-        return second()
-    return ops.cond(condition, first, second)
+    return ops.cond(condition, first, second) if keras.backend.backend() == "tensorflow" else second()

@@ -3,6 +3,7 @@
 import keras
 from keras import ops, tree
 
+from keras_penalties import _checks
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import scopes
 from keras_penalties._serialization import made, register
@@ -57,7 +58,7 @@ class ActivityPenalty(keras.layers.Layer):
         super().__init__(**kwargs)
         keras_layers.never_recomputed(self)  # it computes nothing that would have to be kept
         self.penalty = penalty
-        self.training_only = bool(training_only)
+        self.training_only = _checks.flag(training_only, "training_only", "ActivityPenalty")
         self.supports_masking = True
         self._term = Term(as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
         self._added = AddedMean(name=self.name)

@@ -10,7 +10,6 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import made, register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
-from keras_penalties.losses._loss import refuse_outside
 from keras_penalties.models._base import ModelOfModels, input_of
 
 _TERMS = ("processed_loss", "raw_loss", "perturbation_loss")
@@ -80,7 +79,7 @@ class AntiPiracy(ModelOfModels):
         weights = {"alpha": alpha, "beta": beta, "gamma": gamma}
         weights = {k: _checks.number(v, k, "AntiPiracy", at_least=0.0) for k, v in weights.items()}
         self.alpha, self.beta, self.gamma = weights.values()
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", "AntiPiracy")
         self.value_range = _checks.value_range(value_range, "AntiPiracy")
         self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
         self.processed_loss = CategoricalCrossentropy(from_logits=self.from_logits)
@@ -157,7 +156,7 @@ class AntiPiracy(ModelOfModels):
     def check_batch(self, x, y):
         labels = np.asarray(y)
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
-            refuse_outside(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
+            _checks.unit_interval(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
         elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
             raise ValueError(
                 f"`y` of AntiPiracy.fit must hold classes from 0 to {self.classes - 1}, one a row, or "
@@ -166,7 +165,7 @@ class AntiPiracy(ModelOfModels):
         outputs = self(x)
         answer = keras.ops.convert_to_numpy(outputs["authorized"])
         if not self.from_logits:
-            refuse_outside(answer, "classifier", "AntiPiracy", "For logits, set `from_logits=True`.")
+            _checks.unit_interval(answer, "classifier", "AntiPiracy", "For logits, set `from_logits=True`.")
         if self.value_range is not None:
             low, high = self.value_range
             for name, values in (("x", x), ("transform", keras.ops.convert_to_numpy(outputs["processed"]))):

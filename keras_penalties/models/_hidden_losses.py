@@ -10,6 +10,7 @@ from keras_penalties import _checks, _serialization
 from keras_penalties._training.state import Learned
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
+from keras_penalties.losses import StatefulLoss
 
 OWNER = "HiddenOutputs.compile"
 
@@ -48,8 +49,8 @@ class HiddenTerm:
         if self.penalties:
             self.state = Term(self.penalties, self.key)
             self.state.learn(shapes)
-        elif hasattr(self.loss, "learned"):
-            self.state = Learned(self.loss.learned(shapes), self.key)
+        elif isinstance(self.loss, StatefulLoss):
+            self.state = Learned(self.loss.state(shapes), self.key)
         return self.state
 
     @property
@@ -70,7 +71,7 @@ class HiddenTerm:
         values = self.state.values
         value = self.weight * self.loss(y, x, sample_weight=weight, **values)
         if training:
-            self.state.assign(self.loss.moved(y, x, weight, **values))
+            self.state.assign(self.loss.next_state(y, x, weight, **values))
         return value
 
 

@@ -7,6 +7,7 @@ import keras
 from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
+from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _graph, _hidden_losses
 from keras_penalties.models._base import ModelOfModels
@@ -157,7 +158,7 @@ class HiddenOutputs(ModelOfModels):
 
     def check_batch(self, x, y):
         losses = [(self.loss, None), *((term.loss, term) for term in self._state.terms)]
-        losses = [(loss, term) for loss, term in losses if hasattr(loss, "refuse")]
+        losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
         if losses:
             output = self(x)
             hidden, _ = self._state.seen[replicas.replica()]

@@ -4,10 +4,12 @@ import math
 
 from keras import ops
 
-from keras_penalties import _numerics
+from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty
+
+LOGITS = "For logits, set `from_logits=True`."
 
 
 class MeanOfRows(BatchStatisticPenalty):
@@ -37,11 +39,11 @@ class _OfDistributions(MeanOfRows):
 
     def __init__(self, strength, from_logits=False, axis=-1):
         super().__init__(strength, axis=axis)
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     def refuse(self, x):
         if not self.from_logits:
-            probabilities(x, self._owner)
+            _checks.unit_interval(x, "x", self._owner, LOGITS)
 
     def entropy(self, rows):
         if self.from_logits:
@@ -204,11 +206,11 @@ class LoadBalance(BatchStatisticPenalty):
         if top_k < 1:
             raise ValueError(f"`top_k` of LoadBalance must be 1 at least. Received: top_k={top_k}.")
         self.top_k = top_k
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     def refuse(self, x):
         if not self.from_logits:
-            probabilities(x, self._owner)
+            _checks.unit_interval(x, "x", self._owner, LOGITS)
 
     def check_shapes(self, shapes):
         (shape,) = shapes
@@ -239,12 +241,3 @@ def top_of_each_row(rows, k):
         largest = ops.one_hot(ops.argmax(left, axis=-1), rows.shape[-1], dtype=rows.dtype)
         left, chosen = ops.where(largest > 0, zeros - math.inf, left), chosen + largest
     return chosen
-
-
-def probabilities(x, owner):
-    """Refuse values that cannot be probabilities."""
-    if x.min() < -1e-5 or x.max() > 1 + 1e-5:
-        raise ValueError(
-            f"`x` of {owner} must be probabilities, between 0 and 1. Received values from {x.min():g} to "
-            f"{x.max():g}. For logits, set `from_logits=True`."
-        )

@@ -14,7 +14,7 @@ def same_shape(owner, shapes, of="elements"):
     """Refuse tensors that are compared one by one and have other shapes."""
     first = shapes[0]
     for i, shape in enumerate(shapes[1:], 1):
-        if not _checks.same_shape(first, shape):
+        if not _checks.shapes_agree(first, shape):
             raise ValueError(
                 f"{owner} compares the {of} of its tensors one by one. Received: x[0] with {of} of shape "
                 f"{first}, x[{i}] with {of} of shape {shape}. Give them the same shape first."

@@ -1,6 +1,5 @@
 """The contract that every penalty keeps."""
 
-import inspect
 import sys
 import warnings
 from typing import Any
@@ -9,11 +8,12 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _serialization
-from keras_penalties._keras import releases, scopes, sizes
+from keras_penalties._keras import releases, sizes
+from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.schedules import _strength
 
 
-class Penalty(keras.regularizers.Regularizer):
+class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     """A number that says how far a hidden layer is from what it should do.
 
     `strength * measure(x)` is what reaches the loss, by whichever way the penalty is attached, on
@@ -45,7 +45,6 @@ class Penalty(keras.regularizers.Regularizer):
     tensors = 1
     parts: tuple = ()
     _features: int = -1
-    _seen = False
 
     def __init__(self, strength):
         self.strength: Any = _strength.check(strength, self._owner)
@@ -107,8 +106,12 @@ class Penalty(keras.regularizers.Regularizer):
         return xs
 
     def refuse(self, x):
-        """Raise if the values of `x`, as a NumPy array, cannot be meant. Called once for each penalty,
-        where values can be seen: outside of a compiled step."""
+        """Raise if the values of `x`, a NumPy array, are not valid. Called once for each penalty, where
+        values can be seen: outside of a compiled step."""
+
+    @property
+    def refuses_values(self) -> bool:
+        return type(self).refuse is not Penalty.refuse
 
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
@@ -144,18 +147,9 @@ class Penalty(keras.regularizers.Regularizer):
         """What `value` gives: a scalar, or a dict of them."""
         masks = [None if m is None else ops.cast(m, "bool") for m in masks]
         xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
-        self._refuse_once(xs)
+        self.check_first_batch(*([x] for x in xs))
         xs = self.with_learned(xs, learned or {})
         return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
-
-    def _refuse_once(self, xs):
-        if self._seen or type(self).refuse is Penalty.refuse:
-            return
-        values = [scopes.as_numpy(x) for x in xs]
-        if all(v is not None and v.size for v in values):
-            for v in values:
-                self.refuse(v)
-            self._seen = True
 
     def __call__(self, x):
         """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
@@ -185,14 +179,7 @@ class Penalty(keras.regularizers.Regularizer):
                 f"could be loaded. Put `@keras.saving.register_keras_serializable(package="
                 f"'my_project')` above `class {self._owner}`."
             )
-        names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
-        missing = [name for name in names if not hasattr(self, name)]
-        if missing:
-            raise ValueError(
-                f"{self._owner} cannot be saved: its arguments {', '.join(missing)} are not kept as "
-                f"attributes of the same name. Set them in `__init__`, or write `get_config`."
-            )
-        config = {name: getattr(self, name) for name in names}
+        config = _serialization.kept_arguments(self)
         if _strength.is_moving(self.strength):
             config["strength"] = keras.saving.serialize_keras_object(self.strength)
         return config

@@ -1,0 +1,35 @@
+"""Checks of values, which can be seen only outside of a compiled step: once, on the first batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras_penalties._keras import scopes
+
+
+class ChecksFirstBatch:
+    """A penalty or loss that checks the values of the first batch whose values can be seen.
+
+    A subclass gives `refuse`, which raises if NumPy arrays of these values are not valid.
+    """
+
+    refuse: Callable[..., Any]
+    _has_checked_values = False
+
+    @property
+    def refuses_values(self) -> bool:
+        """Whether any values are not valid."""
+        return True
+
+    def check_first_batch(self, *batches):
+        """Check the values of a batch, unless one was checked before.
+
+        Args:
+            *batches: the tensors of each call of `refuse`.
+        """
+        if self._has_checked_values or not self.refuses_values:
+            return
+        arrays = [[scopes.as_numpy(x) for x in batch] for batch in batches]
+        if all(array is not None and array.size for batch in arrays for array in batch):
+            for batch in arrays:
+                self.refuse(*batch)
+            self._has_checked_values = True
