@@ -1,7 +1,7 @@
 """Checks of values, which can be seen only outside of a compiled step: once, on the first batch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 from keras_penalties._keras import scopes
 
@@ -20,6 +20,7 @@ class ChecksFirstBatch:
         """Whether any values are not valid."""
         return True
 
+    @final
     def check_first_batch(self, *batches):
         """Check the values of a batch, unless one was checked before.
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_penalties import _checks, _serialization
+from keras_penalties import _checks, _returned, _serialization
 from keras_penalties._training.state import Learned
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
@@ -83,7 +83,13 @@ class FunctionLoss(keras.losses.Loss):
         self.function = function
 
     def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred)
+        return returned_by(self.function, self.function(y_true, y_pred))
+
+
+def returned_by(function, values):
+    """What a user's loss function returned, as floats."""
+    name = getattr(function, "__name__", type(function).__name__)
+    return _returned.floats(values, f"The function `{name}`", "a scalar or one value for each example")
 
 
 def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:

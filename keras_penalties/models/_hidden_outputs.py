@@ -184,6 +184,7 @@ class HiddenOutputs(ModelOfModels):
             losses.append(value)
         if state.joint_loss is not None:
             value = state.joint_loss(_hidden_losses.one_label(y), y_pred, hidden)
+            value = _hidden_losses.returned_by(state.joint_loss, value)
             value = _hidden_losses.reduce(value, _hidden_losses.one_weight(sample_weight))
             shown["joint_loss"] = value
             losses.append(self._aggregate_additional_loss(value))

@@ -15,10 +15,12 @@ LOGITS = "For logits, set `from_logits=True`."
 class MeanOfRows(BatchStatisticPenalty):
     """The mean over all rows that are kept of `row(rows)`, one value a row. Replicas share sums alone."""
 
+    _formulas = ("value", "statistic", "row")
+    _formula_methods = "`row(rows)`"
+    _weights_optional = True
+
     def row(self, rows):
         raise NotImplementedError
-
-    _weights_optional = True
 
     def statistic(self, rows, weights):
         values = self.row(rows)

@@ -2,14 +2,15 @@
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, final
 
 import keras
 from keras import ops
 
-from keras_penalties import _checks, _numerics, _serialization
+from keras_penalties import _checks, _numerics, _returned, _serialization
 from keras_penalties._keras import releases, sizes
 from keras_penalties._value_checks import ChecksFirstBatch
+from keras_penalties.regularizers import _overrides
 from keras_penalties.schedules import _strength
 
 
@@ -42,9 +43,20 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit.
     """
 
+    # The methods that may hold the formula, each of which calls the next unless it is overridden; and how
+    # messages list them.
+    _formulas: tuple = ("value",)
+    _formula_methods = (
+        "`value(x, mask)`, or subclass `PerExamplePenalty` and give `elements(x)`, or "
+        "`BatchStatisticPenalty` and give `statistic(rows, weights)`"
+    )
     tensors = 1
     parts: tuple = ()
     _features: int = -1
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        _overrides.check(cls)
 
     def __init__(self, strength):
         self.strength: Any = _strength.check(strength, self._owner)
@@ -56,6 +68,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
                 stacklevel=self._lines_above(),
             )
 
+    @final
     def _lines_above(self) -> int:
         """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
         level, frame = 2, sys._getframe(2)
@@ -64,6 +77,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         return level
 
     @property
+    @final
     def _owner(self) -> str:
         return type(self).__name__
 
@@ -75,11 +89,9 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
                 where `mask` drops something; a list of them where the penalty compares several.
             mask: booleans of `x`'s shape up to the features, or a prefix of that; or None.
         """
-        raise NotImplementedError(
-            f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
-            "`PerExamplePenalty` or `BatchStatisticPenalty`, which ask for less."
-        )
+        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
+    @final
     def measure(self, x, mask=None):
         """The penalty of `x` without its strength: a float32 scalar (float64 for float64 input).
 
@@ -113,6 +125,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     def refuses_values(self) -> bool:
         return type(self).refuse is not Penalty.refuse
 
+    @final
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
         xs: list[Any] = self._as_list(x)
@@ -139,18 +152,28 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     def check_shapes(self, shapes):
         """Raise if tensors of these shapes cannot be measured; unknown sizes are None."""
 
+    @final
     def measure_validated(self, xs, masks, learned=None):
         value = self.measured_parts(xs, masks, learned)
         return sum(value.values()) if isinstance(value, dict) else value
 
+    @final
     def measured_parts(self, xs, masks, learned=None) -> Any:
         """What `value` gives: a scalar, or a dict of them."""
         masks = [None if m is None else ops.cast(m, "bool") for m in masks]
         xs = [_numerics.keep(self._prepare(t), m) for t, m in zip(xs, masks, strict=True)]
         self.check_first_batch(*([x] for x in xs))
-        xs = self.with_learned(xs, learned or {})
-        return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
+        compared = self.with_learned(xs, learned or {})
+        received = len(compared) if isinstance(compared, (list, tuple)) else type(compared).__name__
+        if received != len(xs):
+            raise ValueError(
+                f"`with_learned(xs, learned)` of {self._owner} must return a list of {len(xs)}: one tensor "
+                f"for each that it was given. Received: {received}."
+            )
+        value = self.value(list(compared), masks) if len(xs) > 1 else self.value(compared[0], masks[0])
+        return _returned.scalar(value, f"`value(x, mask)` of {self._owner}", self.parts, compared[0])
 
+    @final
     def __call__(self, x):
         """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
         size on Keras releases that divide by it afterwards. Call `measure` for the number itself."""
@@ -188,6 +211,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     def from_config(cls, config):
         return _serialization.made(cls, config, "strength")
 
+    @final
     def _as_list(self, x):
         wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)
         several = isinstance(x, (list, tuple)) and (1 not in wanted or any(hasattr(t, "shape") for t in x))
@@ -200,6 +224,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         count = " or ".join(map(str, wanted))
         raise ValueError(f"{self._owner} compares {count} tensors and takes them as a list. Received{got}.")
 
+    @final
     def _prepare(self, x):
         x = _numerics.accumulate(x)
         if len(x.shape) == 1:
