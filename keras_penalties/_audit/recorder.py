@@ -160,7 +160,7 @@ class Recorder:
 
         def add_loss(loss):
             x = self._regularized.pop(id(source.layer), None)
-            for value in tree.flatten(loss):
+            for value in map(ops.sum, tree.flatten(loss)):  # as Keras sums what is added
                 if x is None:
                     old(self._add(bare, value, [value], [], None, [None]))
                 else:
