@@ -9,8 +9,8 @@ from keras_penalties._keras import sizes
 def squares(tables, weights, diagonal):
     r"""The sum of \(C_{ij}^2\), with or without the diagonal, of \(C = \sum x^\top W x\) over the tables.
 
-    With few rows for its features it builds no features-by-features matrix. The number is the same, whatever the
-    sizes of the features are.
+    With few rows for its features it builds no features-by-features matrix. The number is the same,
+    whatever the sizes of the features are.
 
     Args:
         tables: the tables \(x\) of `(rows, features)`, each column less its mean.
@@ -24,10 +24,11 @@ def squares(tables, weights, diagonal):
         return ops.sum(ops.square(product if diagonal else _off_diagonal(product)))
 
     def by_rows():
-        # The products of rows contain the diagonal. Where few features are large they are little else, and taking
-        # it off would leave no digits. So the N largest features are compared with each feature, and products
-        # of rows are taken of the others. Their diagonal is small beside the sum: N features with N - 1
-        # degrees of freedom cannot all be uncorrelated, so that among the largest there are larger covariances.
+        # The products of rows contain the diagonal. Where few features are large they are little else, and
+        # taking it off would leave no digits. So the N largest features are compared with each feature, and
+        # products of rows are taken of the others. Their diagonal is small beside the sum: N features with
+        # N - 1 degrees of freedom cannot all be uncorrelated, so that among the largest there are larger
+        # covariances.
         weighted = list(zip(tables, weights, strict=True))
         lengths = sum(_numerics.weighted_sum(ops.square(ops.stop_gradient(x)), abs(w)) for x, w in weighted)
         # Counted, not sliced: in a graph for any batch, XLA does not know where a slice would end.
