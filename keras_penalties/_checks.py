@@ -4,6 +4,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 
 
 def number(value, argument, owner, *, at_least=None, above=None, below=None, at_most=None, hint="") -> float:
@@ -33,17 +34,16 @@ def number(value, argument, owner, *, at_least=None, above=None, below=None, at_
     return value
 
 
-def whole(value, argument, owner, *, at_least=1) -> int:
-    """`value` as an int."""
+def whole(value, argument, owner, *, at_least: int | None = 1) -> int:
+    """`value` as an int, `at_least` or more."""
+    expected = "an int" if at_least is None else f"an int >= {at_least}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"`{argument}` of {owner} must be an int >= {at_least}. Received: {argument}={value!r} "
+            f"`{argument}` of {owner} must be {expected}. Received: {argument}={value!r} "
             f"(of type {type(value).__name__})."
         )
-    if value < at_least:
-        raise ValueError(
-            f"`{argument}` of {owner} must be an int >= {at_least}. Received: {argument}={value}."
-        )
+    if at_least is not None and value < at_least:
+        raise ValueError(f"`{argument}` of {owner} must be {expected}. Received: {argument}={value}.")
     return int(value)
 
 
@@ -105,6 +105,26 @@ def tensor(x, owner, argument="x", *, axis=None):
         )
 
 
+def flag(value, argument, owner) -> bool:
+    """`value` as a bool; no other type, since a string such as "False" counts as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"`{argument}` of {owner} must be True or False. Received: {argument}={value!r} (of type "
+            f"{type(value).__name__})."
+        )
+    return bool(value)
+
+
+def unit_interval(values, argument, owner, hint):
+    """Refuse values, a NumPy array, that are not between 0 and 1."""
+    least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if not (least >= -1e-5 and most <= 1 + 1e-5):  # NaN is neither
+        raise ValueError(
+            f"`{argument}` of {owner} must be between 0 and 1. Received values from {least:g} to {most:g}. "
+            f"{hint}"
+        )
+
+
 def value_range(value, owner):
     """`value` as a pair of rising numbers, or None."""
     pair = tuple(value) if isinstance(value, (list, tuple)) else ()
@@ -117,8 +137,8 @@ def value_range(value, owner):
     return pair or None
 
 
-def same_shape(a, b) -> bool:
-    """Whether two shapes may be one; unknown sizes are None."""
+def shapes_agree(a, b) -> bool:
+    """Whether two shapes may be equal; unknown sizes are None."""
     return len(a) == len(b) and all(m == n for m, n in zip(a, b, strict=True) if None not in (m, n))
 
 
@@ -133,7 +153,7 @@ def mask(value, shape, owner, argument="mask", *, axis=-1, elements=True):
     got, shape = tuple(value.shape), tuple(shape)
     positions = shape if len(shape) == 1 else _without(shape, axis)
     if 1 <= len(got) <= len(positions):
-        fits = same_shape(got, positions[: len(got)])
+        fits = shapes_agree(got, positions[: len(got)])
     else:
         fits = len(got) == len(shape) and all(
             m == 1 or m is None or n in (m, None) for m, n in zip(got, shape, strict=True)

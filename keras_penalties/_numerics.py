@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_penalties._keras import sizes
+
 
 def is_float(dtype) -> bool:
     return "float" in keras.backend.standardize_dtype(dtype)
@@ -44,18 +46,9 @@ def at_least_one(count):
     return max(count, 1.0) if isinstance(count, float) else ops.where(count < 1, 1, count)
 
 
-def size(x, axis=0):
-    """How many entries `x` has along `axis`: an int where that is known, else a tensor.
-
-    JAX counts a size that an exported model leaves open in symbols, which cannot be compared with a number.
-    """
-    count = ops.shape(x)[axis]
-    return count if isinstance(count, int) else ops.cast(count, "int32")
-
-
 def count_of(x, axis=0):
     """How many entries `x` has along `axis`, one at least: a plain float where that is known."""
-    count = size(x, axis)
+    count = sizes.size(x, axis)
     return at_least_one(float(count) if isinstance(count, int) else ops.cast(count, x.dtype))
 
 
@@ -103,13 +96,12 @@ def weighted_product(a, b, weights):
     return weights * (ops.transpose(a) @ b)
 
 
-def largest_columns(sizes, ranks):
-    """Of columns of these sizes the largest, the one of rank 0 first: the indices of those with these ranks,
-    and
-    for each column a 0 if it is among them, a 1 if not."""
-    largest = ops.take(ops.argsort(-sizes), ranks)
-    among = ops.expand_dims(largest, 1) == ops.arange(sizes.shape[0], dtype=largest.dtype)
-    return largest, ops.cast(ops.logical_not(ops.any(among, axis=0)), sizes.dtype)
+def largest_columns(lengths, ranks):
+    """Of columns of these lengths the longest, that of rank 0 first: the indices of those with these ranks,
+    and for each column a 0 if it is among them, a 1 if not."""
+    largest = ops.take(ops.argsort(-lengths), ranks)
+    among = ops.expand_dims(largest, 1) == ops.arange(lengths.shape[0], dtype=largest.dtype)
+    return largest, ops.cast(ops.logical_not(ops.any(among, axis=0)), lengths.dtype)
 
 
 def is_column(weights):

@@ -1,5 +1,6 @@
 """The package name under which classes are saved: the only place where saved names are made."""
 
+import inspect
 from typing import TypeVar
 
 import keras
@@ -28,6 +29,18 @@ def save_as(cls, registered):
 def is_registered(cls) -> bool:
     """Whether Keras can find the class or function `cls` again when a saved file names it."""
     return keras.saving.get_registered_name(cls) != cls.__name__
+
+
+def kept_arguments(obj) -> dict:
+    """The arguments of `obj`'s `__init__`, which it keeps as attributes of the same names."""
+    names = [name for name in inspect.signature(type(obj).__init__).parameters if name != "self"]
+    missing = [name for name in names if not hasattr(obj, name)]
+    if missing:
+        raise ValueError(
+            f"{type(obj).__name__} cannot be saved: its arguments {', '.join(missing)} are not kept as "
+            f"attributes of the same name. Set them in `__init__`, or write `get_config`."
+        )
+    return {name: getattr(obj, name) for name in names}
 
 
 def made(cls, config, *names, custom_objects=None):

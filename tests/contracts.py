@@ -208,7 +208,10 @@ if keras.backend.backend() != "tensorflow" or not KERAS_DIVIDES_BY_BATCH:
     # Formulas depend on no backend and no release: elsewhere one case stands for each class.
     PENALTIES = list({case.cls: case for case in reversed(PENALTIES)}.values())[::-1]
 
-BASES = {_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty}
+BASES = {
+    *(_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty),
+    kp.losses.StatefulLoss,
+}
 
 
 @dataclass(frozen=True)

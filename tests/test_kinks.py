@@ -2,9 +2,9 @@
 
 The tensors are made of a few numbers, so that hypothesis finds zeros, equal neighbours and equal rows by
 itself. On both sides of a kink like that of |x| the slopes are opposite, and central differences of the
-reference give 0. Where a formula jumps, at a row of zeros that has no direction, or costs nothing on one
-side, as at a margin, differences do not say what the gradient should be: those places have tests of their
-own.
+reference give 0.
+Where a formula jumps, at a row of zeros that has no direction, or costs nothing on one side, as at a margin,
+differences do not say what the gradient should be: those places have tests of their own.
 """
 
 import keras

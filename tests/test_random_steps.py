@@ -1,5 +1,4 @@
-"""Training steps drawn at random, which call several models any number of times: the logs hold what was
-read."""
+"""Training steps drawn at random that call several models any number of times: logs hold what was read."""
 
 import keras
 import numpy as np

@@ -18,7 +18,7 @@ def test_every_layer_has_a_case():
 def test_every_base_is_checked_by_a_subclass():
     exported = {getattr(kp.regularizers, name) for name in kp.regularizers.__all__}
     own = [case.cls for case in PENALTIES if case.cls not in exported]
-    for base in BASES:
+    for base in BASES & exported:
         assert any(issubclass(cls, base) for cls in own), base.__name__
 
 

@@ -7,8 +7,8 @@ from keras import ops, tree
 from keras_penalties._audit.report import Audit
 from keras_penalties._audit.step import Step
 from keras_penalties._keras import steps
+from keras_penalties._value_checks import unchecked
 from keras_penalties.models import HiddenOutputs
-from keras_penalties.regularizers._penalty import unchecked
 
 
 def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":

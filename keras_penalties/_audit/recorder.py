@@ -93,7 +93,7 @@ class Recorder:
         elif source.way == "HiddenOutputs":
             instead(layer.state, "added", lambda old: self._added(source, layer.state, old))
         elif source.way == "ActivityPenalty":
-            instead(layer.term, "added", lambda old: self._added(source, layer.term, old))
+            instead(layer.get_term(), "added", lambda old: self._added(source, layer.get_term(), old))
             instead(layer, "call", lambda old: self._penalty_call(layer, old))
         else:
             instead(layer, "add_loss", lambda old: self._add_loss(source, old))
@@ -160,7 +160,7 @@ class Recorder:
 
         def add_loss(loss):
             x = self._regularized.pop(id(source.layer), None)
-            for value in tree.flatten(loss):
+            for value in map(ops.sum, tree.flatten(loss)):  # as Keras sums what is added
                 if x is None:
                     old(self._add(bare, value, [value], [], None, [None]))
                 else:

@@ -35,7 +35,7 @@ def find_sources(model) -> list:
     """All that could add to the loss of `model`, whether it does or not."""
     found, root = [], model
     if isinstance(model, HiddenOutputs):
-        root = model.tapped
+        root = model.get_running_model()
         for term in model.terms:
             given = term.penalties or [term.loss]
             found.append(Source(term.key, ", ".join(term.names), "HiddenOutputs", term, (), given))
@@ -43,7 +43,7 @@ def find_sources(model) -> list:
         regularizer = getattr(layer, "activity_regularizer", None)
         source = Source(layer.name, "/".join(path) or layer.name, "", layer, above, [])
         if isinstance(layer, ActivityPenalty):
-            source.way, source.penalties = "ActivityPenalty", list(layer.term.penalties)
+            source.way, source.penalties = "ActivityPenalty", list(layer.get_term().penalties)
         elif regularizer is not None:
             source.way, source.penalties = "activity_regularizer", [regularizer]
         else:

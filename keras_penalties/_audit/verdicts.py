@@ -10,6 +10,7 @@ from keras_penalties._audit import strengths
 from keras_penalties._audit.sources import is_distiller, needs_training
 from keras_penalties._keras import graphs, releases, replicas
 from keras_penalties._keras import layers as keras_layers
+from keras_penalties._training.terms import value_of_regularizer
 from keras_penalties.regularizers import Penalty
 
 FINE = "reaches the gradient"
@@ -210,7 +211,7 @@ def _kind(regularizer, x):
     if not half:
         return None
     whole, *halves = (
-        float(ops.convert_to_numpy(regularizer(ops.convert_to_tensor(part))))
+        float(ops.convert_to_numpy(value_of_regularizer(regularizer, ops.convert_to_tensor(part))))
         for part in (x[: 2 * half], x[:half], x[half : 2 * half])
     )
     if not np.isfinite([whole, *halves]).all() or whole == 0.0:

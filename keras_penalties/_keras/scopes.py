@@ -1,6 +1,7 @@
 """Which graph, trace or scope the code runs in, and what can be seen of a value there."""
 
 import keras
+import numpy as np
 from keras.src.backend import compute_output_spec as compute_output_spec
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
@@ -73,11 +74,19 @@ def may_assign() -> bool:
 
 
 def as_numpy(x):
-    """The values of `x`, or None inside a compiled step, where there are none to be seen."""
-    if isinstance(x, (list, tuple)):
+    """The values of `x`, or None where there are none to be seen: inside a compiled step."""
+    if isinstance(x, np.ndarray):
+        return x
+    if isinstance(x, keras.KerasTensor):
+        return None
+    if not keras.ops.is_tensor(x):
         x = keras.ops.convert_to_tensor(x)
-    if keras.backend.backend() == "torch" and in_stateless_scope():
-        return None  # Keras asks for shapes, and hands over memory as it comes
+    if keras.backend.backend() == "torch":
+        import torch
+
+        # In the scope, Keras asks for shapes, and hands over memory as it comes.
+        if in_stateless_scope() or torch.compiler.is_compiling() or _is_transformed():
+            return None
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
         return None
     if keras.backend.backend() == "jax":
@@ -86,3 +95,10 @@ def as_numpy(x):
         if isinstance(x, Tracer):
             return None
     return keras.ops.convert_to_numpy(x)
+
+
+def _is_transformed() -> bool:
+    """Whether `torch.func` (`grad`, `vmap`) traces the code that runs: PyTorch has no public way to ask."""
+    from torch._C._functorch import peek_interpreter_stack
+
+    return peek_interpreter_stack() is not None

@@ -20,7 +20,8 @@ class State(keras.layers.Layer):
 
 
 class Learned(State):
-    """Variables by name, made from the arguments that `learned` of a penalty or loss asks for."""
+    """Variables by name, made from the arguments of `add_weight` that `learned` of a penalty, or `state` of a
+    loss, gives."""
 
     def __init__(self, options: dict, name):
         super().__init__(name)
@@ -31,5 +32,11 @@ class Learned(State):
         return {key: variable.value for key, variable in self._by_name.items()}
 
     def assign(self, values: dict):
+        unknown = sorted(set(values) - set(self._by_name))
+        if unknown:
+            raise ValueError(
+                f"`next_state` must return values by the names that `state` gave: {sorted(self._by_name)}. "
+                f"Received: {unknown}."
+            )
         for key, value in values.items():
             self._by_name[key].assign(value)

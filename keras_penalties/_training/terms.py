@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import activations
+from keras_penalties._keras import activations, sizes
 from keras_penalties._training.state import Learned
 from keras_penalties._training.strengths import Strengths
 from keras_penalties.regularizers import Penalty
@@ -134,10 +134,23 @@ class Term(keras.layers.Layer):
 
 
 def _of_keras(penalty, x, mask=None):
-    """Keras 3.15's rule: what a regularizer returns, divided by the batch size. What the mask drops is
-    shown to it as zeros."""
+    """Keras 3.15's rule: the sum of what a regularizer returns, divided by the batch size. What the mask
+    drops is shown to it as zeros."""
     _checks.tensor(x, type(penalty).__name__)
     _checks.mask(mask, x.shape, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
-    value = penalty(_numerics.keep(_numerics.accumulate(x), mask))
-    return value / _numerics.at_least_one(ops.cast(ops.shape(x)[0], value.dtype))
+    value = value_of_regularizer(penalty, _numerics.keep(_numerics.accumulate(x), mask))
+    return value / _numerics.at_least_one(ops.cast(sizes.size(x), value.dtype))
+
+
+def value_of_regularizer(regularizer, x):
+    """The scalar that Keras makes of what `regularizer`, one of Keras or of a user, returns: its sum."""
+    value = regularizer(x)
+    if value is None:
+        raise TypeError(
+            f"{type(regularizer).__name__} must return a tensor, which is added to the loss. Received: None. "
+            "Does its `__call__` end in a `return`?"
+        )
+    value = ops.convert_to_tensor(value)
+    value = _numerics.accumulate(value) if _numerics.is_float(value.dtype) else ops.cast(value, "float32")
+    return ops.sum(value)

@@ -30,7 +30,7 @@ class ActivityPenalty(keras.layers.Layer):
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
-            Keras regularizer counts as Keras 3.15 counts it: its value divided by the batch size,
+            Keras regularizer counts as in Keras 3.15: the sum of what it returns, divided by the batch size,
             with zeros for what the mask drops.
         training_only: whether `evaluate` leaves the penalty out. Defaults to False.
         **kwargs: `name=` and the other arguments of a Keras layer.
@@ -63,7 +63,7 @@ class ActivityPenalty(keras.layers.Layer):
         super().__init__(**kwargs)
         _checks.log_name(self.name, "name", "ActivityPenalty")
         keras_layers.never_recomputed(self)  # it computes nothing that would have to be kept
-        self.training_only = bool(training_only)
+        self.training_only = _checks.flag(training_only, "training_only", "ActivityPenalty")
         self.supports_masking = True
         self._several = isinstance(penalty, (list, tuple))
         self._term = Term(as_penalties(penalty, "penalty", "ActivityPenalty"), self.name)
@@ -87,9 +87,9 @@ class ActivityPenalty(keras.layers.Layer):
             "belongs to it. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
         )
 
-    @property
-    def term(self) -> Term:
-        """The penalties, with what they keep while they train."""
+    def get_term(self) -> Term:
+        """The penalties, with what they keep while they train. A property would change what Keras' files call
+        it: they name what a layer holds by the attributes that lead there."""
         return self._term
 
     @property

@@ -31,7 +31,7 @@ class _Distance(keras.layers.Layer):
                 f"Received: shape {shapes}. Call it as `layer([a, b])`."
             )
         a, b = (tuple(s) for s in shapes)
-        if not _checks.same_shape(a, b):
+        if not _checks.shapes_agree(a, b):
             raise ValueError(
                 f"{type(self).__name__} needs two tensors of one shape. Received: {a} and {b}. Give "
                 "both the same encoder."

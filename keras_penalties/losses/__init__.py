@@ -21,6 +21,7 @@ from keras_penalties.losses._similarity import NTXent as NTXent
 from keras_penalties.losses._similarity import SupervisedContrastive as SupervisedContrastive
 from keras_penalties.losses._similarity import ntxent as ntxent
 from keras_penalties.losses._similarity import supervised_contrastive as supervised_contrastive
+from keras_penalties.losses._stateful import StatefulLoss as StatefulLoss
 from keras_penalties.losses._triplet import Triplet as Triplet
 from keras_penalties.losses._triplet import triplet as triplet
 
@@ -35,6 +36,7 @@ __all__ = [
     "LogConfusion",
     "NTXent",
     "PairwiseContrastive",
+    "StatefulLoss",
     "SupervisedContrastive",
     "Triplet",
     "amplitude_weighted_mse",

@@ -1,24 +1,27 @@
 """Squared errors that weigh large amplitudes more, for targets in which they are rare."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
 
 
 @register
+@declared(rate=partial(_checks.number, at_least=0.0))
 def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
     """`mean(exp(rate * y_true) * (y_pred - y_true)**2)` over the last axis, as `AmplitudeWeightedMSE`."""
-    rate = _checks.number(rate, "rate", "amplitude_weighted_mse", at_least=0.0)
     y_true, y_pred = pair(y_true, y_pred, "amplitude_weighted_mse")
     return mean_of_outputs(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
 
 
 @register
+@declared(gamma=partial(_checks.number, at_least=0.0))
 def dual_weighted_mse(y_true, y_pred, gamma=1.0):
     """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
-    gamma = _checks.number(gamma, "gamma", "dual_weighted_mse", at_least=0.0)
     y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
     a, b = _numerics.absolute(y_true), _numerics.absolute(y_pred)
     larger = ops.where(a < b, b, a)
@@ -65,8 +68,7 @@ class AmplitudeWeightedMSE(FormulaLoss):
     formula = staticmethod(amplitude_weighted_mse)
 
     def __init__(self, rate=5.0, reduction="sum_over_batch_size", name="amplitude_weighted_mse", dtype=None):
-        super().__init__(name, reduction, dtype)
-        self.rate = _checks.number(rate, "rate", "AmplitudeWeightedMSE", at_least=0.0)
+        super().__init__(name, reduction, dtype, rate=rate)
 
 
 @register
@@ -103,5 +105,4 @@ class DualWeightedMSE(FormulaLoss):
     formula = staticmethod(dual_weighted_mse)
 
     def __init__(self, gamma=1.0, reduction="sum_over_batch_size", name="dual_weighted_mse", dtype=None):
-        super().__init__(name, reduction, dtype)
-        self.gamma = _checks.number(gamma, "gamma", "DualWeightedMSE", at_least=0.0)
+        super().__init__(name, reduction, dtype, gamma=gamma)

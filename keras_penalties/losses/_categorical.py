@@ -1,22 +1,37 @@
 """The cross-entropy between labels and predicted probabilities, as the formula is written."""
 
-import numpy as np
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._keras.masks import set_keras_mask
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, probabilities
 
 FLOOR = 1e-7
 
 
+def _class_or_none(value, argument, owner):
+    return None if value is None else _checks.whole(value, argument, owner, at_least=0)
+
+
 @register
+@declared(
+    probabilities,
+    from_logits=_checks.flag,
+    label_smoothing=partial(_checks.number, at_least=0.0, at_most=1.0),
+    ignore_class=_class_or_none,
+    axis=partial(_checks.whole, at_least=None),
+)
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, ignore_class=None, axis=-1
 ):
     """`-sum(y_true * log(y_pred))` over the classes: one value a row, as `CategoricalCrossentropy`."""
-    y_true, y_pred = pair(y_true, y_pred, "categorical_crossentropy", ONE_HOT)
+    owner = "categorical_crossentropy"
+    y_true, y_pred = pair(y_true, y_pred, owner, ONE_HOT)
+    _check_classes(tuple(y_pred.shape), axis, ignore_class, owner)
     valid = None if ignore_class is None else ops.not_equal(ops.argmax(y_true, axis=axis), ignore_class)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_true.shape[axis]
@@ -64,9 +79,10 @@ class CategoricalCrossentropy(FormulaLoss):
     0.857399
 
     Raises:
+        TypeError: if `from_logits` is not a bool, `label_smoothing` not a number, or `ignore_class` or
+            `axis` not an int.
         ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1]; if
-            `label_smoothing` is.
-        TypeError: if `label_smoothing` is not a number.
+            `label_smoothing` is outside [0, 1]; if there is no such class or axis.
 
     Source: Good, "Rational Decisions", Journal of the Royal Statistical Society B 14 (1952).
     `keras.losses.CategoricalCrossentropy` divides the probabilities by their sum first, and clips them
@@ -85,19 +101,19 @@ class CategoricalCrossentropy(FormulaLoss):
         name="categorical_crossentropy",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype)
-        self.from_logits = bool(from_logits)
-        owner = type(self).__name__
-        self.label_smoothing = _checks.number(label_smoothing, "label_smoothing", owner, at_least=0.0)
-        if self.label_smoothing > 1:
-            raise ValueError(
-                f"`label_smoothing` of {owner} must be between 0 and 1. Received: {label_smoothing}."
-            )
-        self.ignore_class = ignore_class
-        self.axis = axis
+        arguments = {"from_logits": from_logits, "label_smoothing": label_smoothing}
+        super().__init__(name, reduction, dtype, **arguments, ignore_class=ignore_class, axis=axis)
 
-    def refuse(self, y_true, y_pred):
-        owner = type(self).__name__
-        refuse_outside(y_true, "y_true", owner, ONE_HOT)
-        if not self.from_logits:
-            refuse_outside(np.asarray(y_pred), "y_pred", owner, "For logits, set `from_logits=True`.")
+
+def _check_classes(shape, axis, ignore_class, owner):
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(
+            f"`axis` of {owner} must name an axis of `y_pred`, that of the classes. "
+            f"Received: axis={axis} for `y_pred` of shape {shape}."
+        )
+    classes = shape[axis]
+    if ignore_class is not None and classes is not None and ignore_class >= classes:
+        raise ValueError(
+            f"`ignore_class` of {owner} must be one of the {classes} classes, numbered from 0. Received: "
+            f"ignore_class={ignore_class}."
+        )

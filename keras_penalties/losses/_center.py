@@ -1,24 +1,23 @@
 """Distances of a hidden layer to the learned centres of the classes."""
 
-import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
-from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import register
 from keras_penalties.losses import _pairs
-from keras_penalties.losses._loss import without_masked
+from keras_penalties.losses._stateful import StatefulLoss
 
 
 @register
-class Center(keras.losses.Loss):
+class Center(StatefulLoss):
     r"""Half the squared distance of each row to the centre of its class, which moves along.
 
     $$\ell_i = \tfrac12\lVert x_i - c_{y_i}\rVert_2^2,\qquad
     c_j \leftarrow c_j - \alpha\,\frac{\sum_i [y_i = j]\,(c_j - x_i)}{1 + \sum_i [y_i = j]}$$
 
-    The centres are state, so the loss needs an owner: give it to `hidden_losses` of
+    The centres are the state of the loss, which needs an owner: give it to `hidden_losses` of
     `keras_penalties.models.HiddenOutputs`, which keeps the centres, saves them with the model, and moves
     them once in each training step, after the loss was taken. They begin at zero. `evaluate` moves nothing,
     and no gradient goes into the centres. On several replicas they see the rows of all.
@@ -41,7 +40,7 @@ class Center(keras.losses.Loss):
     >>> loss, x, y = kp.losses.Center(2, rate=0.5), [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]], [0, 0, 1]
     >>> round(float(loss(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])), 6)  # (1/2 + 9/2 + 4/2) / 3
     2.333333
-    >>> centers = loss.moved(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])["centers"]
+    >>> centers = loss.next_state(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])["centers"]
     >>> [[round(float(v), 6) for v in row] for row in centers]  # 0.5 * 4/3, 0.5 * 2/2
     [[0.666667, 0.0], [0.0, 0.5]]
 
@@ -60,26 +59,8 @@ class Center(keras.losses.Loss):
         self.classes = _checks.whole(classes, "classes", "Center")
         self.rate = _checks.number(rate, "rate", "Center", above=0.0, at_most=1.0)
 
-    def __call__(self, y_true, y_pred, sample_weight=None, *, centers=None):
-        if centers is None:
-            raise TypeError(
-                "Center has centres that move, and needs an owner that keeps them: give it to "
-                "`hidden_losses` of `keras_penalties.models.HiddenOutputs.compile`, not to `loss=`."
-            )
-        y_true, y_pred = without_masked(y_true, y_pred, self.dtype)
-        mask = get_keras_mask(y_pred)
-        y_true, y_pred = self._checked(y_true, y_pred)
-        centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
-        own = ops.take(centers, self._ids(y_true), axis=0)
-        if mask is not None:
-            set_keras_mask(y_pred, mask)
-        return super().__call__(own, y_pred, sample_weight)
-
-    def call(self, y_true, y_pred):
-        return 0.5 * ops.sum(ops.square(y_true - y_pred), axis=-1)
-
-    def learned(self, shapes) -> dict:
-        """What the owner holds, as arguments of `add_weight` by name, for a hidden layer of that shape."""
+    def state(self, shapes) -> dict:
+        """The centres, as arguments of `add_weight`, for a hidden layer of that shape."""
         (shape,) = shapes
         if len(shape) != 2 or shape[-1] is None:
             raise ValueError(
@@ -88,8 +69,14 @@ class Center(keras.losses.Loss):
             )
         return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
 
-    def moved(self, y_true, y_pred, sample_weight=None, *, centers) -> dict:
-        """The centres after a training step, by the name under which the owner holds them."""
+    def call(self, y_true, y_pred, centers):
+        y_true, y_pred = self._checked(y_true, y_pred)
+        centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
+        own = ops.take(centers, self._ids(y_true), axis=0)
+        return 0.5 * ops.sum(ops.square(own - y_pred), axis=-1)
+
+    def next_state(self, y_true, y_pred, sample_weight=None, *, centers) -> dict:
+        """The centres after a training step."""
         mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
         rows, centers = ops.stop_gradient(y_pred), ops.cast(centers, y_pred.dtype)
@@ -103,8 +90,8 @@ class Center(keras.losses.Loss):
         return {"centers": centers - self.rate * (counts * centers - sums) / (1.0 + counts)}
 
     def refuse(self, y_true, y_pred):
-        """Raise if the labels, as a NumPy array, cannot be meant."""
-        _pairs.refuse_labels(y_true, "Center")
+        """Raise if the labels, a NumPy array, are neither class ids below `classes` nor one-hot."""
+        _pairs.class_labels(y_true, y_pred, "Center")
         if y_true.ndim == 2 and y_true.shape[1] not in (1, self.classes):
             low, high = 0, y_true.shape[1] - 1
         else:
@@ -123,6 +110,3 @@ class Center(keras.losses.Loss):
 
     def _ids(self, y_true):
         return ops.cast(_pairs.class_ids(y_true), "int32")
-
-    def get_config(self):
-        return {**super().get_config(), "classes": self.classes, "rate": self.rate}

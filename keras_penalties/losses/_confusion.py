@@ -3,12 +3,14 @@
 import keras
 from keras import ops
 
-from keras_penalties import _logits, _numerics
+from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, refuse_outside
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, probabilities
 
 
 @register
+@declared(probabilities, from_logits=_checks.flag)
 def confusion(y_true, y_pred, from_logits=False):
     """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
     y_true, y_pred = pair(y_true, y_pred, "confusion", ONE_HOT)
@@ -17,6 +19,7 @@ def confusion(y_true, y_pred, from_logits=False):
 
 
 @register
+@declared(probabilities, from_logits=_checks.flag)
 def log_confusion(y_true, y_pred, from_logits=False):
     """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
     half = keras.backend.standardize_dtype(getattr(y_pred, "dtype", "float32")) == "float16"
@@ -32,20 +35,8 @@ def log_confusion(y_true, y_pred, from_logits=False):
     return ops.sum(y_true * minus_log_rest, axis=-1)
 
 
-class _OfProbabilities(FormulaLoss):
-    def __init__(self, from_logits, reduction, name, dtype):
-        super().__init__(name, reduction, dtype)
-        self.from_logits = bool(from_logits)
-
-    def refuse(self, y_true, y_pred):
-        owner = type(self).__name__
-        refuse_outside(y_true, "y_true", owner, ONE_HOT)
-        if not self.from_logits:
-            refuse_outside(y_pred, "y_pred", owner, "For logits, set `from_logits=True`.")
-
-
 @register
-class Confusion(_OfProbabilities):
+class Confusion(FormulaLoss):
     r"""The probability that the classifier gives the right answer.
 
     $$\sum_k p_k q_k$$
@@ -68,6 +59,7 @@ class Confusion(_OfProbabilities):
     0.75
 
     Raises:
+        TypeError: if `from_logits` is not a bool.
         ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
 
     Source: the raw-input term of Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS
@@ -78,11 +70,11 @@ class Confusion(_OfProbabilities):
     formula = staticmethod(confusion)
 
     def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="confusion", dtype=None):
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(name, reduction, dtype, from_logits=from_logits)
 
 
 @register
-class LogConfusion(_OfProbabilities):
+class LogConfusion(FormulaLoss):
     r"""Minus the logarithm of the probability that the classifier does not give the right answer.
 
     $$-\sum_k p_k \log(1 - q_k)$$
@@ -106,6 +98,7 @@ class LogConfusion(_OfProbabilities):
     1.386294
 
     Raises:
+        TypeError: if `from_logits` is not a bool.
         ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
 
     Source: the complement of the cross-entropy, as the non-saturating counterpart of `Confusion`
@@ -115,4 +108,4 @@ class LogConfusion(_OfProbabilities):
     formula = staticmethod(log_confusion)
 
     def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="log_confusion", dtype=None):
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(name, reduction, dtype, from_logits=from_logits)

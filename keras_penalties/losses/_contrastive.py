@@ -1,16 +1,28 @@
 """Contrastive loss on the distance of a pair."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
-from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair, refuse_outside
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
+
+
+def _pairs_and_distances(y_true, y_pred, owner, **_):
+    _checks.unit_interval(y_true, "y_true", owner, "1 is a similar pair, 0 is not.")
+    if y_pred.min() < 0:
+        raise ValueError(
+            f"`y_pred` of {owner} must be distances, which are not negative. Received values from "
+            f"{y_pred.min():g}. End the model in `keras_penalties.layers.EuclideanDistance`."
+        )
 
 
 @register
+@declared(_pairs_and_distances, margin=partial(_checks.number, above=0.0))
 def contrastive(y_true, y_pred, margin=1.0):
     """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
-    margin = _checks.number(margin, "margin", "contrastive", above=0.0)
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if len(y_true.shape) == len(y_pred.shape) - 1:
         y_true = y_true[..., None]
@@ -55,13 +67,4 @@ class Contrastive(FormulaLoss):
     formula = staticmethod(contrastive)
 
     def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="contrastive", dtype=None):
-        super().__init__(name, reduction, dtype)
-        self.margin = _checks.number(margin, "margin", "Contrastive", above=0.0)
-
-    def refuse(self, y_true, y_pred):
-        refuse_outside(y_true, "y_true", "Contrastive", "1 is a similar pair, 0 is not.")
-        if y_pred.size and y_pred.min() < 0:
-            raise ValueError(
-                "`y_pred` of Contrastive must be distances, which are not negative. Received values from "
-                f"{y_pred.min():g}. End the model in `keras_penalties.layers.EuclideanDistance`."
-            )
+        super().__init__(name, reduction, dtype, margin=margin)

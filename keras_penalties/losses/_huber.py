@@ -1,16 +1,19 @@
 """Huber's loss with a threshold of one's own."""
 
+from functools import partial
+
 import keras
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import FormulaLoss, pair
 
 
 @register
+@declared(threshold=partial(_checks.number, above=0.0))
 def huber(y_true, y_pred, threshold=1.0):
     """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
-    threshold = _checks.number(threshold, "threshold", "huber", above=0.0)
     y_true, y_pred = pair(y_true, y_pred, "huber")
     return keras.losses.huber(y_true, y_pred, delta=threshold)
 
@@ -48,5 +51,4 @@ class Huber(FormulaLoss):
     formula = staticmethod(huber)
 
     def __init__(self, threshold=1.0, reduction="sum_over_batch_size", name="huber", dtype=None):
-        super().__init__(name, reduction, dtype)
-        self.threshold = _checks.number(threshold, "threshold", "Huber", above=0.0)
+        super().__init__(name, reduction, dtype, threshold=threshold)

@@ -1,60 +1,75 @@
 """What the losses of this package share."""
 
-import inspect
 from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import scopes
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import made
+from keras_penalties._value_checks import ChecksFirstBatch
+from keras_penalties.losses._declared import declaration
 
 
-class FormulaLoss(keras.losses.Loss):
+class OwnLoss(keras.losses.Loss, ChecksFirstBatch):
+    """A loss of this package: it checks the values of its first batch, and saves its `dtype`."""
+
+    def refuse(self, y_true, y_pred):
+        """Raise if labels and predictions, NumPy arrays, are not valid. Called once for each loss, where
+        values can be seen: outside of a compiled step."""
+
+    def get_config(self):
+        dtype = keras.saving.serialize_keras_object(self._dtype_policy)
+        return {**super().get_config(), "dtype": dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        return made(cls, config, "dtype")
+
+
+class FormulaLoss(OwnLoss):
     """A loss that is one function of `(y_true, y_pred)` and of its own arguments.
 
-    A subclass names the function in `formula`, keeps the function's arguments as attributes, and says
-    in `refuse` which labels and predictions cannot be meant. Values are checked where they can be
-    seen: once for each loss, on the first batch that it gets outside of a compiled step.
+    A subclass names the function in `formula`, and hands the function's arguments on to `__init__`, which
+    checks them as the function does and keeps them as attributes.
     """
 
     formula: Callable
-    _checked = False
 
-    def __init__(self, name, reduction="sum_over_batch_size", dtype=None):
+    def __init__(self, name, reduction="sum_over_batch_size", dtype=None, **arguments):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        for argument, value in self._declaration.checked(type(self).__name__, arguments).items():
+            setattr(self, argument, value)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         return super().__call__(*without_masked(y_true, y_pred, self.dtype), sample_weight)
 
     @property
+    def _declaration(self):
+        return declaration(type(self).formula)
+
+    @property
     def arguments(self) -> dict:
-        names = list(inspect.signature(type(self).formula).parameters)[2:]
-        return {name: getattr(self, name) for name in names}
+        """The arguments of the function."""
+        return {name: getattr(self, name) for name in self._declaration.arguments}
 
     def call(self, y_true, y_pred):
-        self.check_once(y_true, y_pred)
-        return type(self).formula(y_true, y_pred, **self.arguments)
+        arguments = self._declaration.checked(type(self).__name__, self.arguments)
+        values = self._declaration.function(y_true, y_pred, **arguments)
+        self.check_first_batch((y_true, y_pred))
+        return values
 
-    def check_once(self, y_true, y_pred):
-        values = None if self._checked else [scopes.as_numpy(y_true), scopes.as_numpy(y_pred)]
-        if values is not None and all(v is not None for v in values):
-            self.refuse(*values)
-            self._checked = True
+    @property
+    def refuses_values(self) -> bool:
+        return self._declaration.values is not None
 
     def refuse(self, y_true, y_pred):
-        """Raise if the values, as NumPy arrays, cannot be meant."""
+        if self.refuses_values:
+            self._declaration.values(y_true, y_pred, type(self).__name__, **self.arguments)
 
     def get_config(self):
-        dtype = keras.saving.serialize_keras_object(self._dtype_policy)
-        return {**super().get_config(), **self.arguments, "dtype": dtype}
-
-    @classmethod
-    def from_config(cls, config):
-        return made(cls, config, "dtype")
+        return {**super().get_config(), **self.arguments}
 
 
 def without_masked(y_true, y_pred, dtype):
@@ -65,7 +80,7 @@ def without_masked(y_true, y_pred, dtype):
         return y_true, y_pred
     mask = ops.cast(mask, "bool")
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
-    if _checks.same_shape(tuple(y_true.shape)[: len(mask.shape)], tuple(mask.shape)):
+    if _checks.shapes_agree(tuple(y_true.shape)[: len(mask.shape)], tuple(mask.shape)):
         y_true = _numerics.keep(y_true, mask)
     y_pred = _numerics.keep(y_pred, mask)
     set_keras_mask(y_pred, mask)
@@ -83,7 +98,7 @@ def pair(y_true, y_pred, owner, hint="Give each output of the model its label.")
     y_pred = _numerics.accumulate(y_pred)
     y_true = ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype)
     a, b = tuple(y_true.shape), tuple(y_pred.shape)
-    if not _checks.same_shape(a, b):
+    if not _checks.shapes_agree(a, b):
         raise ValueError(
             f"`y_true` of {owner} must have the shape of `y_pred`. Received: y_true of shape {a}, "
             f"y_pred of shape {b}. {hint}"
@@ -96,10 +111,8 @@ def mean_of_outputs(values):
     return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
 
 
-def refuse_outside(values, argument, owner, hint):
-    """Refuse values that are not between 0 and 1."""
-    if values.size and not (values.min() >= -1e-5 and values.max() <= 1 + 1e-5):
-        raise ValueError(
-            f"`{argument}` of {owner} must be between 0 and 1. Received values from {np.min(values):g} "
-            f"to {np.max(values):g}. {hint}"
-        )
+def probabilities(y_true, y_pred, owner, from_logits=False, **_):
+    """Refuse labels that are not between 0 and 1, and predictions that are not unless they are logits."""
+    _checks.unit_interval(y_true, "y_true", owner, ONE_HOT)
+    if not from_logits:
+        _checks.unit_interval(y_pred, "y_pred", owner, "For logits, set `from_logits=True`.")

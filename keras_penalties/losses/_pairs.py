@@ -13,13 +13,9 @@ from keras_penalties.losses._loss import FormulaLoss
 class BatchLoss(FormulaLoss):
     """A loss of embeddings `(batch, features)` and of labels that say which rows belong together."""
 
-    def refuse(self, y_true, y_pred):
-        refuse_labels(y_true, type(self).__name__)
 
-
-def refuse_labels(y_true, owner):
-    """Raise if `y_true`, as a NumPy array, holds neither class ids nor one-hot rows."""
-    y_true = np.asarray(y_true)
+def class_labels(y_true, y_pred, owner, **_):
+    """Refuse labels, a NumPy array, that are neither class ids nor one-hot rows."""
     numbers = y_true.astype("float64")
     if y_true.ndim == 2 and y_true.shape[1] > 1:
         if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all()):

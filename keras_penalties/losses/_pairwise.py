@@ -1,13 +1,17 @@
 """Contrastive loss over all pairs of a batch."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
-from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
 
 
 @register
+@declared(class_labels, margin=partial(_checks.number, above=0.0))
 def pairwise_contrastive(y_true, y_pred, margin=1.0):
     """Contrastive loss of each row with the others of the batch: one value a row, as
     `PairwiseContrastive`."""
@@ -57,5 +61,4 @@ class PairwiseContrastive(BatchLoss):
     formula = staticmethod(pairwise_contrastive)
 
     def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="pairwise_contrastive", dtype=None):
-        super().__init__(name, reduction, dtype)
-        self.margin = _checks.number(margin, "margin", "PairwiseContrastive", above=0.0)
+        super().__init__(name, reduction, dtype, margin=margin)

@@ -1,13 +1,17 @@
 """Cross-entropies over the cosines of a batch: which row belongs to which."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
 
 
 @register
+@declared(class_labels, temperature=partial(_checks.number, above=0.0))
 def supervised_contrastive(y_true, y_pred, temperature=0.07):
     """Supervised contrastive loss of each row: one value a row, as `SupervisedContrastive`."""
     pairs = Pairs(y_true, y_pred, "supervised_contrastive")
@@ -17,6 +21,7 @@ def supervised_contrastive(y_true, y_pred, temperature=0.07):
 
 
 @register
+@declared(class_labels, temperature=partial(_checks.number, above=0.0))
 def ntxent(y_true, y_pred, temperature=0.5):
     """Normalized temperature-scaled cross-entropy of each row: one value a row, as `NTXent`."""
     pairs = Pairs(y_true, y_pred, "ntxent")
@@ -28,14 +33,8 @@ def _log_total(logits, chosen):
     return _logits.logsumexp(ops.where(chosen, logits, _numerics.constant(_logits.LOWEST, logits)))
 
 
-class _Similarity(BatchLoss):
-    def __init__(self, temperature, reduction, name, dtype):
-        super().__init__(name, reduction, dtype)
-        self.temperature = _checks.number(temperature, "temperature", type(self).__name__, above=0.0)
-
-
 @register
-class SupervisedContrastive(_Similarity):
+class SupervisedContrastive(BatchLoss):
     r"""Wants each row to point to its own class, among all other rows of the batch.
 
     $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}\log\frac{e^{s_{ip}/t}}{\sum_{k\ne i} e^{s_{ik}/t}},\qquad
@@ -80,11 +79,11 @@ class SupervisedContrastive(_Similarity):
         name="supervised_contrastive",
         dtype=None,
     ):
-        super().__init__(temperature, reduction, name, dtype)
+        super().__init__(name, reduction, dtype, temperature=temperature)
 
 
 @register
-class NTXent(_Similarity):
+class NTXent(BatchLoss):
     r"""Wants the views of one image to find each other in a batch: SimCLR's loss.
 
     $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}
@@ -126,4 +125,4 @@ class NTXent(_Similarity):
     formula = staticmethod(ntxent)
 
     def __init__(self, temperature=0.5, reduction="sum_over_batch_size", name="ntxent", dtype=None):
-        super().__init__(temperature, reduction, name, dtype)
+        super().__init__(name, reduction, dtype, temperature=temperature)

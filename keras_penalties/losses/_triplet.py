@@ -1,16 +1,25 @@
 """Triplet loss over the triplets of a batch."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
-from keras_penalties.losses._pairs import BatchLoss, Pairs, count, mean_where
+from keras_penalties.losses._declared import declared
+from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, count, mean_where
 
 MINING = ("semi_hard", "hard", "all")
 DISTANCES = ("euclidean", "squared")
 
 
 @register
+@declared(
+    class_labels,
+    margin=partial(_checks.number, above=0.0),
+    mining=partial(_checks.choice, allowed=MINING),
+    distance=partial(_checks.choice, allowed=DISTANCES),
+)
 def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"):
     """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
     pairs = Pairs(y_true, y_pred, "triplet")
@@ -83,10 +92,7 @@ class Triplet(BatchLoss):
         name="triplet",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype)
-        self.margin = _checks.number(margin, "margin", "Triplet", above=0.0)
-        self.mining = _checks.choice(mining, "mining", "Triplet", MINING)
-        self.distance = _checks.choice(distance, "distance", "Triplet", DISTANCES)
+        super().__init__(name, reduction, dtype, margin=margin, mining=mining, distance=distance)
 
 
 def _hard(distances, pairs, margin):

@@ -11,7 +11,6 @@ from keras_penalties._keras import replicas
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._serialization import made, register
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
-from keras_penalties.losses._loss import refuse_outside
 from keras_penalties.models._base import ModelOfModels, input_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
@@ -82,7 +81,7 @@ class AntiPiracy(ModelOfModels):
         weights = {"alpha": alpha, "beta": beta, "gamma": gamma}
         weights = {k: _checks.number(v, k, "AntiPiracy", at_least=0.0) for k, v in weights.items()}
         self.alpha, self.beta, self.gamma = weights.values()
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", "AntiPiracy")
         self.value_range = _checks.value_range(value_range, "AntiPiracy")
         refuse_unreduced(raw_loss, "raw_loss")
         self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
@@ -180,14 +179,14 @@ class AntiPiracy(ModelOfModels):
     def check_batch(self, x, y):
         labels = np.asarray(y)
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
-            refuse_outside(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
+            _checks.unit_interval(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
         elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
             received = f"shape {labels.shape}, from {labels.min()} to {labels.max()}"
             raise ValueError(self._about_labels(received))
         outputs = self(x)
         answer = keras.ops.convert_to_numpy(outputs["authorized"])
         if not self.from_logits:
-            refuse_outside(answer, "classifier", "AntiPiracy", "For logits, set `from_logits=True`.")
+            _checks.unit_interval(answer, "classifier", "AntiPiracy", "For logits, set `from_logits=True`.")
         if self.value_range is not None:
             low, high = self.value_range
             for name, values in (("x", x), ("transform", keras.ops.convert_to_numpy(outputs["processed"]))):

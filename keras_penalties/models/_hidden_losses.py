@@ -11,6 +11,7 @@ from keras_penalties._keras.losses import weights_for
 from keras_penalties._training.state import Learned
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
+from keras_penalties.losses import StatefulLoss
 from keras_penalties.models._labels import labels_for, naming, one_weight
 from keras_penalties.models._loss_arguments import as_loss
 
@@ -56,8 +57,8 @@ class HiddenTerm:
             self.state = Term(self.penalties, self.key)
             if self.state.waits_for_shapes:
                 self.state.learn(self._shapes(specs))
-        elif hasattr(self.loss, "learned"):
-            self.state = Learned(self.loss.learned(self._shapes(specs)), self.key)
+        elif isinstance(self.loss, StatefulLoss):
+            self.state = Learned(self.loss.state(self._shapes(specs)), self.key)
         return self.state
 
     def _shapes(self, specs: dict) -> list:
@@ -96,7 +97,7 @@ class HiddenTerm:
             if len(value.shape):
                 raise ValueError(f"It gives values of shape {tuple(value.shape)} in place of one number.")
             if training and self.state is not None:
-                self.state.assign(self.loss.moved(y, x, weight, **values))
+                self.state.assign(self.loss.next_state(y, x, weight, **values))
         return value
 
 

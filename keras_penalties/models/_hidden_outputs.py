@@ -11,6 +11,7 @@ from keras_penalties._serialization import made, register
 from keras_penalties._tensors.capture import Capture
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
+from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
@@ -95,8 +96,7 @@ class HiddenOutputs(ModelOfModels):
         """The joint loss that was compiled, or None."""
         return self._state.joint_loss
 
-    @property
-    def tapped(self):
+    def get_running_model(self) -> keras.Model:
         """The model that runs: the wrapped one, in which the layers of hidden tensors hand them out."""
         return self._state.probe.tapped
 
@@ -191,7 +191,7 @@ class HiddenOutputs(ModelOfModels):
 
     def check_batch(self, x, y):
         losses = [(self.loss, None), *((term.loss, term) for term in self._state.terms)]
-        losses = [(loss, term) for loss, term in losses if hasattr(loss, "refuse")]
+        losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
         if losses:
             output = self(x)
             hidden, _ = self._state.seen[replicas.replica()]
@@ -239,6 +239,7 @@ class HiddenOutputs(ModelOfModels):
         weight = one_weight(sample_weight, "joint_loss")
         with naming("joint_loss", labels=y, predictions=y_pred, sample_weight=weight):
             values = self._state.joint_loss(y, y_pred, hidden)
+            values = _loss_arguments.returned_by(self._state.joint_loss, values)
             return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
 
     def _named_losses(self):

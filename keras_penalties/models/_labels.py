@@ -4,6 +4,7 @@ import contextlib
 
 from keras import tree
 
+from keras_penalties.losses import StatefulLoss
 from keras_penalties.models._loss_arguments import REGISTER, FunctionLoss, compares_with_labels
 
 
@@ -31,7 +32,7 @@ def labels_for(loss, y, argument):
 
 def _how_to_pick(loss, key):
     kind = type(loss).__name__
-    if hasattr(loss, "learned"):
+    if isinstance(loss, StatefulLoss):
         return f"{kind} has state of its own: wrap a model with one output, the one that its labels are for."
     if isinstance(loss, FunctionLoss):
         call = f"keras.losses.{loss.name}(y_true[{key!r}], hidden)"

@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops, tree
 
-from keras_penalties import _numerics, _serialization
+from keras_penalties import _numerics, _returned, _serialization
 from keras_penalties._keras.losses import mean_of_values, with_same_rank
 from keras_penalties._keras.masks import get_keras_mask
 
@@ -29,7 +29,7 @@ class FunctionLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         if ops.is_tensor(y_true) and ops.is_tensor(y_pred):
             y_true, y_pred = with_same_rank(y_true, y_pred)
-        return self.function(y_true, y_pred)
+        return returned_by(self.function, self.function(y_true, y_pred))
 
     def _converted(self, x):
         return x if x is None else ops.convert_to_tensor(x, dtype=self.dtype)
@@ -47,10 +47,14 @@ def _in_common(masks):
     return functools.reduce(ops.logical_and, masks) if masks else None
 
 
+def returned_by(function, values):
+    """What a user's loss function returned, as floats."""
+    name = getattr(function, "__name__", type(function).__name__)
+    return _returned.floats(values, f"The function `{name}`", "a scalar or one value for each example")
+
+
 def mean_of_joint_loss(values, y_pred, sample_weight):
-    """What a function of `(y_true, y_pred, hidden)` gave, reduced as Keras reduces a loss function."""
-    values = ops.convert_to_tensor(values)
-    values = values if _numerics.is_float(values.dtype) else ops.cast(values, "float32")
+    """What a function of `(y_true, y_pred, hidden)` returned, reduced as Keras reduces a loss function."""
     return mean_of_values(_numerics.accumulate(values), sample_weight, mask_of(y_pred))
 
 

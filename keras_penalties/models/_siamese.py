@@ -7,6 +7,7 @@ import numpy as np
 from keras import tree
 
 from keras_penalties._serialization import made, register
+from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import CosineDistance, EuclideanDistance
 from keras_penalties.models._base import ModelOfModels, input_of
 
@@ -86,9 +87,8 @@ class Siamese(ModelOfModels):
         return super().fit(x, y, *args, **kwargs)
 
     def check_batch(self, x, y):
-        check = getattr(self.loss, "refuse", None)
-        if check is not None:
-            check(y, keras.ops.convert_to_numpy(self(x)))
+        if isinstance(self.loss, ChecksFirstBatch):
+            self.loss.refuse(y, keras.ops.convert_to_numpy(self(x)))
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -4,10 +4,12 @@ import math
 
 from keras import ops
 
-from keras_penalties import _logits, _numerics
+from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import BatchStatisticPenalty
+
+LOGITS = "For logits, set `from_logits=True`."
 
 
 class MeanOfRows(BatchStatisticPenalty):
@@ -17,6 +19,8 @@ class MeanOfRows(BatchStatisticPenalty):
     Replicas share sums alone.
     """
 
+    _formulas = ("value", "statistic", "row")
+    _formula_methods = "`row(rows, kept)`"
     masks_elements = True
     _weights_optional = True
 
@@ -50,11 +54,11 @@ class _OfDistributions(MeanOfRows):
 
     def __init__(self, strength, from_logits=False, axis=-1):
         super().__init__(strength, axis=axis)
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     @property
     def outside_0_and_1(self):
-        return outside_0_and_1(self.from_logits)
+        return None if self.from_logits else LOGITS
 
     def entropy(self, rows, kept=None):
         if self.from_logits:
@@ -220,11 +224,11 @@ class LoadBalance(BatchStatisticPenalty):
         if top_k < 1:
             raise ValueError(f"`top_k` of LoadBalance must be 1 at least. Received: top_k={top_k}.")
         self.top_k = top_k
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     @property
     def outside_0_and_1(self):
-        return outside_0_and_1(self.from_logits)
+        return None if self.from_logits else LOGITS
 
     def check_shapes(self, shapes):
         (shape,) = shapes
@@ -260,7 +264,3 @@ def top_of_each_row(rows, k):
         largest = ops.one_hot(ops.argmax(left, axis=-1), rows.shape[-1], dtype=rows.dtype)
         left, chosen = ops.where(largest > 0, zeros - math.inf, left), chosen + largest
     return chosen
-
-
-def outside_0_and_1(from_logits):
-    return None if from_logits else "For logits, set `from_logits=True`."

@@ -1,11 +1,11 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
 import math
-from typing import Any
+from typing import Any, final
 
 from keras import ops, tree
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _checks, _numerics, _returned
 from keras_penalties._keras import replicas
 from keras_penalties.regularizers._penalty import Penalty
 
@@ -14,7 +14,7 @@ def same_shape(owner, shapes, of="elements"):
     """Refuse tensors that are compared one by one and have other shapes."""
     first = shapes[0]
     for i, shape in enumerate(shapes[1:], 1):
-        if not _checks.same_shape(first, shape):
+        if not _checks.shapes_agree(first, shape):
             raise ValueError(
                 f"{owner} compares the {of} of its tensors one by one. Received: x[0] with {of} of shape "
                 f"{first}, x[{i}] with {of} of shape {shape}. Give them the same shape first."
@@ -69,6 +69,8 @@ class PerExamplePenalty(Penalty):
     9.0
     """
 
+    _formulas = ("value", "examples", "elements")
+    _formula_methods = "`elements(x)`, or as `examples(x, mask)`"
     masks_elements = True
 
     def __init_subclass__(cls, **kwargs):
@@ -83,12 +85,25 @@ class PerExamplePenalty(Penalty):
     def elements(self, x):
         """One value for each element of `x`, in `x`'s shape. Where the penalty compares several
         tensors, which are of one shape then, `x` is the list of them."""
-        raise NotImplementedError(f"{self._owner} must implement `elements(x)` or `examples(x, mask)`.")
+        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
     def examples(self, x, mask):
         """One value for each example: `(batch,)`. `x` holds zeros where `mask` drops something."""
-        values = self.elements(x)
+        values = self._elements(x)
         return _numerics.sum_examples(values if mask is None else _numerics.keep(values, mask))
+
+    @final
+    def _elements(self, x):
+        first = x[0] if isinstance(x, list) else x
+        source, expected = f"`elements(x)` of {self._owner}", "one value for each element of `x`"
+        return _returned.floats_of_shape(self.elements(x), ops.shape(first), source, expected, first)
+
+    @final
+    def _examples(self, x, mask, first):
+        source, expected = f"`examples(x, mask)` of {self._owner}", "one value for each example"
+        return _returned.floats_of_shape(
+            self.examples(x, mask), ops.shape(first)[:1], source, expected, first
+        )
 
     def value(self, x, mask):
         if isinstance(x, list):
@@ -97,10 +112,10 @@ class PerExamplePenalty(Penalty):
         first = x[0] if isinstance(x, list) else x
         if mask is None:
             by_elements = type(self).examples is PerExamplePenalty.examples  # all can be summed at once
-            values = self.elements(x) if by_elements else self.examples(x, None)
+            values = self._elements(x) if by_elements else self._examples(x, None, first)
             total = _numerics.mean_of_examples(_numerics.sum_examples(values))
             return total / self._size(first) if self.per == "element" else total
-        values = self.examples(x, mask)
+        values = self._examples(x, mask, first)
         kept = ops.cast(mask, first.dtype)
         counted = _numerics.sum_examples(kept)
         if self.per == "element":
@@ -114,6 +129,7 @@ class PerExamplePenalty(Penalty):
     def check_shapes(self, shapes):
         same_shape(self._owner, shapes)
 
+    @final
     @staticmethod
     def _size(x):
         """How many elements an example has, one at least."""
@@ -148,6 +164,8 @@ class BatchStatisticPenalty(Penalty):
     5.0
     """
 
+    _formulas = ("value", "statistic")
+    _formula_methods = "`statistic(rows, weights)`"
     paired = True
     # Whether `statistic` also takes None for the weights, where no row is dropped: that saves passes.
     _weights_optional = False
@@ -178,7 +196,7 @@ class BatchStatisticPenalty(Penalty):
 
         Where the penalty compares several tensors, both are lists.
         """
-        raise NotImplementedError(f"{self._owner} must implement `statistic(rows, weights)`.")
+        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
     def value(self, x, mask):
         several = isinstance(x, list)
@@ -189,6 +207,7 @@ class BatchStatisticPenalty(Penalty):
         tables = [self.table(_rows(t), k) for t, k in zip(xs, kept, strict=True)]
         rows, weights = ([table[i] for table in tables] for i in (0, 1))
         value = self.statistic(rows, weights) if several else self.statistic(rows[0], weights[0])
+        value = _returned.scalar(value, f"`statistic(rows, weights)` of {self._owner}", self.parts, rows[0])
         if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
             return value
         filled = [

@@ -5,7 +5,7 @@ import math
 from keras import ops
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import replicas
+from keras_penalties._keras import replicas, sizes
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import common_mask, same_shape
 from keras_penalties.regularizers._penalty import Penalty
@@ -67,7 +67,7 @@ class GaussianKL(Penalty):
         (mean, log_variance), mask = x, common_mask(mask)
         elements = 0.5 * (ops.square(mean) + _beyond_the_tangent(log_variance))
         if mask is None:
-            examples = ops.cast(ops.shape(mean)[0], elements.dtype)
+            examples = ops.cast(sizes.size(mean), elements.dtype)
         else:
             elements = _numerics.keep(elements, mask)
             kept = _numerics.sum_examples(ops.cast(mask, elements.dtype)) > 0

@@ -3,13 +3,14 @@
 from keras import ops
 
 from keras_penalties import _numerics
+from keras_penalties._keras import sizes
 
 
 def squares(tables, weights, diagonal):
     r"""The sum of \(C_{ij}^2\), with or without the diagonal, of \(C = \sum x^\top W x\) over the tables.
 
-    With few rows for its features it builds no features-by-features matrix. The number is the same, whatever
-    the sizes of the features are.
+    With few rows for its features it builds no features-by-features matrix. The number is the same,
+    whatever the sizes of the features are.
 
     Args:
         tables: the tables \(x\) of `(rows, features)`, each column less its mean.
@@ -25,14 +26,14 @@ def squares(tables, weights, diagonal):
     def by_rows():
         # The products of rows contain the diagonal. Where few features are large they are little else, and
         # taking it off would leave no digits. So the N largest features are compared with each feature, and
-        # products of rows are taken of the others. Their diagonal is small beside the sum: N features with N
-        # - 1 degrees of freedom cannot all be uncorrelated, so that among the largest there are larger
+        # products of rows are taken of the others. Their diagonal is small beside the sum: N features with
+        # N - 1 degrees of freedom cannot all be uncorrelated, so that among the largest there are larger
         # covariances.
         weighted = list(zip(tables, weights, strict=True))
-        sizes = sum(_numerics.weighted_sum(ops.square(ops.stop_gradient(x)), abs(w)) for x, w in weighted)
+        lengths = sum(_numerics.weighted_sum(ops.square(ops.stop_gradient(x)), abs(w)) for x, w in weighted)
         # Counted, not sliced: in a graph for any batch, XLA does not know where a slice would end.
         ranks = ops.cumsum(ops.ones_like(tables[0][:, 0], dtype="int32")) - 1
-        largest, rest = _numerics.largest_columns(sizes, ranks)
+        largest, rest = _numerics.largest_columns(lengths, ranks)
         product = _product([ops.take(x, largest, axis=1) for x in tables], tables, weights)
         if not diagonal:
             own = ops.expand_dims(largest, 1) == ops.arange(features, dtype=largest.dtype)
@@ -50,7 +51,7 @@ def squares(tables, weights, diagonal):
             )
         return found + ops.relu(everything)
 
-    return cheaper(sum(_numerics.size(x) for x in tables), features, by_rows, by_features)
+    return cheaper(sum(sizes.size(x) for x in tables), features, by_rows, by_features)
 
 
 def cross_squares(a, b, weights):
@@ -69,15 +70,13 @@ def cross_squares(a, b, weights):
         everything = ops.sum(of_a * (_as_row(weights) * of_b))
         return ops.relu(everything - ops.sum(ops.square(_numerics.weighted_sum(a * b, weights))))
 
-    return cheaper(_numerics.size(a), a.shape[-1], by_rows, by_features)
+    return cheaper(sizes.size(a), a.shape[-1], by_rows, by_features)
 
 
 def cheaper(rows, features, by_rows, by_features):
     """Whichever of two ways takes fewer operations; where the number of rows is not known until the step
     runs, it is decided then."""
-    if isinstance(rows, int):
-        return by_rows() if 2 * rows < features else by_features()
-    return ops.cond(2 * rows < features, by_rows, by_features)
+    return sizes.either(2 * rows < features, by_rows, by_features)
 
 
 def _product(a, b, weights):

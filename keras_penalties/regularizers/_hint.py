@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_penalties import _checks
 from keras_penalties._serialization import register
 from keras_penalties.regularizers._families import PerExamplePenalty, same_shape
 
@@ -47,7 +48,7 @@ class Hint(PerExamplePenalty):
 
     def __init__(self, strength, per="example", projection=False):
         super().__init__(strength, per=per)
-        self.projection = bool(projection)
+        self.projection = _checks.flag(projection, "projection", self._owner)
         self.masks_elements = not self.projection  # features of another width have no mask in common
 
     def check_shapes(self, shapes):

@@ -1,33 +1,20 @@
 """The contract that every penalty keeps."""
 
-import contextlib
-import contextvars
-import inspect
 import sys
 import warnings
-from typing import Any
+from typing import Any, final
 
 import keras
 from keras import ops
 
-from keras_penalties import _checks, _numerics, _serialization
-from keras_penalties._keras import activations, places, releases, scopes
+from keras_penalties import _checks, _numerics, _returned, _serialization
+from keras_penalties._keras import activations, places, releases, sizes
+from keras_penalties._value_checks import ChecksFirstBatch, are_unchecked
+from keras_penalties.regularizers import _overrides
 from keras_penalties.schedules import _strength
 
-_UNCHECKED = contextvars.ContextVar("unchecked", default=False)
 
-
-@contextlib.contextmanager
-def unchecked():
-    """Within, no penalty refuses values: `audit` gives a verdict on them instead."""
-    token = _UNCHECKED.set(True)
-    try:
-        yield
-    finally:
-        _UNCHECKED.reset(token)
-
-
-class Penalty(keras.regularizers.Regularizer):
+class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     """A number that says how far a hidden layer is from what it should do.
 
     `strength * measure(x)` is what reaches the loss, by whichever way the penalty is attached, on
@@ -60,12 +47,23 @@ class Penalty(keras.regularizers.Regularizer):
         ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit.
     """
 
+    # The methods that may hold the formula, each of which calls the next unless it is overridden; and how
+    # messages list them.
+    _formulas: tuple = ("value",)
+    _formula_methods = (
+        "`value(x, mask)`, or subclass `PerExamplePenalty` and give `elements(x)`, or "
+        "`BatchStatisticPenalty` and give `statistic(rows, weights)`"
+    )
     tensors = 1
     masks_elements = False
     parts: tuple = ()
     outside_0_and_1: str | None = None
-    _seen = _warned = False
+    _warned = False
     _owned = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        _overrides.check(cls)
 
     def __init__(self, strength):
         self.strength = strength
@@ -90,6 +88,7 @@ class Penalty(keras.regularizers.Regularizer):
             _strength.check_kind(value, self._strength, self._owner)
         self._strength = value
 
+    @final
     def _lines_above(self) -> int:
         """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
         level, frame = 2, sys._getframe(2)
@@ -103,6 +102,7 @@ class Penalty(keras.regularizers.Regularizer):
         return -1
 
     @property
+    @final
     def _owner(self) -> str:
         return type(self).__name__
 
@@ -115,11 +115,9 @@ class Penalty(keras.regularizers.Regularizer):
             mask: booleans of `x`'s shape up to the features, or a prefix of that; or None. Where the penalty
                 sets `masks_elements`, also booleans of `x`'s whole shape.
         """
-        raise NotImplementedError(
-            f"{self._owner} must implement `value(x, mask)`, or be a subclass of "
-            "`PerExamplePenalty` or `BatchStatisticPenalty`, which ask for less."
-        )
+        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
+    @final
     def measure(self, x, mask=None):
         """The penalty of `x` without its strength: a float32 scalar (float64 for float64 input).
 
@@ -149,16 +147,13 @@ class Penalty(keras.regularizers.Regularizer):
     def refuse(self, x):
         """Raise if the values of `x`, a NumPy array, are not valid. Called once for each penalty, where
         values can be seen: outside of a compiled step."""
-        if self.outside_0_and_1 is not None and (x.min() < -1e-5 or x.max() > 1 + 1e-5):
-            raise ValueError(
-                f"`x` of {self._owner} must be between 0 and 1. Received values from {x.min():g} to "
-                f"{x.max():g}. {self.outside_0_and_1}"
-            )
+        if self.outside_0_and_1 is not None:
+            _checks.unit_interval(x, "x", self._owner, self.outside_0_and_1)
 
     def warn_of(self, operation):
         """Warn if the penalty is put on a layer, or an operation, whose values it will not accept. A
         compiled step does not show values: what is known before is the activation."""
-        if self.outside_0_and_1 is None or self._warned or _UNCHECKED.get():
+        if self.outside_0_and_1 is None or self._warned or are_unchecked():
             return
         activation = activations.beyond_0_and_1(operation)
         if activation is not None:
@@ -169,6 +164,11 @@ class Penalty(keras.regularizers.Regularizer):
                 stacklevel=2,
             )
 
+    @property
+    def refuses_values(self) -> bool:
+        return type(self).refuse is not Penalty.refuse or self.outside_0_and_1 is not None
+
+    @final
     def validate(self, x, mask=None):
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
         xs: list[Any] = self._as_list(x)
@@ -193,32 +193,29 @@ class Penalty(keras.regularizers.Regularizer):
     def check_shapes(self, shapes):
         """Raise if tensors of these shapes cannot be measured; unknown sizes are None."""
 
+    @final
     def measure_validated(self, xs, masks, learned=None):
         value = self.measured_parts(xs, masks, learned)
         return sum(value.values()) if isinstance(value, dict) else value
 
+    @final
     def measured_parts(self, xs, masks, learned=None) -> Any:
         """What `value` gives: a scalar, or a dict of them."""
         xs = [self._prepare(t) for t in xs]
         masks = [self._prepare_mask(m, t) for m, t in zip(masks, xs, strict=True)]
         xs = [_numerics.keep(t, m) for t, m in zip(xs, masks, strict=True)]
-        self._refuse_once(xs)
-        xs = self.with_learned(xs, learned or {})
-        return self.value(xs, masks) if len(xs) > 1 else self.value(xs[0], masks[0])
+        self.check_first_batch(*([x] for x in xs))
+        compared = self.with_learned(xs, learned or {})
+        received = len(compared) if isinstance(compared, (list, tuple)) else type(compared).__name__
+        if received != len(xs):
+            raise ValueError(
+                f"`with_learned(xs, learned)` of {self._owner} must return a list of {len(xs)}: one tensor "
+                f"for each that it was given. Received: {received}."
+            )
+        value = self.value(list(compared), masks) if len(xs) > 1 else self.value(compared[0], masks[0])
+        return _returned.scalar(value, f"`value(x, mask)` of {self._owner}", self.parts, compared[0])
 
-    @property
-    def refuses_values(self) -> bool:
-        return type(self).refuse is not Penalty.refuse or self.outside_0_and_1 is not None
-
-    def _refuse_once(self, xs):
-        if self._seen or _UNCHECKED.get() or not self.refuses_values:
-            return
-        values = [scopes.as_numpy(x) for x in xs]
-        if all(v is not None and v.size for v in values):
-            for v in values:
-                self.refuse(v)
-            self._seen = True
-
+    @final
     def __call__(self, x):
         """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
         size on Keras releases that divide by it afterwards. Call `measure` for the number itself."""
@@ -238,10 +235,10 @@ class Penalty(keras.regularizers.Regularizer):
         if places.is_recomputed():
             raise ValueError(places.lost(f"A layer with `activity_regularizer={self._owner}(...)`"))
         value = _numerics.as_loss(self.strength * self.measure(x))
-        if self.outside_0_and_1 is not None and not self._seen:
+        if self.outside_0_and_1 is not None and not self._has_checked_values:
             self.warn_of(activations.calling_layer())
         if releases.KERAS_DIVIDES_BY_BATCH:
-            value = value * ops.cast(ops.shape(x)[0], value.dtype)
+            value = value * ops.cast(sizes.size(x), value.dtype)
         return value
 
     def get_config(self):
@@ -251,14 +248,7 @@ class Penalty(keras.regularizers.Regularizer):
                 f"could be loaded. Put `@keras.saving.register_keras_serializable(package="
                 f"'my_project')` above `class {self._owner}`."
             )
-        names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
-        missing = [name for name in names if not hasattr(self, name)]
-        if missing:
-            raise ValueError(
-                f"{self._owner} cannot be saved: its arguments {', '.join(missing)} are not kept as "
-                f"attributes of the same name. Set them in `__init__`, or write `get_config`."
-            )
-        config = {name: getattr(self, name) for name in names}
+        config = _serialization.kept_arguments(self)
         if _strength.is_moving(self.strength):
             config["strength"] = keras.saving.serialize_keras_object(self.strength)
         return config
@@ -267,6 +257,7 @@ class Penalty(keras.regularizers.Regularizer):
     def from_config(cls, config):
         return _serialization.made(cls, config, "strength")
 
+    @final
     def _as_list(self, x):
         wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)
         several = isinstance(x, (list, tuple)) and (1 not in wanted or any(hasattr(t, "shape") for t in x))
@@ -279,12 +270,14 @@ class Penalty(keras.regularizers.Regularizer):
         count = " or ".join(map(str, wanted))
         raise ValueError(f"{self._owner} compares {count} tensors and takes them as a list. Received{got}.")
 
+    @final
     def _prepare(self, x):
         x = _numerics.accumulate(x)
         if len(x.shape) == 1:
             x = x[:, None]
         return x if self._features == -1 else ops.moveaxis(x, self._features, -1)
 
+    @final
     def _prepare_mask(self, mask, x):
         """`mask` in booleans as `value` takes it, for a prepared `x`."""
         if mask is None:

@@ -112,7 +112,7 @@ class TemporalSmoothness(PerExamplePenalty):
         kept = ops.reshape(kept, (batch, time, tracks))
         x = ops.reshape(x, (batch, time, tracks, features))
         # What is kept moves to the front, in its order; so the next that is kept is the next.
-        places = ops.reshape(ops.arange(time), (1, -1, 1))
+        places = ops.reshape(ops.arange(time, dtype="int32"), (1, -1, 1))
         order = ops.argsort(ops.where(kept, places, places + time), axis=1)
         x = ops.take_along_axis(x, order[..., None], axis=1)
         both = ops.take_along_axis(kept, order, axis=1)[:, 1:]

@@ -1,5 +1,4 @@
-"""What a model of models is written as: each format that Keras has, quantized models, and refusals before a
-file."""
+"""The formats that a model of models is written in: all of Keras, quantized models, and early refusals."""
 
 import copy
 import importlib.util

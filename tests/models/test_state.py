@@ -191,7 +191,7 @@ def test_the_terms_of_vicreg_are_shown_apart(way):
         (lambda: kp.losses.Center(0), ValueError, "`classes` of Center must be an int >= 1"),
         (lambda: kp.losses.Center(3.0), TypeError, "`classes` of Center must be an int >= 1"),
         (lambda: kp.losses.Center(3, rate=0.0), ValueError, "`rate` of Center must be a finite number > 0"),
-        (lambda: kp.losses.Center(3)([0], [[1.0]]), TypeError, "Center has centres that move, and needs"),
+        (lambda: kp.losses.Center(3)([0], [[1.0]]), TypeError, "Center has a state, which needs an owner"),
         (lambda: compiled({"code": kp.losses.Center(2)}).fit(*data()), ValueError, "classes from 0 to 2"),
         (
             lambda: kp.losses.Center(3)([0.0], np.ones((1, 2, 2)), centers=np.zeros((3, 2))),
@@ -208,7 +208,7 @@ def test_bad_input(make, error, words):
 def test_a_center_loss_in_place_of_the_main_loss_is_refused():
     model = network()
     model.compile("sgd", kp.losses.Center(3))
-    with pytest.raises(TypeError, match="Center has centres that move, and needs an owner"):
+    with pytest.raises(TypeError, match="Center has a state, which needs an owner"):
         model.fit(*data(), verbose=0)
 
 

@@ -1,0 +1,55 @@
+"""Checks of values, which can be seen only outside of a compiled step: once, on the first batch."""
+
+import contextlib
+import contextvars
+from collections.abc import Callable
+from typing import Any, final
+
+from keras_penalties._keras import scopes
+
+_UNCHECKED = contextvars.ContextVar("unchecked", default=False)
+
+
+@contextlib.contextmanager
+def unchecked():
+    """Within, no values are refused: `audit` gives a verdict on them instead."""
+    token = _UNCHECKED.set(True)
+    try:
+        yield
+    finally:
+        _UNCHECKED.reset(token)
+
+
+def are_unchecked() -> bool:
+    """Whether the code runs within `unchecked`."""
+    return _UNCHECKED.get()
+
+
+class ChecksFirstBatch:
+    """A penalty or loss that checks the values of the first batch whose values can be seen.
+
+    A subclass gives `refuse`, which raises if NumPy arrays of these values are not valid.
+    """
+
+    refuse: Callable[..., Any]
+    _has_checked_values = False
+
+    @property
+    def refuses_values(self) -> bool:
+        """Whether any values are not valid."""
+        return True
+
+    @final
+    def check_first_batch(self, *batches):
+        """Check the values of a batch, unless one was checked before.
+
+        Args:
+            *batches: the tensors of each call of `refuse`.
+        """
+        if self._has_checked_values or are_unchecked() or not self.refuses_values:
+            return
+        arrays = [[scopes.as_numpy(x) for x in batch] for batch in batches]
+        if all(array is not None and array.size for batch in arrays for array in batch):
+            for batch in arrays:
+                self.refuse(*batch)
+            self._has_checked_values = True
