@@ -122,7 +122,7 @@ def test_labels_of_contrastive_may_lack_the_last_axis():
         (
             lambda: L.CategoricalCrossentropy(label_smoothing=1.5),
             ValueError,
-            "between 0 and 1. Received: 1.5",
+            ">= 0 and <= 1. Received: label_smoothing=1.5",
         ),
         (
             lambda: L.CategoricalCrossentropy()(LABELS, ROWS * 5),
