@@ -123,6 +123,21 @@ class Tapped:
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
         return outputs
 
+    def quantize(self, *args, **kwargs):
+        # Keras (keras/src/layers/core/dense.py and others) quantizes its own classes, and no subclasses of
+        # them.
+        if unmixed(type(self)).__module__.startswith("keras."):
+            kwargs["type_check"] = False
+        return super().quantize(*args, **kwargs)  # type: ignore[misc]
+
+    def _flatten_layers(self, include_self=True, recursive=True):
+        # Keras (keras/src/models/model.py) quantizes a layer that holds no others: the penalties are none.
+        layers = super()._flatten_layers(include_self, recursive)  # type: ignore[misc]
+        penalties = {id(layer) for layer in getattr(self, "activity_penalties", ())}
+        if include_self and all(id(layer) in penalties for layer in self._layers):
+            return [self]
+        return layers
+
 
 def chosen(part: Part, tensors: list) -> list:
     """What a receiver is called on: one tensor, all inputs at once, or each pre-activation."""

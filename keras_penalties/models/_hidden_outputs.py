@@ -123,6 +123,15 @@ class HiddenOutputs(ModelOfModels):
         super()._clear_losses()
         self._state.probe.tapped._clear_losses()
 
+    def _capture_again(self):
+        """Copy the layers of hidden tensors again, which the model may have changed: by LoRA, by
+        `quantize`."""
+        self._state.probe = Capture(self.model, self._state.probe.tensors)
+
+    def quantize(self, *args, **kwargs):
+        super().quantize(*args, **kwargs)
+        self._capture_again()
+
     def compute_output_spec(self, inputs, training=None, mask=None):
         return self.model.compute_output_spec(inputs)
 
@@ -153,6 +162,7 @@ class HiddenOutputs(ModelOfModels):
             joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
                 gives a scalar or one value an example. It is added, and shown as `joint_loss`.
         """
+        self._capture_again()
         specs = self._state.probe.specs()
         of_outputs = {
             "loss": loss,
