@@ -76,6 +76,8 @@ def cross_squares(a, b, weights):
 def cheaper(rows, features, by_rows, by_features):
     """Whichever of two ways takes fewer operations; where the number of rows is not known until the step
     runs, it is decided then."""
+    if isinstance(rows, int) and rows == 0:  # without rows there is no largest feature
+        return by_features()
     return sizes.either(2 * rows < features, by_rows, by_features)
 
 
