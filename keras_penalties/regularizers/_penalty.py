@@ -150,6 +150,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         if self.outside_0_and_1 is not None:
             _checks.unit_interval(x, "x", self._owner, self.outside_0_and_1)
 
+    @final
     def warn_of(self, operation):
         """Warn if the penalty is put on a layer, or an operation, whose values it will not accept. A
         compiled step does not show values: what is known before is the activation."""
