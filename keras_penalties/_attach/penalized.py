@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -67,6 +68,7 @@ class Penalized:
     """A layer or model with penalties inside. It is mixed into the class of a copy."""
 
     requests: Requests
+    name: str
 
     def get_config(self):
         inner = keras.saving.serialize_keras_object(plain(self, self.requests.receivers))
@@ -133,7 +135,7 @@ class Attaching(Tapping):
             place = tap.tensor.place
             chain = [*reversed(place.around), *([place] if place.holder is not None else [])]
             way = [(step.operation, step.step) for step in chain]
-            layers = [self.made.get(id(layer)) for layer, _ in way]
+            layers: list[Any] = [self.made.get(id(layer)) for layer, _ in way]
             first = next((i for i, layer in enumerate(layers) if isinstance(layer, Penalized)), None)
             if first is not None:
                 steps = tuple(step for _, step in way[first + 1 :])

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import keras
 from keras import ops, tree
@@ -223,7 +224,8 @@ class Recorder:
 
         Several arrive where `train_step` takes the gradients of one loss for each part of the model.
         """
-        values, found = {}, Counter()
+        values: dict = {}
+        found: Any = Counter()
 
         def on_value(place, i, value):
             values[place, i] = float(ops.convert_to_numpy(ops.sum(ops.cast(value, "float32"))))

@@ -1,5 +1,7 @@
 """Whether a penalty's strength is in proportion, and how far it is from its target."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_penalties.schedules import Target, _strength
@@ -8,7 +10,7 @@ DROWNED, DOMINATES = 1e-4, 100.0  # the penalty's gradient at its layer, as a mu
 NEAR = 0.1  # how far from its target a measure may be, as a share of it: batches differ by as much
 
 
-def measured(evidence) -> float | None:
+def measured(evidence) -> Any:
     """What the penalty measures in a use, without its strength; None if that is not known."""
     if not evidence.strength or not evidence.counts:
         return None
@@ -66,7 +68,8 @@ def progress(evidence) -> str:
     return "not there yet" if moves and abs(error) > NEAR else ""
 
 
-def _target(evidence) -> Target | None:
+def _target(evidence) -> Any:
+    """The target of the strength, or None."""
     strength = getattr(evidence.penalty, "strength", None)
     return strength if isinstance(strength, Target) else None
 

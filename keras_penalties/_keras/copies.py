@@ -9,6 +9,7 @@ Keras: `src/layers/layer.py` (`Layer.__new__`, `_initialize_tracker`), `src/mode
 """
 
 import functools
+from typing import Any
 
 import keras
 from keras.src.utils import tracking
@@ -60,7 +61,8 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
         stack: for a Sequential model, its layers.
     """
     cls = cls or type(layer)
-    new = cls.__new__(cls)
+    make: Any = cls.__new__
+    new = make(cls)
     if outputs is not None:
         graphs.Functional.__init__(new, layer.input, outputs, name=layer.name)
     elif isinstance(layer, keras.Sequential):

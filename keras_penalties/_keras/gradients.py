@@ -94,14 +94,14 @@ def marked(x, on_value=_ignore, on_slope=_ignore):
         import tensorflow as tf
 
         @tf.custom_gradient
-        def mark(x):
+        def same(x):
             def backward(slope):
                 on_slope(slope)
                 return slope
 
             return tf.identity(x), backward
 
-        return mark(x)
+        return same(x)
     if x.requires_grad:
         x = x.view_as(x)  # a tensor of its own: what others take from `x` is not seen here
         x.register_hook(on_slope)

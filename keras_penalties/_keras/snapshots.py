@@ -5,6 +5,7 @@ import random
 import sys
 import threading
 import weakref
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,8 @@ class Snapshot:
             if hasattr(found, "__dict__"):  # what Keras or TensorFlow tracks
                 self._save_container(vars(found))
         elif isinstance(found, CONTAINERS):  # a proxy, which TensorFlow puts around the dicts of a model
-            self._todo.append(found.__wrapped__)
+            proxy: Any = found
+            self._todo.append(proxy.__wrapped__)
         elif _has_attributes(found):
             self._save_container(vars(found))
 
@@ -120,6 +122,7 @@ def _members(container) -> list:
 def _fill(container, members):
     """Make `members` those of `container`, with the methods of its base class: a container that Keras or
     TensorFlow tracks would track them again, or refuse a change."""
+    base: Any
     if isinstance(container, dict):
         base = collections.OrderedDict if isinstance(container, collections.OrderedDict) else dict
         base.clear(container)
@@ -129,7 +132,8 @@ def _fill(container, members):
         return
     base = next(kind for kind in CONTAINERS if isinstance(container, kind))
     base.clear(container)
-    (base.update if base is set else base.extend)(container, members)
+    fill: Any = base.update if base is set else base.extend
+    fill(container, members)
 
 
 def _has_attributes(found) -> bool:
@@ -140,7 +144,7 @@ def _has_attributes(found) -> bool:
 
 
 def _is_torch(found, *path) -> bool:
-    kind = sys.modules.get("torch")
+    kind: Any = sys.modules.get("torch")
     for name in path:
         kind = getattr(kind, name, None)
     return kind is not None and isinstance(found, kind)

@@ -67,13 +67,14 @@ class Gathering:
     def __init__(self, depth):
         """`depth` says how many frames above the caller the property of the layer is."""
         frame: Any = sys._getframe(depth + 2)
-        asks, collects = frame, None
+        asks: Any = frame
+        collects = None
         while frame.f_code.co_name == "metrics":  # of layers and models around it
             if frame.f_code is Trainer.metrics.fget.__code__:
                 collects = frame
             frame = frame.f_back
         self.again = collects is not None and collects is not asks
-        found = collects.f_locals if collects is asks else {}
+        found = asks.f_locals if collects is asks else {}
         self.model, self.before = found.get("self"), found.get("metrics", [])
 
 

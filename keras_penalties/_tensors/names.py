@@ -79,9 +79,9 @@ def parse(text: str, argument: str, owner: str) -> TensorName:
     wrong = [s for s, found in zip(path.split("/"), segments, strict=True) if found is None]
     found = PART.fullmatch(part)
     valid = found is not None and (bool(part) == bool(colon))
-    if valid and found["kind"] == "preactivation" and found["index"]:
+    if found is not None and found["kind"] == "preactivation" and found["index"]:
         valid = False
-    if wrong or not valid:
+    if wrong or found is None or not valid:
         token = wrong[0] if wrong else f":{part}"
         raise ValueError(
             f"`{argument}` of {owner} has the name {text!r}, in which {token!r} is not valid. {GRAMMAR}"

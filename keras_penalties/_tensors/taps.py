@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import tree
@@ -100,6 +101,10 @@ class Tapped:
     """
 
     receivers: Receivers
+    activity_penalties: list
+    activation: Any
+    name: str
+    _layers: list
 
     def __call__(self, *args, **kwargs):
         if any(isinstance(x, keras.KerasTensor) for x in tree.flatten((args, kwargs))):

@@ -30,7 +30,7 @@ class Place:
 
     path: tuple[str, ...]
     operation: Any
-    holder: Place | None = None
+    holder: Any = None
     step: tuple = ()
     calls: list = field(default_factory=list)
     used: set = field(default_factory=set)
@@ -56,7 +56,7 @@ class Place:
     @property
     def around(self) -> list[Place]:
         """What holds it, the innermost first, the model itself last; the model alone for the model."""
-        above = [self] if self.holder is None else []
+        above: list[Place] = [self] if self.holder is None else []
         place = self.holder
         while place is not None:
             above.append(place)
@@ -128,7 +128,7 @@ def follow(layer, steps) -> Any:
         else:
             value = copies.attributes(layer).get(attribute)
         for key in keys:
-            within = value if isinstance(value, dict) else dict(enumerate(value or ()))
+            within: dict = value if isinstance(value, dict) else dict(enumerate(value or ()))
             value = within.get(key, within.get(str(key)))
         if value is None:
             return None

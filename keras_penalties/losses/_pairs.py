@@ -1,5 +1,7 @@
 """What the losses share that compare each row of a batch with the others."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -116,7 +118,7 @@ def class_ids(y_true):
 
 def mean_where(values, chosen):
     """For each anchor, the mean of `values` over the rows that are chosen; 0 if none is."""
-    counted = _numerics.at_least_one(count(chosen, values.dtype))
+    counted: Any = _numerics.at_least_one(count(chosen, values.dtype))
     return ops.sum(ops.where(chosen, values, 0) / counted[:, None], axis=1)
 
 

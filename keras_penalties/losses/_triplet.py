@@ -1,6 +1,7 @@
 """Triplet loss over the triplets of a batch."""
 
 from functools import partial
+from typing import Any
 
 from keras import ops
 
@@ -116,7 +117,8 @@ def _all(distances, pairs, margin):
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
     beyond = distances - ops.stop_gradient(_closest(distances, pairs))[:, None]
     triplets = count(pairs.positive, distances.dtype) * count(pairs.negative, distances.dtype)
-    share = (1.0 / _numerics.at_least_one(triplets))[:, None]
+    triplets_of_row: Any = _numerics.at_least_one(triplets)
+    share = 1.0 / triplets_of_row[:, None]
     total = ops.sum(negatives * share * (beyond + margin), axis=1) - ops.sum(
         positives * share * beyond, axis=1
     )
