@@ -13,6 +13,7 @@ from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import said
 from keras_penalties._training.terms import as_penalties
+from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
 
@@ -87,7 +88,17 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
         Tap(tensor, Receiver(tensor.part, ActivityPenalty(penalty, name=name), masks[key]))
         for (tensor, key, penalty), name in zip(found, names, strict=True)
     ]
+    for tap in taps:
+        check_symbolic(tap)
     return Attaching(taps).of_model(model)
+
+
+def check_symbolic(tap: Tap):
+    """Refuse now what a penalty cannot measure, as far as the graph knows the tensor."""
+    place, part, layer = tap.tensor.place, tap.receiver.part, tap.receiver.layer
+    outputs = dict(place.calls).get(tap.tensor.use, place.calls[0][1] if place.calls else [])
+    if part.kind == "output" and (part.index or 0) < len(outputs):
+        check_penalties(layer.get_term().penalties, outputs[part.index or 0], f"the layer '{layer.name}'")
 
 
 def check_model(model, owner: str):

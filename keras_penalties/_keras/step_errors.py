@@ -48,4 +48,6 @@ def try_loss(model, x, y, sample_weight):
 def _symbolic(array):
     if array is None:
         return None
-    return keras.KerasTensor(array.shape, keras.backend.standardize_dtype(array.dtype))
+    dtype = keras.backend.standardize_dtype(array.dtype)
+    dtype = keras.config.floatx() if "float" in dtype else dtype  # as `fit` hands them to the model
+    return keras.KerasTensor(array.shape, dtype)

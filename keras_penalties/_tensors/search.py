@@ -61,7 +61,7 @@ class Search:
     def reachable(self) -> list[Place]:
         """The layers whose output can be had; those of a loop over time cannot, nor what is
         rematerialized."""
-        return [place for place in self.places if place.is_layer and not self._obstacles(place)]
+        return [place for place in self.places if place.is_called_layer and not self._obstacles(place)]
 
     def all(self, key: str | type) -> list[Tensor]:
         """Each tensor that `key` means, a name, shell pattern or class: one for each place and use."""

@@ -118,6 +118,8 @@ class Tapped:
         with recorded(activations) as preactivations:
             outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
         inputs = args[0] if args else next(iter(kwargs.values()))
+        if activations and activations[0].activation is keras.activations.linear:
+            preactivations = [outputs]
         tensors = {"input": inputs, "output": outputs, "preactivation": preactivations}
         for receiver in self.receivers.all:
             part = receiver.part
