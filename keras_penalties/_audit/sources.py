@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_penalties._keras import layers as keras_layers
+from keras_penalties._tensors.taps import Tapped
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
 from keras_penalties.schedules import _strength
@@ -71,7 +72,9 @@ def _walk(layer, path=(), above=(), done=None):
         return
     inside = [layer.student] if is_distiller(layer) else keras_layers.sublayers(layer)
     for inner in inside:
-        yield from _walk(inner, (*path, inner.name), (*above, layer), done)
+        # A penalty that `penalize` has put on a layer is beside it for a reader, not within.
+        beside = isinstance(layer, Tapped) and isinstance(inner, ActivityPenalty)
+        yield from _walk(inner, (*(path[:-1] if beside else path), inner.name), (*above, layer), done)
 
 
 def is_distiller(layer) -> bool:
