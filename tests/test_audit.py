@@ -24,8 +24,9 @@ def mlp():
 
 
 def penalized():
+    L2 = kp.regularizers.L2(0.01)
     stack = [keras.Input((6,)), layers.Dense(8, activation="tanh", name="h_1"), layers.Dense(3, name="h_2")]
-    return kp.penalize(keras.Sequential(stack), {"h_*:preactivation": kp.regularizers.L2(0.01)})
+    return kp.penalize(keras.Sequential(stack), {"h_1": L2, "h_2:preactivation": L2})
 
 
 def wrapped():

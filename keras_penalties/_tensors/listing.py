@@ -6,8 +6,6 @@ import fnmatch
 import io
 
 import keras
-from rich.console import Console
-from rich.tree import Tree
 
 from keras_penalties._tensors.search import Search
 
@@ -20,6 +18,9 @@ class TensorList(list):
         self.title, self.shapes = title, shapes
 
     def __repr__(self):
+        from rich.console import Console
+        from rich.tree import Tree
+
         tree = Tree(self.title)
         branches = {(): tree}
         for name in self:

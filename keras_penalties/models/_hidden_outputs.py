@@ -16,7 +16,7 @@ from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
 from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
-from keras_penalties.models._state import Owned, State
+from keras_penalties.models._state import HiddenState, Owned
 from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_steps
 from keras_penalties.regularizers import Penalty
 
@@ -76,7 +76,7 @@ class HiddenOutputs(ModelOfModels):
         if hasattr(model, "output_names"):
             self.output_names = model.output_names
         tensors = hidden_tensors(model, hidden)
-        self._state = State({name: reference_to(tensor) for name, tensor in tensors.items()})
+        self._state = HiddenState({name: reference_to(tensor) for name, tensor in tensors.items()})
         self._state.probe = Capture(model, tensors)
         self._owned = Owned()
         self.build_as_graph()

@@ -21,7 +21,7 @@ class Owned(keras.layers.Layer):
         self.terms.extend(state for state in states if state is not None)
 
 
-class State:
+class HiddenState:
     """What the wrapper holds beside layers and weights, out of sight of attribute tracking."""
 
     def __init__(self, references):
