@@ -270,6 +270,9 @@ def tap(layer: Tapped, receivers: list[Receiver]):
     with keras_layers.unlocked(layer):
         layer.receivers = Receivers(receivers)
         layer.activity_penalties = [receiver.layer for receiver in receivers]
+        for penalty in layer.activity_penalties:  # up to Keras 3.13, a graph lists its layers apart
+            if all(penalty is not held for held in layer._layers):
+                layer._layers.append(penalty)
         before = any(receiver.part.kind == "preactivation" for receiver in receivers)
         if before and not isinstance(layer.activation, RecordedActivation):
             layer.activation = RecordedActivation(layer.activation)
