@@ -106,8 +106,10 @@ def test_a_wide_layer_costs_no_features_by_features_matrix(name):
         return penalty.measure([x, ops.roll(x, 1, axis=0)] if penalty.tensors == 2 else x)
 
     def by_features(x):
-        z = x - ops.mean(x, axis=0)
-        return ops.sum(ops.square(ops.transpose(z) @ z))
+        # VICReg has one matrix for each view, BarlowTwins one between the two.
+        views = [x, 2.0 * ops.roll(x, 1, axis=0)] if name == "VICReg" else [x]
+        centered = [z - ops.mean(z, axis=0) for z in views]
+        return sum(ops.sum(ops.square(ops.transpose(z) @ z)) for z in centered)
 
     def compiled(function):
         program = jax.jit(jax.value_and_grad(function)).lower(x).compile()
