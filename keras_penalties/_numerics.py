@@ -59,7 +59,7 @@ def sum_examples(x):
 
 def mean_of_examples(values):
     """The mean of one value per example; 0 of none, as a replica may have in an uneven split."""
-    return ops.sum(values) / count_of(values)
+    return ops.sum(values / count_of(values))  # in this order, the sum is no larger than the largest value
 
 
 def row_weights(rows, mask):

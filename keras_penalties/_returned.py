@@ -50,8 +50,8 @@ def floats_of_shape(value, shape, source, expected, like) -> Any:
 
 
 def _fits(size, expected):
-    # A size that is not known is none that is known to be 1: that would be broadcast.
-    return size is None or size == expected or (expected is None and size != 1)
+    # A size that is known where that of `x` is not cannot come from `x`: it would fit some batches by chance.
+    return size is None or size == expected
 
 
 def scalar(value, source, parts, like) -> Any:

@@ -111,9 +111,10 @@ class PerExamplePenalty(Penalty):
             x = x if mask is None else [_numerics.keep(t, mask) for t in x]
         first = x[0] if isinstance(x, list) else x
         if mask is None:
-            by_elements = type(self).examples is PerExamplePenalty.examples  # all can be summed at once
-            values = self._elements(x) if by_elements else self._examples(x, None, first)
-            total = _numerics.mean_of_examples(_numerics.sum_examples(values))
+            if type(self).examples is PerExamplePenalty.examples:  # one sum and one division, as in Keras
+                total = ops.sum(self._elements(x)) / _numerics.count_of(first)
+            else:
+                total = _numerics.mean_of_examples(self._examples(x, None, first))
             return total / self._size(first) if self.per == "element" else total
         values = self._examples(x, mask, first)
         kept = ops.cast(mask, first.dtype)
