@@ -10,6 +10,7 @@ import keras
 from keras_penalties._attach.penalized import Attaching
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Receiver, Search, Tap, Tensor
+from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import said
 from keras_penalties._training.terms import as_penalties
@@ -76,7 +77,8 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     """
     check_model(model, "penalize")
     check(penalties)
-    search, masks, found = Search(model, "penalties", "penalize"), masks_of(mask_from, penalties), []
+    search, found = Search(model, "penalties", "penalize"), []
+    masks = mask_names(mask_from, penalties, "penalties", "penalize")
     for key, penalty in penalties.items():
         for tensor in search.all(key):
             tensor = of_all_uses(tensor, masks[key])
@@ -98,7 +100,8 @@ def check_symbolic(tap: Tap):
     place, part, layer = tap.tensor.place, tap.receiver.part, tap.receiver.layer
     outputs = dict(place.calls).get(tap.tensor.use, place.calls[0][1] if place.calls else [])
     if part.kind == "output" and (part.index or 0) < len(outputs):
-        check_penalties(layer.get_term().penalties, outputs[part.index or 0], f"the layer '{layer.name}'")
+        x, owner = outputs[part.index or 0], f"the layer '{layer.name}'"
+        check_penalties(layer.get_term().penalties, x, owner, tap.symbolic_mask)
 
 
 def check_model(model, owner: str):
@@ -124,25 +127,6 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
             f"apart by their use. Name '{name}', which means every use."
         )
     return replace(tensor, uses=(None,))
-
-
-def masks_of(mask_from, penalties) -> dict:
-    """The name of the mask for each key of `penalties`, or None."""
-    if mask_from is None or isinstance(mask_from, str):
-        return dict.fromkeys(penalties, mask_from)
-    if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
-        raise TypeError(
-            "`mask_from` of penalize must be the name of an input, or a dict of keys of `penalties` to "
-            "names. "
-            f"Received: {mask_from!r}."
-        )
-    unknown = [key for key in mask_from if key not in penalties]
-    if unknown:
-        raise ValueError(
-            f"`mask_from` of penalize has the key {said(unknown[0])}, which `penalties` has not. Use the "
-            "same keys."
-        )
-    return {key: mask_from.get(key) for key in penalties}
 
 
 def check(penalties):

@@ -142,10 +142,10 @@ class Recorder:
         return added
 
     def _labelled(self, source, old):
-        def labelled(y, hidden, sample_weight, training):
-            value = old(y, hidden, sample_weight, training)
-            x = source.layer.pick(hidden)
-            return self._add(source, value, [value], x, None, [source.layer.weight])
+        def labelled(y, hidden, masks, sample_weight, training):
+            value = old(y, hidden, masks, sample_weight, training)
+            x, mask = source.layer.pick(hidden), source.layer.pick(masks)
+            return self._add(source, value, [value], x, mask, [source.layer.weight])
 
         return labelled
 

@@ -101,6 +101,12 @@ def input_names(model) -> list:
     return [x._keras_history.operation.name for x in as_functional(model).inputs]
 
 
+def input_called(layer, name: str | None):
+    """The symbolic input of a graph of layers that is called `name`, or None."""
+    inputs = as_functional(layer).inputs if is_graph(layer) else []
+    return next((x for x in inputs if origin(x).name == name), None)
+
+
 def operations(layer) -> list:
     """The operations of a graph of layers; none of another layer."""
     return as_functional(layer).operations if is_graph(layer) else []

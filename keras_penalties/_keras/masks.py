@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras import ops
 from keras.src import backend
 
 
@@ -13,3 +14,17 @@ def get_keras_mask(x) -> Any:
 def set_keras_mask(x, mask):
     """Keep `mask` with `x`."""
     backend.set_keras_mask(x, mask)
+
+
+def with_masks(tensors: dict, masks: dict) -> dict:
+    """`tensors`, each with the mask under its name; a tensor that had another mask is copied, so that
+    nothing else sees the new one."""
+    return {name: _with_mask(x, masks[name]) for name, x in tensors.items()}
+
+
+def _with_mask(x, mask):
+    if isinstance(x, (list, tuple)) or mask is get_keras_mask(x):
+        return x
+    x = ops.copy(x)
+    set_keras_mask(x, mask)
+    return x

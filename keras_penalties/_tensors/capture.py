@@ -9,27 +9,41 @@ from typing import Any
 import keras
 from keras import tree
 
+from keras_penalties import _checks
 from keras_penalties._keras import graphs, scopes
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._tensors.search import Tensor
 from keras_penalties._tensors.taps import Receiver, Tap, Tapping
+from keras_penalties._training import masks
 
 _local = threading.local()
 
 
 class Catcher(keras.layers.Layer):
-    """Keeps what it is called on, under a name, for the pass that is open on its thread. It gives it back as
-    it is."""
+    """Keeps what it is called on, with its mask, under a name, for the pass that is open on its thread. It
+    gives it back as it is.
 
-    def __init__(self, key: str):
+    Args:
+        key: the name.
+        mask_from: the name of the input that is the mask, or None.
+    """
+
+    def __init__(self, key: str, mask_from: str | None = None):
         super().__init__(autocast=False)
-        self.key, self.built, self.supports_masking = key, True, True
+        self.key, self.mask_from, self.built, self.supports_masking = key, mask_from, True, True
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
+        if self.mask_from is not None and mask is not None and not isinstance(inputs, (list, tuple)):
+            owner = f"HiddenOutputs, {self.mask_from!r} for {self.key!r},"
+            _checks.mask(mask, inputs.shape, owner, "mask_from")
         for caught in getattr(_local, "stack", [])[-1:]:
-            caught.setdefault(self.key, []).append(inputs)
+            caught.setdefault(self.key, []).append((inputs, masks.combined(mask, inputs)))
         return inputs
 
-    def compute_output_spec(self, inputs):
+    def compute_mask(self, inputs, previous_mask=None):
+        return tree.map_structure(get_keras_mask, inputs)
+
+    def compute_output_spec(self, inputs, mask=None):
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
 
@@ -39,25 +53,31 @@ class Capture:
     Args:
         model: the model.
         tensors: the hidden tensors, by name.
+        mask_from: by the same names, the name of the input that is the mask, or None.
     """
 
-    def __init__(self, model, tensors: dict[str, Tensor]):
-        self.model, self.tensors = model, tensors
-        taps = [Tap(tensor, Receiver(tensor.part, Catcher(name))) for name, tensor in tensors.items()]
+    def __init__(self, model, tensors: dict[str, Tensor], mask_from: dict[str, str | None]):
+        self.model, self.tensors, self.mask_from = model, tensors, mask_from
+        taps = [
+            Tap(tensor, Receiver(tensor.part, Catcher(name, mask_from[name]), mask_from[name]))
+            for name, tensor in tensors.items()
+        ]
         tapping = Tapping(taps)
         self.tapped, self.made = tapping.of(model), tapping.made
         self.accepted = set(inspect.signature(model.call).parameters)
         self.in_graph = {tap.receiver.layer.key for tap in taps if tap.is_in_graph}
 
-    def __call__(self, inputs, **kwargs) -> tuple[Any, dict]:
-        """The outputs of the model, and its hidden tensors by name."""
+    def __call__(self, inputs, **kwargs) -> tuple[Any, dict, dict]:
+        """The outputs of the model, its hidden tensors by name, and their masks."""
         caught: dict[str, list] = {}
         _local.__dict__.setdefault("stack", []).append(caught)
         try:
             outputs = self.tapped(inputs, **{k: v for k, v in kwargs.items() if k in self.accepted})
         finally:
             _local.stack.pop()
-        return outputs, {name: self._one(name, caught.get(name, [])) for name in self.tensors}
+        found = {name: self._one(name, caught.get(name, [])) for name in self.tensors}
+        hidden, masks = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
+        return outputs, hidden, masks
 
     def _one(self, name: str, found: list):
         """Of what was caught, in the order in which the model runs, the use that is meant."""
@@ -116,7 +136,7 @@ class Capture:
             caught: dict = {}
 
             def run(*args, caught=caught):
-                outputs, hidden = self(*args)
+                outputs, hidden, _ = self(*args)
                 caught.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
                 return outputs
 

@@ -9,14 +9,39 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 
-from keras import ops, tree
+from keras import tree
 
-from keras_penalties._keras import graphs
-from keras_penalties._keras.masks import get_keras_mask
+from keras_penalties._keras import graphs, scopes
 
 _local = threading.local()
+
+
+def mask_names(mask_from, keys: Iterable, argument: str, owner: str) -> dict:
+    """The name of the mask for each of `keys`, the keys of `argument`, or None.
+
+    Args:
+        mask_from: what a user has given: a name for all, a dict of keys to names, or None.
+        keys: what masks may be given for.
+        argument, owner: where the keys were given, for errors.
+    """
+    if mask_from is None or isinstance(mask_from, str):
+        return dict.fromkeys(keys, mask_from)
+    if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
+        raise TypeError(
+            f"`mask_from` of {owner} must be the name of an input, or a dict of keys of `{argument}` to "
+            f"names. Received: {mask_from!r}."
+        )
+    keys = list(keys)
+    unknown = [key for key in mask_from if key not in keys]
+    if unknown:
+        raise ValueError(
+            f"`mask_from` of {owner} has the key {unknown[0]!r}, which `{argument}` has not. Use the same "
+            "keys."
+        )
+    return {key: mask_from.get(key) for key in keys}
 
 
 @contextmanager
@@ -31,21 +56,18 @@ def available(masks: dict):
 
 
 def current(name: str, owner: str):
-    """The mask of the innermost source that has one called `name`."""
+    """The mask of the innermost source that has one called `name`; None where Keras runs a layer by itself to
+    learn shapes."""
     for masks in reversed(getattr(_local, "stack", [])):
         if name in masks:
             return masks[name]
+    if scopes.is_symbolic():
+        return None
     raise ValueError(
         f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
         "input. Call "
         "the penalized model itself, not layers or tensors taken from it."
     )
-
-
-def masked(tensor, mask):
-    """The mask of `tensor` that Keras keeps, and `mask`: what both count."""
-    mask, own = ops.cast(mask, "bool"), get_keras_mask(tensor)
-    return mask if own is None else ops.logical_and(mask, ops.cast(own, "bool"))
 
 
 class MaskSource:

@@ -51,8 +51,7 @@ class Receiver:
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""
         if self.mask_from is None:
             return self.layer(x)
-        names = graphs.input_names(graph)
-        return self.layer(x, mask=graph.inputs[names.index(self.mask_from)])
+        return self.layer(x, mask=graphs.input_called(graph, self.mask_from))
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,11 @@ class Tap:
             f"'{place.around[-1].operation.name}' has "
             f"{sorted(masks.input_names(place.around[-1].operation))}."
         )
+
+    @property
+    def symbolic_mask(self):
+        """The input that is the mask, where the model or layer that has it is a graph. None elsewhere."""
+        return graphs.input_called(self.source, self.receiver.mask_from)
 
     @property
     def is_in_graph(self) -> bool:

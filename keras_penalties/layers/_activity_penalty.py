@@ -1,4 +1,4 @@
-"""A layer that punishes the tensor passing through it."""
+"""A layer that penalizes the tensor passing through it."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import places, scopes
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
-from keras_penalties._training import log_names
+from keras_penalties._training import log_names, masks
 from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
 from keras_penalties._training.terms import Term, as_penalties
@@ -22,11 +22,11 @@ class ActivityPenalty(keras.layers.Layer):
     """Passes its input on untouched, and adds what a penalty says of it to the loss.
 
     The value is shown under the layer's name in the progress bar and the history, `val_` included.
-    A mask that reaches the layer is used and passed on. What a penalty keeps while it trains, a strength
-    that moves or a projection that it learns, are weights of the layer; there are no others. Checkpoints of
-    the model without it load into the model with it, and back, as long as Keras lists the other layers in
-    the same order: on one of several branches a penalty can change that. Nothing of it is left in what an
-    exported model computes.
+    A mask that reaches the layer is used and passed on; one that you give to it is its own. What a penalty
+    keeps while it trains, a strength that moves or a projection that it learns, are weights of the layer;
+    there are no others. Checkpoints of the model without it load into the model with it, and back, as long as
+    Keras lists the other layers in the same order: on one of several branches a penalty can change that.
+    Nothing of it is left in what an exported model computes.
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
@@ -37,7 +37,8 @@ class ActivityPenalty(keras.layers.Layer):
 
     Call arguments:
         inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
-        mask: what to count; Keras fills it in from the layers before.
+        mask: what to count; Keras fills it in from the layers before. A mask that you give is combined
+            with that of Keras: what both count is penalized.
         training: whether this is a training step; Keras fills it in.
 
     Example:
@@ -120,6 +121,7 @@ class ActivityPenalty(keras.layers.Layer):
             self._loss_ids.clear()
         first = tree.flatten(inputs)[0]
         if training or not self.training_only:
+            mask = masks.combined(mask, inputs)
             values = self._term.added(inputs, mask, bool(training), self._additions.is_first)
         else:  # a loss of zero, that a step of training shows where it should have been more
             values = {"": _numerics.as_loss(ops.sum(_numerics.accumulate(first[:0])))}

@@ -8,12 +8,15 @@ import keras
 
 from keras_penalties import _checks
 from keras_penalties._keras.losses import weights_for
+from keras_penalties._keras.masks import with_masks
 from keras_penalties._training.state import Learned
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
+from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.losses import StatefulLoss
-from keras_penalties.models._labels import labels_for, naming, one_weight
+from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
 from keras_penalties.models._loss_arguments import as_loss
+from keras_penalties.regularizers import Penalty
 
 OWNER = "HiddenOutputs.compile"
 
@@ -86,9 +89,9 @@ class HiddenTerm:
         values = self.state.added(self.pick(hidden), self.pick(masks), training)
         return {f"{self.key}{end}": value for end, value in values.items()}
 
-    def labelled(self, y, hidden: dict, sample_weight, training):
+    def labelled(self, y, hidden: dict, masks: dict, sample_weight, training):
         """What the loss adds."""
-        x, y = self.pick(hidden), labels_for(self.loss, y, self.argument)
+        x, y = self.pick(with_masks(hidden, masks)), labels_for(self.loss, y, self.argument)
         weight = one_weight(sample_weight, self.argument)
         values = self.state.values if self.state is not None else {}
         with naming(self.argument, labels=y, hidden=x, sample_weight=weight):
@@ -116,6 +119,24 @@ def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
             "`hidden_losses` has not. Use the same keys."
         )
     return terms
+
+
+def refuse_values(loss, terms: list, y, run):
+    """Raise if a loss or penalty does not accept the values of the first rows; `run()` gives the outputs, the
+    hidden tensors and their masks."""
+    losses = [(loss, None), *((term.loss, term) for term in terms)]
+    losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
+    penalties = [(penalty, term) for term in terms for penalty in term.penalties]
+    penalties = [(p, term) for p, term in penalties if isinstance(p, Penalty) and p.refuses_values]
+    if not losses and not penalties:
+        return
+    output, hidden, masks = run()
+    for loss, term in losses:
+        prediction = output if term is None else term.pick(hidden)
+        labels = one_label(y) if term is None else labels_for(loss, y, term.argument)
+        loss.refuse(labels, keras.ops.convert_to_numpy(prediction))
+    for penalty, term in penalties:
+        penalty.measured_parts(*penalty.validate(term.pick(hidden), term.pick(masks)))
 
 
 def refuse_hidden_names(arguments: dict, specs: dict, outputs):

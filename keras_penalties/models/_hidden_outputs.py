@@ -6,19 +6,18 @@ from keras import ops, tree
 from keras_penalties import _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._keras.losses import weights_for
-from keras_penalties._keras.masks import get_keras_mask
+from keras_penalties._keras.masks import with_masks
 from keras_penalties._serialization import made, register
 from keras_penalties._tensors.capture import Capture
+from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
-from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
-from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
+from keras_penalties.models._labels import naming, one_label, one_weight
 from keras_penalties.models._state import HiddenState, Owned
 from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_steps
-from keras_penalties.regularizers import Penalty
 
 
 @register
@@ -41,6 +40,9 @@ class HiddenOutputs(ModelOfModels):
             (`"dense_4:preactivation"`) or into it (`"dense_4:input"`), or, in a dict, a symbolic tensor of
             the model. A shell pattern in a list means several tensors, each under its own name.
             `list_tensors` lists the names.
+        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
+            dict of names of hidden tensors to such names. It is combined with the mask that Keras keeps with
+            a tensor. Penalties and losses leave out what it drops.
         name: the name of this model.
 
     Example:
@@ -63,7 +65,7 @@ class HiddenOutputs(ModelOfModels):
             or what runs in a loop over time or is rematerialized.
     """
 
-    def __init__(self, model, hidden=(), name=None, **kwargs):
+    def __init__(self, model, hidden=(), mask_from=None, name=None, **kwargs):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
         if isinstance(model, HiddenOutputs):
             raise ValueError(
@@ -77,7 +79,7 @@ class HiddenOutputs(ModelOfModels):
             self.output_names = model.output_names
         tensors = hidden_tensors(model, hidden)
         self._state = HiddenState({name: reference_to(tensor) for name, tensor in tensors.items()})
-        self._state.probe = Capture(model, tensors)
+        self._state.probe = Capture(model, tensors, mask_names(mask_from, tensors, "hidden", "HiddenOutputs"))
         self._owned = Owned()
         self.build_as_graph()
 
@@ -109,9 +111,8 @@ class HiddenOutputs(ModelOfModels):
     output_shape = of_wrapped("output_shape")
 
     def call(self, inputs, training=None, mask=None):
-        outputs, hidden = self._state.probe(inputs, training=training, mask=mask)
-        masks = {name: get_keras_mask(tensor) for name, tensor in hidden.items()}
-        self._state.seen[replicas.replica()] = hidden, masks
+        outputs, *seen = self._state.probe(inputs, training=training, mask=mask)
+        self._state.seen[replicas.replica()] = seen
         return outputs
 
     @property
@@ -126,7 +127,7 @@ class HiddenOutputs(ModelOfModels):
     def _capture_again(self):
         """Copy the layers of hidden tensors again, which the model may have changed: by LoRA, by
         `quantize`."""
-        self._state.probe = Capture(self.model, self._state.probe.tensors)
+        self._state.probe = Capture(self.model, self._state.probe.tensors, self._state.probe.mask_from)
 
     def quantize(self, *args, **kwargs):
         super().quantize(*args, **kwargs)
@@ -200,21 +201,11 @@ class HiddenOutputs(ModelOfModels):
             taken.add(term.key)
 
     def check_batch(self, x, y):
-        losses = [(self.loss, None), *((term.loss, term) for term in self._state.terms)]
-        losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
-        if losses:
+        def run():
             output = self(x)
-            hidden, _ = self._state.seen[replicas.replica()]
-            for loss, term in losses:
-                prediction = output if term is None else term.pick(hidden)
-                labels = one_label(y) if term is None else labels_for(loss, y, term.argument)
-                loss.refuse(labels, keras.ops.convert_to_numpy(prediction))
-        refusing = [(p, term) for term in self._state.terms for p in term.penalties if _refuses_values(p)]
-        if refusing:
-            self(x)
-            hidden, masks = self._state.seen[replicas.replica()]
-            for penalty, term in refusing:
-                penalty.measured_parts(*penalty.validate(term.pick(hidden), term.pick(masks)))
+            return output, *self._state.seen[replicas.replica()]
+
+        _hidden_losses.refuse_values(self.loss, self._state.terms, y, run)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         state, losses, shown = self._state, [], {}
@@ -225,7 +216,7 @@ class HiddenOutputs(ModelOfModels):
         hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
         for term in state.terms:
             if term.loss is not None:
-                value = term.labelled(y, hidden, sample_weight, training)
+                value = term.labelled(y, hidden, masks, sample_weight, training)
                 shown[term.key] = replicas.unscale(value)
             else:
                 values = term.penalty(hidden, masks, training)
@@ -233,7 +224,7 @@ class HiddenOutputs(ModelOfModels):
                 value = self._aggregate_additional_loss(values[term.key])
             losses.append(value)
         if state.joint_loss is not None:
-            value = self._joint_loss(y, y_pred, hidden, sample_weight)
+            value = self._joint_loss(y, y_pred, with_masks(hidden, masks), sample_weight)
             shown["joint_loss"] = replicas.unscale(value)
             losses.append(value)
         own = self.losses
@@ -268,7 +259,9 @@ class HiddenOutputs(ModelOfModels):
     def get_config(self):
         model = keras.saving.serialize_keras_object(self.model)
         hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
-        return {**super().get_config(), "model": model, "hidden": hidden}
+        config = {**super().get_config(), "model": model, "hidden": hidden}
+        masks = {name: mask for name, mask in self._state.probe.mask_from.items() if mask is not None}
+        return {**config, "mask_from": masks} if masks else config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -293,7 +286,3 @@ class HiddenOutputs(ModelOfModels):
             pairs = config.pop(key, [])
             config[key] = {tuple(names) if len(names) > 1 else names[0]: value for names, value in pairs}
         return config
-
-
-def _refuses_values(penalty):
-    return isinstance(penalty, Penalty) and penalty.refuses_values

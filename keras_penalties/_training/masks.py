@@ -1,0 +1,38 @@
+"""Which parts of a penalized tensor count."""
+
+from keras import ops
+
+from keras_penalties._checks import shapes_agree
+from keras_penalties._keras.masks import get_keras_mask
+
+
+def combined(mask, tensors):
+    """`mask`, which was given for `tensors`, and the masks that Keras keeps with them: what all of them
+    count. `tensors` may be one tensor or a list; the result is one mask, or a list.
+
+    A given mask that does not fit is returned as it is, for the penalty to refuse.
+    """
+    several = isinstance(tensors, (list, tuple))
+    xs = list(tensors) if several else [tensors]
+    masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
+    if len(masks) != len(xs):
+        return mask
+    masks = [_both(m, get_keras_mask(x)) for m, x in zip(masks, xs, strict=True)]
+    return masks if several else masks[0]
+
+
+def _both(mask, own):
+    if mask is None or own is None or mask is own:
+        return own if mask is None else mask
+    mask, own = ops.convert_to_tensor(mask, "bool"), ops.convert_to_tensor(own, "bool")
+    shared = min(len(mask.shape), len(own.shape))
+    if len(mask.shape) <= len(own.shape) and not shapes_agree(mask.shape[:shared], own.shape[:shared]):
+        return mask
+    rank = max(len(mask.shape), len(own.shape))
+    return ops.logical_and(_of_rank(mask, rank), _of_rank(own, rank))
+
+
+def _of_rank(mask, rank):
+    """`mask` with axes of size 1 at its end."""
+    missing = rank - len(mask.shape)
+    return ops.reshape(mask, (*ops.shape(mask), *(1,) * missing)) if missing else mask
