@@ -178,9 +178,11 @@ def unit(x):
 def centered(rows, weights):
     """Rows less their mean; zeros for what has no weight.
 
-    The mean is taken off twice: of rows far from zero, the first one is rounded.
+    The mean is subtracted twice: of rows far from zero, the first one is rounded.
     """
-    rows = _less(rows, ops.stop_gradient(weighted_mean(rows, weights)), weights)
+    # A sum of shares is no larger than the largest row.
+    first = ops.stop_gradient(ops.sum(rows * shares(rows, weights), axis=0))
+    rows = _less(rows, first, weights)
     return _less(rows, weighted_mean(rows, weights), weights)
 
 

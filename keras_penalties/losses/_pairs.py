@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_penalties import _numerics
-from keras_penalties._distances import distances
+from keras_penalties._distances import distances, distances_and_reach
 from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties.losses._loss import FormulaLoss
@@ -82,6 +82,10 @@ class Pairs:
     def distances(self):
         """The Euclidean distance of each anchor to each row."""
         return distances(self.own, self.rows, self._mask, self.kept)
+
+    def distances_and_reach(self):
+        """The distances, and for each the largest one that may be equal to it but for rounding."""
+        return distances_and_reach(self.own, self.rows, self._mask, self.kept)
 
     def cosines(self, temperature):
         """The cosine of the angle between each anchor and each row, divided by a temperature; 0 where one

@@ -25,8 +25,10 @@ def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"
     """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
     pairs = Pairs(y_true, y_pred, "triplet")
     mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
-    distances = pairs.distances()
-    values = mine(ops.square(distances) if distance == "squared" else distances, pairs, margin)
+    distances, reach = pairs.distances_and_reach()
+    if distance == "squared":
+        distances, reach = ops.square(distances), ops.square(reach)
+    values = mine(distances, reach, pairs, margin)
     complete = ops.any(pairs.positive, axis=1) & ops.any(pairs.negative, axis=1)
     return ops.where(complete, values, 0)
 
@@ -40,8 +42,8 @@ class Triplet(BatchLoss):
     for an anchor \(a\), a positive \(p\) (another row of its class) and a negative \(n\) (a row of
     another class). A row's value is the mean over the triplets in which it is the anchor:
 
-    - `"semi_hard"`: for each positive, the closest negative that is farther than the positive, or the
-      farthest of all if none is farther.
+    - `"semi_hard"`: for each positive, the closest negative that is farther than the positive, by more than
+      rounding, or the farthest of all if none is farther.
     - `"hard"`: one triplet, the farthest positive and the closest negative.
     - `"all"`: every positive with every negative, those at zero cost included.
 
@@ -96,21 +98,21 @@ class Triplet(BatchLoss):
         super().__init__(name, reduction, dtype, margin=margin, mining=mining, distance=distance)
 
 
-def _hard(distances, pairs, margin):
+def _hard(distances, _, pairs, margin):
     farthest = ops.max(ops.where(pairs.positive, distances, 0), axis=1, initial=0.0)
     return ops.relu(farthest - _closest(distances, pairs) + margin)
 
 
-def _semi_hard(distances, pairs, margin):
+def _semi_hard(distances, reach, pairs, margin):
     by_distance = ops.argsort(_or_infinity(pairs.negative, distances), axis=1)
     last = ops.relu(count(pairs.negative) - 1)[:, None]
-    not_farther, _ = _counts(distances, distances, pairs)
+    not_farther, _ = _counts(reach, distances, pairs)
     chosen = ops.take_along_axis(by_distance, ops.where(not_farther < last, not_farther, last), axis=1)
     negative = ops.take_along_axis(distances, chosen, axis=1)
     return mean_where(ops.relu(distances - negative + margin), pairs.positive)
 
 
-def _all(distances, pairs, margin):
+def _all(distances, _, pairs, margin):
     # The sum over the triplets that cost something: each distance is in it as often as it is in one of
     # them. What both sides share, the closest negative, is taken off before they are summed.
     negatives, positives = _counts(distances + margin, distances, pairs)
