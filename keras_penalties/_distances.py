@@ -36,7 +36,6 @@ def _squares(a, b, kept_a, kept_b):
     tables = [_numerics.keep(rows - middle, kept) for rows, kept in tables]
     size = _numerics.scale(ops.max(ops.stack([_numerics.largest(rows, (0, 1)) for rows in tables])))
     tables = [rows / size for rows in tables]
-    squared = [ops.sum(ops.square(rows), axis=1) for rows in tables]
-    (b, a), (of_b, of_a) = (pair if len(pair) == 2 else pair * 2 for pair in (tables, squared))
-    norms = of_a[:, None] + of_b[None]
-    return ops.relu(norms + a @ ops.transpose(-2.0 * b)), norms, size
+    squares = [ops.sum(ops.square(rows), axis=1) for rows in tables]
+    norms = squares[-1][:, None] + squares[0][None]
+    return ops.relu(norms + tables[-1] @ ops.transpose(-2.0 * tables[0])), norms, size

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_penalties as kp
 from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from tests.support.steps import OFFSETS, SIZES, assert_is_that_of_float64, mean, scaled
 
 DISTANCES = [kp.layers.EuclideanDistance, kp.layers.CosineDistance]
 
@@ -82,6 +83,28 @@ def test_in_a_model_and_through_a_file(cls):
     assert model.output_shape == (None, 1)
     again = keras.Model.from_config(model.get_config())
     np.testing.assert_array_equal(model.predict([a, b], verbose=0), again.predict([a, b], verbose=0))
+
+
+def mean_and_formula(cls):
+    """The mean distance and its formula; one function for a test, so that it is compiled once."""
+    layer = cls()
+    return lambda a, b: mean(layer.distance(a, b)), lambda a, b: FORMULAS[cls](a, b).mean()
+
+
+@by_class
+def test_of_any_size(cls):
+    found, formula = mean_and_formula(cls)
+    for size in SIZES:
+        assert_is_that_of_float64(found, formula, *scaled(rows(4, 3), size), about=f"size {size:g}")
+
+
+@by_class
+def test_with_a_shared_offset(cls):
+    found, formula = mean_and_formula(cls)
+    for offset in OFFSETS:
+        xs = (np.round(10 * rows(4, 3)) + offset).astype("float32")
+        atol = 2e-7 if cls is kp.layers.CosineDistance else 0.0  # of the 1 that the cosine is taken from
+        assert_is_that_of_float64(found, formula, *xs, about=f"offset {offset:g}", atol=atol)
 
 
 @by_class

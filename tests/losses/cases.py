@@ -106,6 +106,18 @@ def log_confusion(y, q):
     return -sum(a * math.log(1 - b) for a, b in zip(y, q, strict=True))
 
 
+def log_confusion_of_logits(y, z):
+    # 1 - q is the probability of the other classes: no difference that loses digits.
+    total = 0.0
+    for k, share in enumerate(y):
+        if share:
+            others = [v for i, v in enumerate(z) if i != k]
+            largest = max(others)
+            rest = largest + math.log(sum(math.exp(v - largest) for v in others))
+            total += share * (max(0.0, z[k] - rest) + math.log1p(math.exp(-abs(z[k] - rest))))
+    return total
+
+
 def amplitude(y, p, rate=5.0):
     return sum(math.exp(rate * a) * (b - a) ** 2 for a, b in zip(y, p, strict=True)) / len(y)
 
@@ -153,7 +165,7 @@ CASES = [
     LossCase(
         L.LogConfusion,
         L.log_confusion,
-        lambda y, z: log_confusion(y, softmax(z)),
+        log_confusion_of_logits,
         logits,
         {"from_logits": True},
         FAR,

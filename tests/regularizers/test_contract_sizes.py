@@ -1,0 +1,100 @@
+"""Every penalty: right in float32 for inputs of any size, with a shared offset, and beside a masked NaN."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import keras_penalties as kp
+from tests.contracts import PENALTIES, _case, normal
+from tests.contracts_pairs import TWO_TENSORS
+from tests.support import references_catalogue as catalogue
+from tests.support.helpers import tensor, to_numpy
+from tests.support.steps import OFFSETS, SIZES, assert_is_that_of_float64, scaled, steps
+
+R = kp.regularizers
+MORE = [
+    _case(R.TransformedL1, catalogue.transformed_l1, beta=1e-3),
+    _case(R.TransformedL1, catalogue.transformed_l1, beta=1e3),
+    _case(R.LogSparsity, catalogue.log_sparsity, eps=1e-3),
+]
+CASES = [*(case for case in PENALTIES if case.cls.__name__ in R.__all__), *MORE]
+by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+by_pair = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
+# Differences of sums that are about 1: their last digits are those of 1.
+ATOL = {R.MMD: 1e-6, R.Confidence: 1e-6, R.Entropy: 1e-6, R.KLSparsity: 1e-6}
+SHAPE = (4, 3)
+
+
+def check(case, x, about):
+    if case.accepts(x):
+        assert_is_that_of_float64(
+            case.measure, case.expected, case.arrange(x), about=about, atol=ATOL.get(case.cls, 0.0)
+        )
+
+
+@by_case
+def test_of_any_size(case):
+    x = case.inputs(np.random.default_rng(0), case.fit(SHAPE))
+    for size in SIZES:
+        check(case, scaled(x, size), f"size {size:g}")
+
+
+@by_case
+def test_with_a_shared_offset(case):
+    x = np.round(10 * normal(np.random.default_rng(0), case.fit(SHAPE)))
+    for offset in OFFSETS:
+        check(case, (x + offset).astype("float32"), f"offset {offset:g}")
+
+
+@by_pair
+@pytest.mark.parametrize("which", [0, 1])
+def test_two_tensors_of_any_size(case, which):
+    if case.cls is R.Hint and which:
+        pytest.skip("no gradient goes into a teacher")
+    xs = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    for size in SIZES:
+        x, other = scaled(xs, size)[[which, 1 - which]]
+        assert_is_that_of_float64(
+            case.measures[which],
+            lambda x, other: case.reference([x, other] if which == 0 else [other, x]),
+            x,
+            other,
+            about=f"size {size:g}",
+            atol=ATOL.get(case.cls, 0.0),
+        )
+
+
+@by_pair
+def test_two_tensors_with_a_shared_offset(case):
+    xs = np.round(10 * np.random.default_rng(0).normal(size=(2, *SHAPE)))
+    for offset in OFFSETS:
+        x, other = (xs + offset).astype("float32")
+        about = f"offset {offset:g}"
+        assert_is_that_of_float64(case.measures[0], lambda *xs: case.reference(xs), x, other, about=about)
+
+
+@by_case
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf, -np.inf])
+def test_what_a_mask_drops_may_be_anything(case, spoiled):
+    x = case.draw(SHAPE)
+    mask = np.array([True, True, False, True])
+    expected = case.expected(x, mask)
+    x[2] = spoiled
+    for mode, step in steps(case.measure).items():
+        value, slope = (to_numpy(t) for t in step(tensor(x), tensor(mask)))
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6, err_msg=mode)
+        assert np.isfinite(slope).all() and (slope[2] == 0).all()
+
+
+@pytest.mark.parametrize("beta", [1e-3, 1.0, 1e3])
+@hypothesis.given(exponent=st.floats(-6, 6), sign=st.sampled_from([-1, 1]))
+def test_the_slope_of_transformed_l1(beta, exponent, sign):
+    """It falls with the square of `x`, which the difference of two quotients cannot show."""
+    x = np.array([sign * 10.0**exponent], "float32")
+    size = abs(float(x[0]))
+    penalty = R.TransformedL1(0.1, beta=beta)
+    for step in steps(penalty.measure).values():
+        value, slope = (to_numpy(t) for t in step(tensor(x)))
+        np.testing.assert_allclose(value, (beta + 1) * size / (beta + size), rtol=1e-5)
+        np.testing.assert_allclose(slope, [sign * (beta + 1) * beta / (beta + size) ** 2], rtol=1e-4)
