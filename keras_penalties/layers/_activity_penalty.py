@@ -115,6 +115,9 @@ class ActivityPenalty(keras.layers.Layer):
         self._term.learn(shapes)
 
     def call(self, inputs, mask=None, training=None):
+        if scopes.is_symbolic():  # only shapes are asked for, which the batch has no size in yet
+            check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
+            return inputs
         if places.in_backward_pass():
             raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
         if self._additions.enter(scopes.stateless_scope()):
