@@ -19,14 +19,14 @@ from keras_penalties._training.terms import check as check_penalties
 
 @register
 class ActivityPenalty(keras.layers.Layer):
-    """Passes its input on untouched, and adds what a penalty says of it to the loss.
+    """Passes its input on unchanged, and adds what a penalty measures of it to the loss.
 
-    The value is shown under the layer's name in the progress bar and the history, `val_` included.
-    A mask that reaches the layer is used and passed on; one that you give to it is its own. What a penalty
-    keeps while it trains, a strength that moves or a projection that it learns, are weights of the layer;
-    there are no others. Checkpoints of the model without it load into the model with it, and back, as long as
-    Keras lists the other layers in the same order: on one of several branches a penalty can change that.
-    Nothing of it is left in what an exported model computes.
+    The value is shown under the layer's name in the progress bar and the history, `val_` included. Where
+    other metrics of the model have that name, a number is appended: `quiet_1`. A mask that reaches the layer
+    is used and passed on. What a penalty keeps while it trains, a strength that moves or a projection that it
+    learns, are weights of the layer; there are no others. Checkpoints of the model without it load into the
+    model with it, and back, as long as Keras lists the other layers in the same order: on one of several
+    branches a penalty can change that. Nothing of it is left in what an exported model computes.
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
@@ -37,8 +37,9 @@ class ActivityPenalty(keras.layers.Layer):
 
     Call arguments:
         inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
-        mask: what to count; Keras fills it in from the layers before. A mask that you give is combined
-            with that of Keras: what both count is penalized.
+        mask: what to count; Keras fills it in from the layers before. One that you give is combined with that
+            of Keras (what both count is penalized), and is for this penalty only: later layers and the main
+            loss see the mask that came with the tensor.
         training: whether this is a training step; Keras fills it in.
 
     Example:
@@ -56,7 +57,9 @@ class ActivityPenalty(keras.layers.Layer):
     Raises:
         TypeError: if `penalty` is not a penalty (a lambda cannot be saved); if the input is not of
             floats.
-        ValueError: if the penalty compares more, or fewer, tensors than it is called on.
+        ValueError: if the penalty compares more, or fewer, tensors than it is called on; if `name` is a key
+            that Keras uses in the logs (`"loss"`, `"val_..."`); in a training step, if the layer is called
+            inside a part that is rematerialized, or in a loop or branch that the backend compiles.
     """
 
     def __init__(self, penalty, training_only=False, **kwargs):
