@@ -156,12 +156,20 @@ class HiddenOutputs(ModelOfModels):
                 the further keyword arguments.
             hidden_losses: a dict of hidden name, or tuple of names for what compares tensors, to a
                 penalty, a list of penalties, a Keras loss, or a function of `(y_true, hidden)`. Losses
-                use `sample_weight` and `class_weight`; penalties do not. A model with several outputs
-                hands its whole `y` to such a loss.
+                use `sample_weight`, `class_weight` and the mask of the hidden tensor as Keras does for
+                an output; penalties use the mask alone. A loss takes the labels of a model with one
+                output; a function gets the whole `y`.
             hidden_loss_weights: a dict of the same keys to floats, for losses; a penalty has its
                 strength.
             joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
-                gives a scalar or one value an example. It is added, and shown as `joint_loss`.
+                gives a scalar, or one value per example or per step. It is reduced with weights and
+                with the mask of `y_pred` as Keras reduces a loss function, added, and shown as
+                `joint_loss`.
+
+        Raises:
+            TypeError: if an argument is of a kind that it cannot be.
+            ValueError: if a hidden tensor is named that is not exposed, or is a key of an argument for
+                outputs; if a loss compares labels with several tensors, or reduces nothing.
         """
         self._capture_again()
         specs = self._state.probe.specs()

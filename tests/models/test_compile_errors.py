@@ -11,6 +11,10 @@ from tests.support.own_penalty import Distance
 L2 = kp.regularizers.L2
 
 
+FALL = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0)
+TWO = r"(?s)`hidden_losses\[\('dense_4', 'out'\)\]` is {}, which compares labels with one tensor.*Hint.*hidden\[0\]"
+
+
 def unregistered(y_true, hidden):
     return hidden
 
@@ -51,6 +55,26 @@ def unregistered(y_true, hidden):
             TypeError,
             "hidden_loss_weights.*finite number",
         ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": FALL}},
+            TypeError,
+            r"'dense_4'\]` is a PolynomialDecay.*cannot move.*hidden_loss_weights={'dense_4': 0.5}",
+        ),
+        ({"hidden_losses": {("dense_4", "out"): "mse"}}, ValueError, TWO.format("mean_squared_error")),
+        ({"hidden_losses": {("dense_4", "out"): keras.losses.Huber()}}, ValueError, TWO.format("huber_loss")),
+        ({"hidden_losses": {("dense_4", "out"): kp.losses.Triplet()}}, ValueError, TWO.format("triplet")),
+        (
+            {"hidden_losses": {("dense_4", "out"): keras.losses.mean_absolute_error}},
+            ValueError,
+            TWO.format("mean_absolute_error"),
+        ),
+        (
+            {"metrics": {"dense_4": ["mae"]}},
+            ValueError,
+            "`metrics` has the key 'dense_4'.*Make 'dense_4' an output",
+        ),
+        ({"weighted_metrics": {"dense_4": ["mae"]}}, ValueError, "`weighted_metrics` has the key 'dense_4'"),
+        ({"loss_weights": {"dense_4": 2.0}}, ValueError, r"Write hidden_loss_weights={'dense_4': 2.0}"),
         ({"joint_loss": lambda y, p, h: p}, ValueError, "`joint_loss` is a lambda"),
         ({"joint_loss": "mse"}, TypeError, r"function of \(y_true, y_pred, hidden\).*'mse'"),
     ],
@@ -59,6 +83,123 @@ def test_what_cannot_be_compiled(compiled, error, message):
     model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4", "out"])
     with pytest.raises(error, match=message):
         model.compile("sgd", "mse", **compiled)
+
+
+def test_a_hidden_tensor_as_a_key_of_the_losses_of_outputs():
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4", "out"])
+    with pytest.raises(
+        ValueError, match=r"`loss` has the key 'dense_4'.*Write hidden_losses={'dense_4': 'mse'}"
+    ):
+        model.compile("sgd", {"dense_4": "mse"})
+    model.compile("sgd", {"out": "mse"}, metrics={"out": ["mae"]})  # which is an output too
+    assert set(model.evaluate(*data(), verbose=0, return_dict=True)) == {"loss", "main_loss", "mae"}
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+def test_one_value_per_example_is_no_loss_to_train_on(reduction):
+    message = rf"reduction={reduction!r}, which gives one value per example.*'sum_over_batch_size'"
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
+    for loss in (
+        kp.losses.Huber(0.7, reduction=reduction),
+        keras.losses.MeanSquaredError(reduction=reduction),
+    ):
+        with pytest.raises(ValueError, match=rf"`hidden_losses\['dense_4'\]` holds.*{message}"):
+            model.compile("sgd", "mse", hidden_losses={"dense_4": loss})
+        with pytest.raises(ValueError, match=f"`loss` holds.*{message}"):
+            model.compile("sgd", loss)
+    encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    with pytest.raises(ValueError, match=f"`loss` holds Contrastive with {message}"):
+        kp.models.Siamese(encoder).compile("sgd", kp.losses.Contrastive(reduction=reduction))
+    transform = kp.layers.UniversalPerturbation(0.5)
+    with pytest.raises(ValueError, match=f"`raw_loss` holds Confusion with {message}"):
+        kp.models.AntiPiracy(encoder, transform, raw_loss=kp.losses.Confusion(reduction=reduction))
+
+
+@keras.saving.register_keras_serializable("tests")
+class PerExample(keras.losses.Loss):
+    """A loss of a user's own, which reduces nothing."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return keras.losses.mean_squared_error(y_true, y_pred)
+
+
+def test_a_loss_of_ones_own_that_reduces_nothing():
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["out"])
+    model.compile("sgd", "mse", hidden_losses={"out": PerExample()})
+    with pytest.raises(
+        ValueError, match=r"`hidden_losses\['out'\]`.*values of shape .* in place of one number"
+    ):
+        model.evaluate(*data(), verbose=0)
+
+
+def two_heads():
+    start = keras.Input((3,))
+    h = keras.layers.Dense(4, name="features")(start)
+    outputs = {
+        "who": keras.layers.Dense(3, "softmax", name="who")(h),
+        "age": keras.layers.Dense(1, name="age")(h),
+    }
+    x = data()[0]
+    y = {"who": np.arange(len(x)) % 3, "age": np.ones((len(x), 1), "float32")}
+    return kp.models.HiddenOutputs(keras.Model(start, outputs), hidden=["features"]), x, y
+
+
+@keras.saving.register_keras_serializable("tests")
+def who_of(y_true, hidden):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)(y_true["who"], hidden)
+
+
+@keras.saving.register_keras_serializable("tests")
+def squares(y_true, hidden):
+    return keras.ops.sum(keras.ops.square(hidden), axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "instead"),
+    [
+        (kp.losses.Center(3), "Center has state of its own: wrap a model with one output"),
+        (
+            kp.losses.Triplet(),
+            r"keras_penalties.losses.Triplet\(..., reduction=None\)\(y_true\['who'\], hidden\)",
+        ),
+        ("mse", r"keras.losses.mean_squared_error\(y_true\['who'\], hidden\)"),
+    ],
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_labels_of_one_head_are_picked_by_a_function(loss, instead, eager):
+    model, x, y = two_heads()
+    losses = {"who": "sparse_categorical_crossentropy", "age": "mse"}
+    model.compile("sgd", losses, hidden_losses={"features": loss}, run_eagerly=eager)
+    message = (
+        rf"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: 'who', 'age'.*{instead}"
+    )
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        model.fit(x, y, verbose=0)
+    model.compile("sgd", losses, hidden_losses={"features": who_of}, run_eagerly=eager)
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    hidden = model.model.get_layer("features")(x)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y["who"], hidden)
+    assert logs["features_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_one_weight_for_two_heads_comes_as_a_batch():
+    model, x, y = two_heads()
+    losses = {"who": "sparse_categorical_crossentropy", "age": "mse"}
+    model.compile("sgd", losses, hidden_losses={"features": squares})
+    weights = np.linspace(0.1, 1.0, len(x)).astype("float32")
+    with pytest.raises(ValueError, match=r"(?s)`hidden_losses\['features'\]`. Received: 2 arrays.*PyDataset"):
+        model.evaluate(x, y, sample_weight=weights, verbose=0)
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return x, y, weights
+
+    hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
+    logs = model.evaluate(Batches(), verbose=0, return_dict=True)
+    assert logs["features_loss"] == pytest.approx(np.mean(weights * np.sum(hidden**2, axis=1)), rel=1e-5)
 
 
 def test_a_log_key_that_is_taken():

@@ -123,7 +123,8 @@ def test_tensorflow_converts_and_saves_the_model_itself(make, tmp_path):
     )
     assert any(v.shape == expected.shape and np.allclose(v, expected, rtol=1e-4, atol=1e-6) for v in lite)
     tf.saved_model.save(model, str(tmp_path / "saved"))
-    served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    served = loaded.signatures["serving_default"]
     names = [spec.name for spec in served.structured_input_signature[1].values()]
     feed = dict(zip(names, x if isinstance(x, list) else [x], strict=True))
     (answer,) = served(**{name: tf.constant(value) for name, value in feed.items()}).values()
@@ -143,7 +144,8 @@ def test_tensorflow_saves_the_types_of_the_inputs(tmp_path):
     h = layers.Dense(3, name="h")(layers.Embedding(7, 2)(start))
     model = kp.models.HiddenOutputs(keras.Model(start, h), hidden=["h"])
     tf.saved_model.save(model, str(tmp_path / "saved"))
-    served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    served = loaded.signatures["serving_default"]
     assert [spec.dtype for spec in served.structured_input_signature[1].values()] == [tf.int32]
 
 
