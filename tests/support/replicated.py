@@ -42,21 +42,24 @@ def of_one_tensor():
         "L1L2": R.L1L2(STRENGTH, STRENGTH),
         "L2": R.L2(moving),
     }
-    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
-    names = [n for n in R.__all__ if n not in bases and 1 in np.atleast_1d(getattr(R, n).tensors)]
-    return {"Keras": stock.L2(STRENGTH), **{n: with_options.get(n) or getattr(R, n)(STRENGTH) for n in names}}
+    return {"Keras": stock.L2(STRENGTH), **_of_tensors(1, with_options)}
 
 
 def of_two_tensors():
     """A penalty of each class that compares two tensors."""
-    return {
-        "BarlowTwins": R.BarlowTwins(STRENGTH),
-        "CORAL": R.CORAL(STRENGTH),
+    with_options = {
         "GaussianKL": R.GaussianKL(STRENGTH, free_bits=0.1, capacity=0.3),
         "Hint": R.Hint(S.Target(0.3, rate=0.2, initial=STRENGTH), projection=True),
-        "MMD": R.MMD(STRENGTH),
         "VICReg": R.VICReg(S.Cyclical(0.001, 4)),
     }
+    return _of_tensors(2, with_options)
+
+
+def _of_tensors(count, with_options):
+    """The exported penalties that take so many tensors, by name."""
+    bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
+    names = [n for n in R.__all__ if n not in bases and count in np.atleast_1d(getattr(R, n).tensors)]
+    return {name: with_options.get(name) or getattr(R, name)(STRENGTH) for name in names}
 
 
 def network(only=()):
