@@ -43,8 +43,10 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     Raises:
         TypeError: if `strength` is neither number nor schedule; if the tensor is not of floats; if the
             penalty is used on a layer's weights, as `kernel_regularizer=` or the like; if it needs an
-            owner and is used as `activity_regularizer=`.
-        ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit.
+            owner and is used as `activity_regularizer=`; where a subclass is defined that overrides
+            `measure`, or gives its formula by a method that is never called; if a formula returns no floats.
+        ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit; if a formula returns
+            another shape than its method promises.
     """
 
     # The methods that may hold the formula, each of which calls the next unless it is overridden; and how
