@@ -84,7 +84,7 @@ def _pyplot(owner) -> Any:
 
 
 def _terms(logs, model):
-    plain = [key for key in logs if not key.startswith("val_") and not key.endswith("_strength")]
+    plain = [key for key in logs if not key.startswith("val_") and not _is_beside(key, logs)]
     if model is not None:
         own = {metric.name for metric in model.metrics if isinstance(metric, LoggedMean)}
     else:
@@ -97,6 +97,12 @@ def _terms(logs, model):
             "penalty with `kp.layers.ActivityPenalty` or `kp.penalize`."
         )
     return found
+
+
+def _is_beside(key, logs):
+    """Whether `key` shows no term, but a strength or what a target measures."""
+    of_target = key.endswith("_measure") and f"{key.removesuffix('_measure')}_strength" in logs
+    return key.endswith("_strength") or of_target
 
 
 def _chosen(logs, keys):

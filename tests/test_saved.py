@@ -49,7 +49,9 @@ def again(file, written):
 def test_gives_the_number_it_gave(file):
     written = record(file)
     for part, logs in again(file, written).items():
-        assert logs == pytest.approx(written[part], rel=1e-5, abs=1e-6)
+        # A later release may show more, under keys of its own.
+        found = {key: logs.get(key) for key in written[part]}
+        assert found == pytest.approx(written[part], rel=1e-5, abs=1e-6)
 
 
 def registered_names(config):

@@ -9,6 +9,7 @@ import keras_penalties as kp
 from tests.support.helpers import BACKEND, fresh_process
 
 R = kp.regularizers
+DAMPED = np.exp(4.0)  # a measure of more than twice its target, with the default damping
 RISING = keras.optimizers.schedules.PolynomialDecay(0.0, 8, 0.4)
 
 
@@ -82,6 +83,27 @@ def test_batch_k_sees_the_schedule_at_k(way, schedule):
 
 
 @by_way
+def test_what_a_target_measures_is_shown(way):
+    """Beside the strength that the batch had: their product is what was added."""
+    penalty = R.L2(kp.schedules.Target(3.0, rate=0.1, initial=0.5, damping=2.0))
+    model, key = penalized(penalty, way)
+    compiled(model, penalty, way)
+    measured, strengths, added = (Seen(f"{key}{end}") for end in ("_measure", "_strength", ""))
+    callbacks = [measured, strengths, added]
+    model.fit(*data(), batch_size=2, verbose=0, callbacks=callbacks)
+    np.testing.assert_allclose(measured.values, [4.0] * 4, rtol=1e-5)
+    error = 4.0 / 3.0 - 1.0
+    expected = [0.5 * np.exp(0.1 * error * k + 2.0 * error) for k in range(4)]
+    np.testing.assert_allclose(strengths.values, expected, rtol=1e-5)
+    np.testing.assert_allclose(added.values, 4.0 * np.array(expected), rtol=1e-5)
+    logs = model.evaluate(*data(), verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs[f"{key}_measure"], 4.0, rtol=1e-6)
+    undamped = 0.5 * np.exp(0.1 * error * 4)
+    np.testing.assert_allclose(logs[f"{key}_strength"], undamped, rtol=1e-5)
+    np.testing.assert_allclose(logs[key], 4.0 * undamped, rtol=1e-5)
+
+
+@by_way
 def test_evaluate_and_predict_neither_count_nor_adapt(way):
     penalty = [R.L2(RISING), R.L1(kp.schedules.Target(1.0, initial=0.5))]
     model, key = penalized(penalty, way)
@@ -103,7 +125,7 @@ def test_a_layer_used_twice_counts_once_and_adds_twice():
     model.fit(*data(), batch_size=2, verbose=0, callbacks=[seen, adapted, added])
     expected = [float(RISING(k)) for k in range(4)]
     np.testing.assert_allclose(seen.values, expected, atol=1e-6)
-    np.testing.assert_allclose(adapted.values, 0.5 * np.exp(0.1 * np.arange(4)), rtol=1e-5)
+    np.testing.assert_allclose(adapted.values, DAMPED * 0.5 * np.exp(0.1 * np.arange(4)), rtol=1e-5)
     np.testing.assert_allclose(
         added.values, 2 * (4 * np.array(expected) + 4 * np.array(adapted.values)), rtol=1e-5
     )
@@ -127,7 +149,7 @@ def test_by_any_kind_of_step(way, how):
     logs = model.fit(*data(12), batch_size=2, verbose=0).history
     np.testing.assert_allclose(logs[f"{key}_l2_strength"], np.mean([RISING(k) for k in range(6)]), rtol=1e-5)
     np.testing.assert_allclose(
-        logs[f"{key}_l1_strength"], np.mean(0.5 * np.exp(0.1 * np.arange(6))), rtol=1e-5
+        logs[f"{key}_l1_strength"], np.mean(DAMPED * 0.5 * np.exp(0.1 * np.arange(6))), rtol=1e-5
     )
 
 
@@ -197,13 +219,15 @@ def test_a_target_is_met():
     x = np.random.default_rng(0).normal(size=(256, 3)).astype("float32")
     activity = np.mean(np.sum(x.astype("float64") ** 2, axis=1))
     start = keras.Input((3,))
-    target = kp.schedules.Target(activity / 2, rate=0.05, initial=0.01)
+    target = kp.schedules.Target(activity / 2, initial=0.01)
     h = kp.layers.ActivityPenalty(R.L2(target), name="pressed")(layers.Dense(3, name="hidden")(start))
     model = keras.Model(start, h)
     model.compile(keras.optimizers.Adam(0.01), "mse")
     logs = model.fit(x, x, batch_size=256, epochs=600, verbose=0).history
     hidden = np.sum(model.predict(x, verbose=0) ** 2, axis=1)
     np.testing.assert_allclose(np.mean(hidden), activity / 2, rtol=0.05)
+    np.testing.assert_allclose(logs["pressed_measure"][-1], activity / 2, rtol=0.05)
+    assert min(logs["pressed_measure"]) > 0.7 * activity / 2
     # (h - x)^2 / 3 + s h^2 is least at h = x / (1 + 3 s), which halves h^2 at s = (sqrt(2) - 1) / 3
     np.testing.assert_allclose(logs["pressed_strength"][-1], (2**0.5 - 1) / 3, rtol=0.05)
 

@@ -18,6 +18,7 @@ class Strengths(State):
 
     Attributes:
         keys: an end of a log key for each strength that moves, by the penalty's place.
+        measure_keys: one for what a penalty with a target measures, by its place.
     """
 
     def __init__(self, penalties, name):
@@ -28,6 +29,8 @@ class Strengths(State):
         kinds = {i: type(penalties[i]).__name__.lower() for i in moving}
         self.keys = {i: "_strength" if len(kinds) == 1 else f"_{kinds[i]}_strength" for i in kinds}
         self.keys |= {i: f"_{kinds[i]}_{i}_strength" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
+        targets = [i for i in moving if isinstance(moving[i], Target)]
+        self.measure_keys = {i: self.keys[i].removesuffix("_strength") + "_measure" for i in targets}
         self._now = Untracked(steps={})
         for penalty in penalties:
             _strength.keep_kind(penalty)
@@ -46,12 +49,11 @@ class Strengths(State):
     def begin(self, training):
         """A new step: find its strengths, and count it if it is one of training."""
         strengths = [self._of(i) for i in range(len(self._penalties))]
-        now = self._now.steps[replicas.replica()] = Untracked(strengths=strengths, errors={})
+        now = self._now.steps[replicas.replica()] = Untracked(strengths=strengths, errors={}, undamped={})
         for i in self.keys:
             if str(i) in self._adapting:
-                now.strengths[i] = ops.copy(
-                    self._adapting[str(i)].value
-                )  # torch would move it under our feet
+                # A copy: on torch the variable's own value would change when the strength adapts.
+                now.strengths[i] = ops.copy(self._adapting[str(i)].value)
             else:
                 now.strengths[i] = _strength.at(self._of(i), ops.copy(self.step.value))
         if training and hasattr(self, "step"):
@@ -62,11 +64,14 @@ class Strengths(State):
         return self._now.steps[replicas.replica()].strengths[i]
 
     def adapt(self, i, measured):
-        """Move a strength that has a target, by what its penalty measured in each use of this step."""
+        """Move a strength that has a target, by what its penalty measured in each use of this step. The first
+        use also damps it: what is used a second time sees the same strength."""
         if str(i) in self._adapting:
             target, now = self._of(i), self._now.steps[replicas.replica()]
             count = replicas.replicas()
             measured = replicas.sum_over_replicas(ops.stop_gradient(measured)) / count
-            errors = now.errors.setdefault(i, [])
+            errors, undamped = now.errors.setdefault(i, []), now.undamped.setdefault(i, now.strengths[i])
             errors.append(target.error(measured))
-            self._adapting[str(i)].assign(target.moved(now.strengths[i], sum(errors) / len(errors)))
+            if len(errors) == 1:
+                now.strengths[i] = target.damped(undamped, errors[0])
+            self._adapting[str(i)].assign(target.moved(undamped, sum(errors) / len(errors)))

@@ -66,7 +66,8 @@ class Term(keras.layers.Layer):
 
     Attributes:
         keys: what there is to show beside the sum, as ends of a log key: parts and strengths.
-        averaged: those of `keys` that do not add up over the uses in a step: strengths.
+        averaged: those of `keys` that do not add up over the uses in a step: strengths, and what targets
+            measure.
     """
 
     def __init__(self, penalties, name):
@@ -75,7 +76,7 @@ class Term(keras.layers.Layer):
         self.penalties = tuple(penalties)
         self.strengths = Strengths(self.penalties, name)
         parts = [f"_{part}" for penalty in self.penalties for part in getattr(penalty, "parts", ())]
-        self.averaged = list(self.strengths.keys.values())
+        self.averaged = [*self.strengths.keys.values(), *self.strengths.measure_keys.values()]
         self.keys = [*dict.fromkeys(parts), *self.averaged]
         self.learned: Any = []
 
@@ -98,7 +99,7 @@ class Term(keras.layers.Layer):
 
     def added(self, x, mask=None, training=False, first=True) -> dict:
         """What is added to the loss for `x`: the sum under `""`, and beside it what is shown, by `keys`
-        (a strength in the first use of a step alone).
+        (a strength, and what a target measures, in the first use of a step alone).
 
         Args:
             x: a tensor, or a list of them.
@@ -114,6 +115,8 @@ class Term(keras.layers.Layer):
                 values[key] = values.get(key, 0.0) + value
             if first and i in self.strengths.keys:
                 values[self.strengths.keys[i]] = self.strengths.now(i)
+            if not first and i in self.strengths.measure_keys:
+                del values[self.strengths.measure_keys[i]]
         return values
 
     def values_of(self, i, penalty, x, mask=None, training=False) -> dict:
@@ -125,12 +128,15 @@ class Term(keras.layers.Layer):
         values: dict[str, Any] = {"": measured}
         if isinstance(measured, dict):
             values = {"": sum(measured.values())} | {f"_{part}": v for part, v in measured.items()}
+        if training:
+            self.strengths.adapt(i, values[""])
         strength: Any = self.strengths.now(i)
         if i in self.strengths.keys:
             strength = ops.cast(strength, values[""].dtype)
-        if training:
-            self.strengths.adapt(i, values[""])
-        return {key: _numerics.as_loss(strength * value) for key, value in values.items()}
+        added = {key: _numerics.as_loss(strength * value) for key, value in values.items()}
+        if i in self.strengths.measure_keys:
+            added[self.strengths.measure_keys[i]] = _numerics.as_loss(values[""])
+        return added
 
 
 def _of_keras(penalty, x, mask=None):

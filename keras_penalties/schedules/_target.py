@@ -10,39 +10,48 @@ from keras_penalties._serialization import made, register
 class Target:
     r"""Moves a penalty's strength until what it measures meets a value: say how sparse, not how hard.
 
-    $$s_{k+1} = s_k\,\exp\!\big(\eta\,c_k\big),\qquad
+    $$s_k = \sigma_k\,\exp(\kappa\,c_k),\qquad \sigma_{k+1} = \sigma_k\,\exp(\eta\,c_k),\qquad
     c_k = \min\!\Big(1, \max\!\Big(-1, \frac{m_k - v}{v}\Big)\Big)$$
 
-    \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, \(v\) the value to meet
-    and \(\eta\) the rate. The strength grows while the measure is above the value and falls while it is
-    below, between `minimum` and `maximum`. It is the multiplier of the constraint \(m \le v\): a penalty
-    that stays below the value by itself ends at `minimum`, and one that cannot come down to it at `maximum`,
-    which `audit` reports.
+    \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the value to
+    meet. The strength grows while the measure is above the value and falls while it is below, between
+    `minimum` and `maximum`: \(\sigma_k\) remembers the errors so far, at the rate \(\eta\), and \(\kappa\) is
+    the damping, an answer to the error of this batch that is gone with it. Without damping the strength goes
+    on growing until the measure has come down, which is too late: it overshoots and swings. \(\sigma\) is the
+    multiplier of the constraint \(m \le v\): a penalty that stays below the value by itself ends at `minimum`,
+    and one that cannot come down to it at `maximum`, which `audit` reports.
 
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
         rate: how fast the logarithm of the strength moves in a training batch, a float in (0, 1].
-        initial: the strength in the first training batch, a float between `minimum` and `maximum`.
+        initial: the strength in the first training batch, without damping, a float between `minimum` and
+            `maximum`.
         minimum: the least strength, a float > 0.
         maximum: the greatest strength, a finite float.
+        damping: how much the error of a batch changes the logarithm of the strength in that batch, a float
+            >= 0. Defaults to 4. A file of a release that did not have it goes on without, with 0.
 
     Example:
 
     >>> import keras_penalties as kp
-    >>> target = kp.schedules.Target(2.0, rate=0.1, initial=1.0)
+    >>> target = kp.schedules.Target(2.0, rate=0.1, damping=1.0)
     >>> [round(float(target.after(1.0, measured)), 4) for measured in (8.0, 2.0, 1.0)]
     [1.1052, 1.0, 0.9512]
+    >>> [round(float(target.damped(1.0, target.error(m))), 4) for m in (8.0, 2.0, 1.0)]
+    [2.7183, 1.0, 0.6065]
 
     Raises:
         TypeError: if an argument is not a number.
         ValueError: if an argument is out of its bounds.
 
-    Source: the multiplier of Rezende and Viola, "Taming VAEs", 2018 (GECO), whose update is
-    \(\lambda \leftarrow \lambda \exp(\eta\,C)\). There the constraint is a moving average in its own
-    units; here it is relative to the value and bounded, so that one rate serves penalties of any size.
+    Source: Sohrabi, Ramirez, Zhang, Lacoste-Julien and Gallego-Posada, "On PI Controllers for Updating
+    Lagrange Multipliers in Constrained Optimization", ICML 2024: the integral and the proportional term of the
+    controller \(\nu\)PI with \(\nu = 0\). Here they are those of the logarithm of the multiplier, as in Rezende and Viola,
+    "Taming VAEs", 2018 (GECO), whose update is \(\lambda \leftarrow \lambda \exp(\eta\,C)\); and the error is
+    relative to the value and bounded, so that one rate serves penalties of any size.
     """
 
-    def __init__(self, value, rate=0.01, initial=0.001, minimum=1e-8, maximum=1e4):
+    def __init__(self, value, rate=0.1, initial=0.001, minimum=1e-8, maximum=1e4, damping=4.0):
         self.value = _checks.number(value, "value", "Target", above=0.0)
         self.rate = _checks.number(rate, "rate", "Target", above=0.0, at_most=1.0)
         self.minimum = _checks.number(minimum, "minimum", "Target", above=0.0)
@@ -50,9 +59,10 @@ class Target:
         self.initial = _checks.number(
             initial, "initial", "Target", at_least=self.minimum, at_most=self.maximum
         )
+        self.damping = _checks.number(damping, "damping", "Target", at_least=0.0)
 
     def after(self, strength, measured):
-        """The strength that follows `strength` once `measured` was seen."""
+        """The strength that follows `strength`, both without damping, once `measured` was seen."""
         return self.moved(strength, self.error(measured))
 
     def error(self, measured):
@@ -63,12 +73,18 @@ class Target:
         return ops.where(ops.isfinite(measured), error, ops.zeros_like(error))
 
     def moved(self, strength, error):
+        """What `strength` becomes for the next batch."""
         return ops.clip(strength * ops.exp(self.rate * error), self.minimum, self.maximum)
 
+    def damped(self, strength, error):
+        """What `strength` is in a batch with this `error`."""
+        return ops.clip(strength * ops.exp(self.damping * error), self.minimum, self.maximum)
+
     def get_config(self):
-        names = ("value", "rate", "initial", "minimum", "maximum")
+        names = ("value", "rate", "initial", "minimum", "maximum", "damping")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config):
-        return made(cls, config)
+        # Files of the releases before `damping` mean a strength without it.
+        return made(cls, {"damping": 0.0, **config} if isinstance(config, dict) else config)

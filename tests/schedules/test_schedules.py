@@ -45,13 +45,67 @@ def test_target_is_its_formula(measured, error):
     np.testing.assert_allclose(float(target.after(0.3, measured)), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("damping", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize("error", [-1.0, -0.25, 0.0, 0.8])
+def test_target_damps_by_its_formula(damping, error):
+    target = S.Target(2.0, damping=damping)
+    np.testing.assert_allclose(float(target.damped(0.3, error)), 0.3 * math.exp(damping * error), rtol=1e-6)
+
+
 def test_target_stays_within_its_bounds():
     target = S.Target(2.0, rate=1.0, initial=0.5, minimum=0.4, maximum=0.6)
-    assert float(target.after(0.5, 99.0)) == pytest.approx(0.6)
-    assert float(target.after(0.5, 0.1)) == pytest.approx(0.4)
+    for follows in (target.after, lambda s, measured: target.damped(s, target.error(measured))):
+        assert float(follows(0.5, 99.0)) == pytest.approx(0.6)
+        assert float(follows(0.5, 0.1)) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("made", [S.Cyclical(0.4, 7, 0.3, cycles=2), S.Target(2.0, 0.1, 0.2, 0.1, 9.0)])
+def test_a_target_of_an_older_release_is_not_damped():
+    config = {"value": 0.5, "rate": 0.1, "initial": 0.001, "minimum": 1e-8, "maximum": 1e4}
+    saved = {
+        "module": "keras_penalties.schedules._target",
+        "class_name": "Target",
+        "registered_name": "keras_penalties>Target",
+        "config": config,
+    }
+    target = keras.saving.deserialize_keras_object(saved)
+    assert target.get_config() == {**config, "damping": 0.0}
+    assert float(target.damped(0.3, 1.0)) == pytest.approx(0.3)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(target))
+    assert again.damping == 0.0
+    assert S.Target(0.5).damping == 4.0
+
+
+def swings(target, lag, slope, start, steps=1500):
+    """How far the measure of a layer goes below a target of 1, and in which step it comes to within 10%.
+
+    The layer's logarithmic measure goes to `start - slope * log(strength)`, by a part `1 / lag` in a step.
+    """
+    strength, measure, errors = target.initial, start, []
+    for _ in range(steps):
+        error = max(-1.0, min(1.0, math.exp(measure) - 1.0))
+        used = strength * math.exp(target.damping * error)
+        measure += (start - slope * math.log(used) - measure) / lag
+        strength *= math.exp(target.rate * error)
+        errors.append(math.exp(measure) - 1.0)
+    outside = [k for k, error in enumerate(errors) if abs(error) > 0.1]
+    return -min(errors), outside[-1] + 1 if outside else 0
+
+
+@pytest.mark.parametrize("lag", [5, 20, 60])
+@pytest.mark.parametrize("slope", [0.5, 1.0])
+def test_a_target_settles_without_swinging(lag, slope):
+    """Layers answer a strength late. What the defaults were before, and those of the documents, for comparison."""
+    below, settled = swings(S.Target(1.0, initial=0.1), lag, slope, start=2.0)
+    assert below < 0.1
+    assert settled < 300
+    slow = swings(S.Target(1.0, rate=0.01, initial=0.1, damping=0.0), lag, slope, start=2.0)
+    assert settled < slow[1] / 2
+    if lag >= 20:
+        swinging = swings(S.Target(1.0, rate=0.05, initial=0.1, damping=0.0), lag, slope, start=2.0)
+        assert swinging[0] > 2 * max(below, 0.05)
+
+
+@pytest.mark.parametrize("made", [S.Cyclical(0.4, 7, 0.3, cycles=2), S.Target(2.0, 0.1, 0.2, 0.1, 9.0, 2.0)])
 def test_goes_through_json(made):
     saved = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
     assert saved["registered_name"] == f"keras_penalties>{type(made).__name__}"
@@ -76,6 +130,7 @@ def test_goes_through_json(made):
         (lambda: S.Target(0.0), ValueError, "`value` of Target must be a finite number > 0"),
         (lambda: S.Target("1"), TypeError, "`value` of Target must be a finite number > 0"),
         (lambda: S.Target(1.0, rate=2.0), ValueError, "`rate` of Target .* <= 1"),
+        (lambda: S.Target(1.0, damping=-1.0), ValueError, "`damping` of Target must be a finite number >= 0"),
         (lambda: S.Target(1.0, initial=1e9), ValueError, "`initial` of Target .* <= 10000"),
         (lambda: S.Target(1.0, minimum=1.0, maximum=0.5), ValueError, "`maximum` of Target .* >= 1"),
     ],
