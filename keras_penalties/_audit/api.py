@@ -1,5 +1,7 @@
 """`audit`: run one training step, and say of each penalty what it does."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops, tree
@@ -40,11 +42,10 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
     train_step: not checked*; *counted 2 times*, or *by part*; *training not handed on*; *detached* (it moves
     no trainable weight); *zero*; *not finite*; *out of range* (of values that the penalty does not accept);
-    *drowned* and *dominates* (its gradient is less than 1/10,000
-    of the main loss's at its tensors, or more than 100 times that); *counts padding*; *divided twice*;
-    *depends on the Keras release*; *differs on JAX*; *per replica*; *target not met*. *Zero for now*, of a
-    strength that moves, *not there yet*, of one that still moves towards its target, and *zero on this batch*
-    are no problems.
+    *drowned* and *dominates* (its gradient is less than 1/10,000 of the main loss's at its tensors, or more
+    than 100 times that); *counts padding*; *divided twice*; *depends on the Keras release*; *differs on JAX*;
+    *per replica*; *target not met*. *Zero for now*, of a strength that moves, *not there yet*, of one that
+    still moves towards its target, and *zero on this batch* are no problems.
 
     Example:
 
@@ -68,14 +69,12 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     _check(model, x, y, sample_weight)
     if not model.built:
         _build(model, x)
-    main_loss, model._compile_loss = model._compile_loss, model._compile_loss if y is not None else None
-    try:
-        with unchecked():
-            step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
-    finally:
-        model._compile_loss = main_loss
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)
-    return Audit(model, step, y is not None and (main_loss is not None or own))
+    has_main = y is not None and (own or steps.has_compiled_loss(model))
+    compiled = contextlib.nullcontext() if y is not None else steps.without_compiled_loss(model)
+    with unchecked(), compiled:
+        step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
+    return Audit(model, step, has_main)
 
 
 def _build(model, x):

@@ -91,6 +91,21 @@ def take_own_step(model, x, y, sample_weight):
         model.train_step(data)
 
 
+def has_compiled_loss(model) -> bool:
+    """Whether `compile` was given a loss."""
+    return model._compile_loss is not None
+
+
+@contextlib.contextmanager
+def without_compiled_loss(model):
+    """Within, `model` is as if `compile` had been given no loss."""
+    compiled, model._compile_loss = model._compile_loss, None
+    try:
+        yield
+    finally:
+        model._compile_loss = compiled
+
+
 @contextlib.contextmanager
 def without_loss_scale(objects):
     """Within, the optimizers among `objects` do not scale the loss: gradients are those of the loss."""

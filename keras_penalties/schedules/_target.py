@@ -15,11 +15,11 @@ class Target:
 
     \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the value to
     meet. The strength grows while the measure is above the value and falls while it is below, between
-    `minimum` and `maximum`: \(\sigma_k\) remembers the errors so far, at the rate \(\eta\), and \(\kappa\) is
-    the damping, an answer to the error of this batch that is gone with it. Without damping the strength goes
-    on growing until the measure has come down, which is too late: it overshoots and swings. \(\sigma\) is the
-    multiplier of the constraint \(m \le v\): a penalty that stays below the value by itself ends at `minimum`,
-    and one that cannot come down to it at `maximum`, which `audit` reports.
+    `minimum` and `maximum`. \(\sigma_k\) sums up the errors so far, at the rate \(\eta\); the damping
+    \(\kappa\) answers the error of this batch alone. Without it the strength grows until the measure has
+    come down, which is too late, since a layer follows slowly: the measure overshoots and swings.
+    \(\sigma\) is the multiplier of the constraint \(m \le v\): a penalty that stays below the value by
+    itself ends at `minimum`, and one that cannot come down to it at `maximum`, which `audit` reports.
 
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
@@ -45,10 +45,11 @@ class Target:
         ValueError: if an argument is out of its bounds.
 
     Source: Sohrabi, Ramirez, Zhang, Lacoste-Julien and Gallego-Posada, "On PI Controllers for Updating
-    Lagrange Multipliers in Constrained Optimization", ICML 2024: the integral and the proportional term of the
-    controller \(\nu\)PI with \(\nu = 0\). Here they are those of the logarithm of the multiplier, as in Rezende and Viola,
-    "Taming VAEs", 2018 (GECO), whose update is \(\lambda \leftarrow \lambda \exp(\eta\,C)\); and the error is
-    relative to the value and bounded, so that one rate serves penalties of any size.
+    Lagrange Multipliers in Constrained Optimization", ICML 2024: the integral and the proportional term of
+    the controller \(\nu\)PI with \(\nu = 0\). Here they move the logarithm of the multiplier, as in
+    Rezende and Viola, "Taming VAEs", 2018 (GECO), whose update is
+    \(\lambda \leftarrow \lambda \exp(\eta\,C)\); and the error is relative to the value and bounded, so
+    that one rate serves penalties of any size.
     """
 
     def __init__(self, value, rate=0.1, initial=0.001, minimum=1e-8, maximum=1e4, damping=4.0):

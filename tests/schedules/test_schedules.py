@@ -94,7 +94,7 @@ def swings(target, lag, slope, start, steps=1500):
 @pytest.mark.parametrize("lag", [5, 20, 60])
 @pytest.mark.parametrize("slope", [0.5, 1.0])
 def test_a_target_settles_without_swinging(lag, slope):
-    """Layers answer a strength late. What the defaults were before, and those of the documents, for comparison."""
+    """Layers follow a strength slowly. For comparison, a target without damping, at two rates."""
     below, settled = swings(S.Target(1.0, initial=0.1), lag, slope, start=2.0)
     assert below < 0.1
     assert settled < 300
