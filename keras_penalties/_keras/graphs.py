@@ -1,5 +1,6 @@
 """What Keras keeps private of graphs of layers."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -86,14 +87,28 @@ class ExportedAsGraph:
         return self.graph._default_save_signature
 
 
-def overridden(model, names) -> list:
-    """Which of `names` the class of `model` defines itself, instead of taking them from Keras."""
-    return [name for name in names if getattr(type(model), name) is not getattr(keras.Model, name)]
+# Keras itself gives each instance its own of these: `Layer.__new__` wraps two, `compile` keeps its `loss`.
+OF_INSTANCES = {"build", "quantize", "loss"}
+
+
+def overridden(model, cls, names) -> list:
+    """Which of the methods and properties `names` of Keras' models `cls`, the class of `model`, or `model`
+    itself replaces."""
+    base = next(kind for kind in (keras.Sequential, Functional, keras.Model) if issubclass(cls, kind))
+    kept = {name: inspect.getattr_static(base, name, None) for name in names}
+    own = [name for name in names if inspect.getattr_static(cls, name, None) is not kept[name]]
+    methods = {name for name in names if inspect.isfunction(kept[name])} - OF_INSTANCES
+    return sorted({*own, *(methods & vars(model).keys())})
 
 
 def operations_before(operation) -> list:
     """The operations whose tensors `operation` was called on, in each of its calls."""
     return [x._keras_history.operation for node in operation._inbound_nodes for x in node.input_tensors]
+
+
+def output_names(model) -> list:
+    """The names of the outputs of a graph of layers, as its losses are keyed; none of another model."""
+    return list(as_functional(model).output_names) if is_graph(model) else []
 
 
 def input_names(model) -> list:

@@ -158,8 +158,8 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
             f"model.get_layer({name!r}).output])`."
         )
         raise ValueError(
-            f"`{argument}` has the key {name!r}, which is a hidden tensor. It is for the outputs "
-            f"{', '.join(map(repr, outputs))}. {instead.get(argument, measure)}"
+            f"`{argument}` has the key {name!r}, which is a hidden tensor. It is for outputs"
+            f"{': ' * bool(outputs)}{', '.join(map(repr, outputs))}. {instead.get(argument, measure)}"
         )
 
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._keras import replicas
+from keras_penalties._keras import graphs, replicas
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import with_masks
 from keras_penalties._serialization import made, register
@@ -179,7 +179,7 @@ class HiddenOutputs(ModelOfModels):
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
         }
-        _hidden_losses.refuse_hidden_names(of_outputs, specs, getattr(self, "output_names", None) or ())
+        _hidden_losses.refuse_hidden_names(of_outputs, specs, graphs.output_names(self.model))
         terms = _hidden_losses.make_terms(hidden_losses, hidden_loss_weights, specs)
         _loss_arguments.refuse_lambda(joint_loss, "joint_loss")
         if joint_loss is not None and not callable(joint_loss):

@@ -1,6 +1,9 @@
 """The model inside a `HiddenOutputs`: what is taken from it, and what it may not do in its own way."""
 
+import keras
+
 from keras_penalties._keras import graphs
+from keras_penalties._tensors.taps import unmixed
 
 
 def of_wrapped(name):
@@ -13,19 +16,18 @@ def of_graph(name):
     return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 
 
-# What a model may do in its own way, and this model does in Keras' way instead.
-OWN_STEPS = (
-    *("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"),
-    *("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"),
-)
+# What `HiddenOutputs` takes from the wrapped model, apart from what it does as a layer.
+KEPT = {"export", "get_layer", "get_quantization_layer_structure", "layers", "summary", "to_json"}
+# What the wrapped model may do in its own way, and `HiddenOutputs` does in Keras' way instead.
+PUBLIC = {name for name in dir(keras.Model) if not name.startswith("_")}
+LOST = (PUBLIC - {*dir(keras.layers.Layer)} - KEPT) | {"metrics", "quantize"}
 
 
 def refuse_own_steps(model):
-    own = graphs.overridden(model, OWN_STEPS)
+    own = graphs.overridden(model, unmixed(type(model)), LOST)
     if own:
         raise ValueError(
-            f"`model` of HiddenOutputs must train as Keras does. '{model.name}' ({type(model).__name__}) has "
-            "its "
-            f"own {', '.join(f'`{name}`' for name in own)}, which HiddenOutputs would pass over. Use "
-            "`keras_penalties.penalize`, which keeps them."
+            f"`model` of HiddenOutputs must train and predict as Keras does. '{model.name}' "
+            f"({type(model).__name__}) has its own {', '.join(f'`{name}`' for name in own)}, which "
+            "HiddenOutputs would leave out. Use `keras_penalties.penalize`, which keeps them."
         )

@@ -34,8 +34,10 @@ def test_whole_numbers_in_any_unit(case, y, p, unit):
     """In multiples of a unit the same distance turns up between many rows."""
     p = np.array(p, "float32") * np.float32(unit)
     expected = case.reference(y, p)
-    # A distance of 0 comes out as the root of what rounding leaves of its square.
-    np.testing.assert_allclose(values(case, y, p), expected, rtol=1e-3, atol=2e-3 * min(unit, 1.0) + 1e-5)
+    # A distance of 0 comes out as the root of what rounding leaves of its square, any other with a few digits
+    # of float32 off.
+    limit = 2e-3 * min(unit, 1.0) + 1e-5 + 2e-6 * unit
+    np.testing.assert_allclose(values(case, y, p), expected, rtol=1e-3, atol=limit)
 
 
 @by_distance
@@ -48,6 +50,7 @@ def test_rows_that_come_several_times(case, y, chosen, seed):
 @by_distance
 @given(labels, st.integers(0, 2**ROWS - 1), st.integers(0, 1000))
 def test_rows_of_zeros_as_a_relu_leaves_them(case, y, bits, seed):
-    p = np.maximum(np.random.default_rng(seed).normal(size=(ROWS, 3)), 0.0).astype("float32")
+    p = np.maximum(np.random.default_rng(seed).normal(size=(ROWS, 3)), 0.0)
+    p = (np.round(64 * p) / 64).astype("float32")  # distances are equal, or differ by more than rounding
     p *= np.array([[bits >> i & 1] for i in range(ROWS)], "float32")
     np.testing.assert_allclose(values(case, y, p), case.reference(y, p), rtol=1e-3, atol=5e-3)

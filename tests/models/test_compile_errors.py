@@ -12,7 +12,10 @@ L2 = kp.regularizers.L2
 
 
 FALL = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0)
-TWO = r"(?s)`hidden_losses\[\('dense_4', 'out'\)\]` is {}, which compares labels with one tensor.*Hint.*hidden\[0\]"
+TWO = (
+    r"(?s)`hidden_losses\[\('dense_4', 'out'\)\]` is {}, which compares labels with one tensor.*Hint"
+    r".*hidden\[0\]"
+)
 
 
 def unregistered(y_true, hidden):
@@ -86,7 +89,8 @@ def test_what_cannot_be_compiled(compiled, error, message):
 
 
 def test_a_hidden_tensor_as_a_key_of_the_losses_of_outputs():
-    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4", "out"])
+    net = one_hidden()
+    model = kp.models.HiddenOutputs(keras.Model(net.inputs, net.outputs), hidden=["dense_4", "out"])
     with pytest.raises(
         ValueError, match=r"`loss` has the key 'dense_4'.*Write hidden_losses={'dense_4': 'mse'}"
     ):
