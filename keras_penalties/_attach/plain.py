@@ -9,6 +9,7 @@ from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.rebuild import Rebuild
 from keras_penalties._tensors.taps import RecordedActivation, Tapped, is_mixed, tap, tapped_class, unmixed
 from keras_penalties.layers import ActivityPenalty
+from keras_penalties.models import HiddenOutputs
 from keras_penalties.regularizers import Penalty
 
 
@@ -24,6 +25,15 @@ class Untapping(Rebuild):
         super().__init__()
         self.receivers = receivers
         self.activations: dict[int, keras.layers.Layer] = {}  # by the id of the layer whose activation it is
+
+    def of(self, layer, outermost=True):
+        if self.receivers is None and isinstance(layer, HiddenOutputs):
+            return super().of(layer.model, outermost)
+        if self.receivers is None and isinstance(layer, ActivityPenalty):
+            if id(layer) not in self.made:  # where it is the argument of another layer, and not in a graph
+                self.made[id(layer)] = keras_layers.identity_like(layer)
+            return self.made[id(layer)]
+        return super().of(layer, outermost)
 
     def goes(self, receiver) -> bool:
         if self.receivers is None:
@@ -64,7 +74,8 @@ class Untapping(Rebuild):
 
     def _untap(self, new, layer):
         left = self._left(layer)
-        keras_layers.forget(new, [r.layer for r in layer.receivers.all if self.goes(r.layer)])
+        gone = [receiver.layer for receiver in layer.receivers.all if self.goes(receiver.layer)]
+        keras_layers.forget(new, [self.made.get(id(receiver), receiver) for receiver in gone])
         del new.receivers
         del new.activity_penalties
         if isinstance(vars(new).get("activation"), RecordedActivation):

@@ -6,15 +6,18 @@ import keras
 
 from keras_penalties._attach.penalize import check_model
 from keras_penalties._attach.plain import plain
+from keras_penalties._keras import copies, graphs
 from keras_penalties._keras import layers as keras_layers
+from keras_penalties._tensors.taps import Tapped
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
+from keras_penalties.regularizers import Penalty
 
 
 def strip(model: keras.Model) -> keras.Model:
     """Take every penalty of this package off: a plain Keras model around the same weights.
 
-    It takes off the `ActivityPenalty` layers, which `penalize` has put there or you have, every
+    It takes off the `ActivityPenalty` layers, those of `penalize` and your own, every
     `activity_regularizer=` that is a penalty of this package, in nested and wrapped layers too, and the
     wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and what is trainable stay.
 
@@ -42,22 +45,17 @@ def strip(model: keras.Model) -> keras.Model:
     Raises:
         TypeError: if `model` is not a Keras model.
         ValueError: if `model` is not built, if something else of this package is part of what it computes
-            (`kp.layers.EuclideanDistance`), or if the code of a layer makes a penalty.
+            (`kp.layers.EuclideanDistance`), if the code of a layer makes a penalty, or if a layer of your
+            own is given one by another name than `activity_regularizer`.
     """
     while isinstance(model, HiddenOutputs):
         model = model.model
     check_model(model, "strip")
+    for owner in _layers(model):
+        _refuse_penalties_in_code(owner)
     new = plain(model)
-    for layer in keras_layers.all_sublayers(new):
-        if isinstance(layer, ActivityPenalty):
-            owner = next(
-                o for o in [new, *keras_layers.all_sublayers(new)] if layer in keras_layers.sublayers(o)
-            )
-            raise ValueError(
-                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, "
-                "which makes "
-                "it again whenever it is made. Take it out of that class."
-            )
+    for layer in _layers(new):
+        _refuse_penalties_in_arguments(layer)
         if type(layer).__module__.startswith("keras_penalties."):
             raise ValueError(
                 f"`model` of strip has a part of this package that is not a penalty: {type(layer).__name__} "
@@ -66,3 +64,38 @@ def strip(model: keras.Model) -> keras.Model:
                 "Use `model.export(folder)`: what it writes is loaded without this package."
             )
     return new
+
+
+def _layers(model):
+    return [model, *keras_layers.all_sublayers(model)]
+
+
+def _refuse_penalties_in_code(owner):
+    """Raise if `owner` holds a penalty that its configuration does not name, so that its code makes it."""
+    if graphs.is_graph(owner) or isinstance(owner, Tapped):
+        return
+    for layer in keras_layers.sublayers(owner):
+        if isinstance(layer, ActivityPenalty) and not _is_named_by(owner):
+            raise ValueError(
+                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, "
+                "which makes it again whenever it is made. Take it out of that class."
+            )
+
+
+def _is_named_by(owner) -> bool:
+    try:
+        config = keras.saving.serialize_keras_object(owner)
+    except Exception:  # then no file is made of it
+        return True
+    return keras.saving.get_registered_name(ActivityPenalty) in str(config)
+
+
+def _refuse_penalties_in_arguments(layer):
+    for name, value in copies.attributes(layer).items():
+        if isinstance(value, Penalty):
+            raise ValueError(
+                f"`model` of strip has the penalty {type(value).__name__} as `{name}` of '{layer.name}' "
+                f"({type(layer).__name__}). strip takes off what is given as `activity_regularizer`, and "
+                f"cannot know what this class does without `{name}`. Make '{layer.name}' without it, and "
+                "copy its weights."
+            )

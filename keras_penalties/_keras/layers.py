@@ -61,6 +61,11 @@ def held_by(layer) -> list:
     return list({id(inner): inner for inner in layers}.values())
 
 
+def identity_like(layer):
+    """A layer that gives what it is given, in the place and by the name of `layer`."""
+    return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name, autocast=False)
+
+
 def has_build(cls) -> bool:
     """Whether `cls` has a `build` of its own, which Keras calls instead of running the layer through once."""
     return not python_utils.is_default(cls.build)
