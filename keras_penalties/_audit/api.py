@@ -70,7 +70,7 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     if not model.built:
         _build(model, x)
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)
-    has_main = y is not None and (own or steps.has_compiled_loss(model))
+    has_main = y is not None and (own or steps.compiled_loss(model) is not None)
     compiled = contextlib.nullcontext() if y is not None else steps.without_compiled_loss(model)
     with unchecked(), compiled:
         step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])

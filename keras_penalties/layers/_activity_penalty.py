@@ -8,6 +8,7 @@ from keras import ops, tree
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import places, scopes
+from keras_penalties._keras.hooks import LayerWithLosses
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties._training import log_names, masks
@@ -18,7 +19,7 @@ from keras_penalties._training.terms import check as check_penalties
 
 
 @register
-class ActivityPenalty(keras.layers.Layer):
+class ActivityPenalty(LayerWithLosses):
     """Passes its input on unchanged, and adds what a penalty measures of it to the loss.
 
     The value is shown under the layer's name in the progress bar and the history, `val_` included. Where
@@ -124,7 +125,7 @@ class ActivityPenalty(keras.layers.Layer):
         if places.in_backward_pass():
             raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
         if self._additions.enter(scopes.stateless_scope()):
-            self._loss_ids.clear()
+            self.allow_same_losses()
         first = tree.flatten(inputs)[0]
         if training or not self.training_only:
             mask = masks.combined(mask, inputs)
@@ -150,18 +151,17 @@ class ActivityPenalty(keras.layers.Layer):
             stacklevel=2,
         )
 
-    def _get_own_losses(self):
+    def own_losses(self, of_keras):
         # Outside of JAX's scope, TensorFlow's replicas would read each other's losses in Keras' list.
         scoped = scopes.stateless_scope() is not None
-        losses = super()._get_own_losses() if scoped else self._additions.unscoped()
-        return self._additions.read(losses)
+        return self._additions.read(of_keras() if scoped else self._additions.unscoped())
 
-    def _clear_losses(self):
+    def end_pass(self, of_keras):
         # Keras clears at the start of each outermost call. In JAX's training step the outermost call
         # is not a `__call__`, so every layer seems outermost, and its second use would erase the loss
         # of its first. There the scope is new with every step and nothing has to be cleared.
         if scopes.stateless_scope() is None:
-            super()._clear_losses()
+            of_keras()
             self._additions.end_pass()
 
     def compute_output_spec(self, inputs, mask=None, training=None):

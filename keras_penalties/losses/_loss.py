@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._keras.losses import dtype_policy_of
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import made
 from keras_penalties._value_checks import ChecksFirstBatch
@@ -20,7 +21,7 @@ class OwnLoss(keras.losses.Loss, ChecksFirstBatch):
         values can be seen: outside of a compiled step."""
 
     def get_config(self):
-        dtype = keras.saving.serialize_keras_object(self._dtype_policy)
+        dtype = keras.saving.serialize_keras_object(dtype_policy_of(self))
         return {**super().get_config(), "dtype": dtype}
 
     @classmethod

@@ -131,8 +131,8 @@ class AntiPiracy(ModelOfModels):
         losses = list(terms.values())
         terms = {key: replicas.unscale(value) for key, value in terms.items()}
         terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
-        losses.append(self._aggregate_additional_loss(terms["perturbation_loss"]))
-        losses.extend(self._aggregate_additional_loss(v) for v in self.losses)
+        losses.append(self.scaled(terms["perturbation_loss"]))
+        losses.extend(self.scaled(v) for v in self.losses)
         self.show({**terms, **self.unnamed(self.losses)}, x)
         return sum(losses[1:], start=losses[0])
 

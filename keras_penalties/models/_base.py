@@ -7,8 +7,9 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import saving, step_errors
+from keras_penalties._keras import saving
 from keras_penalties._keras.graphs import ExportedAsGraph
+from keras_penalties._keras.hooks import TrainedModel
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.additions import Additions
@@ -23,7 +24,7 @@ NO_LEGACY = (
 )
 
 
-class ModelOfModels(ExportedAsGraph, keras.Model):
+class ModelOfModels(ExportedAsGraph, TrainedModel):
     """A model that owns no weights but those of the models it is given, and the training of them.
 
     It shows each term of its loss by name, and looks at the first rows of arrays before a step is compiled
@@ -100,10 +101,6 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         given = arguments_of(method, *args, **kwargs)
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
-    def _make_function(self, step_function, *args, **kwargs):
-        step_function = step_errors.with_state_after_errors(self, step_function)
-        return super()._make_function(step_function, *args, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         weights = weights_for(sample_weight, y_pred)
         return super().compute_loss(x, y, y_pred, weights, training=training)
@@ -111,9 +108,9 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, y_pred, weights_for(sample_weight, y_pred))
 
-    def _aggregate_additional_loss(self, loss):
+    def float_loss(self, loss):
         # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
-        return super()._aggregate_additional_loss(_numerics.as_loss(loss))
+        return _numerics.as_loss(loss)
 
     def show(self, terms: dict, x):
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`: that

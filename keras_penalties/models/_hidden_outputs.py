@@ -4,7 +4,9 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._keras import graphs, replicas
+from keras_penalties._keras import graphs, replicas, steps
+from keras_penalties._keras.hooks import ModelAround
+from keras_penalties._keras.layers import all_sublayers
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import with_masks
 from keras_penalties._serialization import made, register
@@ -21,7 +23,7 @@ from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_ste
 
 
 @register
-class HiddenOutputs(ModelOfModels):
+class HiddenOutputs(ModelAround, ModelOfModels):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
@@ -114,15 +116,6 @@ class HiddenOutputs(ModelOfModels):
         outputs, *seen = self._state.probe(inputs, training=training, mask=mask)
         self._state.seen[replicas.replica()] = seen
         return outputs
-
-    @property
-    def losses(self):
-        # What the probe copies of the model adds its losses there.
-        return self._losses_override or self._state.probe.tapped.losses
-
-    def _clear_losses(self):
-        super()._clear_losses()
-        self._state.probe.tapped._clear_losses()
 
     def _capture_again(self):
         """Copy the layers of hidden tensors again, which the model may have changed: by LoRA, by
@@ -217,8 +210,9 @@ class HiddenOutputs(ModelOfModels):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         state, losses, shown = self._state, [], {}
-        if self._compile_loss is not None:
-            main = self._compile_loss(y, y_pred, weights_for(sample_weight, y_pred))
+        compiled = steps.compiled_loss(self)
+        if compiled is not None:
+            main = compiled(y, y_pred, weights_for(sample_weight, y_pred))
             losses.append(main)
             shown["main_loss"] = replicas.unscale(main)
         hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
@@ -229,7 +223,7 @@ class HiddenOutputs(ModelOfModels):
             else:
                 values = term.penalty(hidden, masks, training)
                 shown |= values
-                value = self._aggregate_additional_loss(values[term.key])
+                value = self.scaled(values[term.key])
             losses.append(value)
         if state.joint_loss is not None:
             value = self._joint_loss(y, y_pred, with_masks(hidden, masks), sample_weight)
@@ -237,7 +231,7 @@ class HiddenOutputs(ModelOfModels):
             losses.append(value)
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
-        losses.extend(self._aggregate_additional_loss(loss) for loss in own)
+        losses.extend(self.scaled(loss) for loss in own)
         if not losses:
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
@@ -252,7 +246,7 @@ class HiddenOutputs(ModelOfModels):
             return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
 
     def _named_losses(self):
-        layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
+        layers = (layer for layer in all_sublayers(self) if isinstance(layer, ActivityPenalty))
         return [loss for layer in layers for loss in layer.added_losses]
 
     @property
@@ -260,9 +254,9 @@ class HiddenOutputs(ModelOfModels):
         """The wrapped model, which is exported: nothing of this package is left in the file."""
         return self.model
 
-    def _obj_type(self):
-        # Weights are laid out in a file as the wrapped model's own: each loads the other's.
-        return self.model._obj_type()
+    def get_wrapped_model(self) -> keras.Model:
+        """The wrapped model: in a file, weights are laid out as its own, so that each loads the other's."""
+        return self.model
 
     def get_config(self):
         model = keras.saving.serialize_keras_object(self.model)
