@@ -9,11 +9,12 @@ from keras import ops, tree
 from keras_penalties._audit.report import Audit
 from keras_penalties._audit.step import Step
 from keras_penalties._keras import steps
+from keras_penalties._types import Tensors
 from keras_penalties._value_checks import unchecked
 from keras_penalties.models import HiddenOutputs
 
 
-def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
+def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tensors = None) -> "Audit":
     """Run one training step, change nothing, and say of each penalty what it does.
 
     It sees `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`, Keras'

@@ -1,6 +1,7 @@
 """What Keras keeps private of graphs of layers."""
 
 import inspect
+import os
 from typing import Any
 
 import keras
@@ -73,7 +74,7 @@ class ExportedAsGraph:
     graph: Any
     build: Any
 
-    def build_as_graph(self):
+    def build_as_graph(self) -> None:
         """Build with the input shapes of the graph, which converters of TensorFlow ask for."""
         if not is_graph(self.graph):
             self.build(None)
@@ -81,7 +82,7 @@ class ExportedAsGraph:
         inputs = self.graph.input if is_functional(self.graph) else self.graph.inputs[0]
         self.build(tree.map_structure(lambda x: tuple(x.shape), inputs))
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         # Keras (keras/src/export/onnx.py) refuses a model that was never called, though a graph knows its
         # inputs without that.
         private.put(self.graph, "_called", True)

@@ -1,10 +1,12 @@
 """Bases of layers and models that override what Keras calls by itself, under private names."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_penalties._keras import private, step_errors
+from keras_penalties._types import Tensor
 
 
 @private.overrides(
@@ -16,16 +18,16 @@ class LayerWithLosses(keras.layers.Layer):
     Keras: `src/layers/layer.py`.
     """
 
-    def own_losses(self, of_keras) -> list:
+    def own_losses(self, of_keras: Callable) -> list:
         """What the layer has added to the loss; `of_keras()` gives what Keras has kept of it."""
         return of_keras()
 
-    def end_pass(self, of_keras):
+    def end_pass(self, of_keras: Callable) -> None:
         """Forget what the layer has added to the loss, since an outermost call begins; `of_keras()` lets
         Keras forget it."""
         of_keras()
 
-    def allow_same_losses(self):
+    def allow_same_losses(self) -> None:
         """Let what was added before be added again: Keras adds no loss twice whose `id` it knows."""
         private.of(self, "_loss_ids").clear()
 
@@ -46,11 +48,11 @@ class TrainedModel(keras.Model):
     Keras: `src/trainers/trainer.py`, `src/backend/*/trainer.py`, `src/layers/layer.py`.
     """
 
-    def float_loss(self, loss):
+    def float_loss(self, loss: Any) -> Tensor:
         """`loss`, which a layer has added, in the type in which the model adds its losses up."""
         return loss
 
-    def scaled(self, loss) -> Any:
+    def scaled(self, loss: Any) -> Any:
         """`loss`, which is no compiled one, as Keras adds it to those: divided by the number of replicas."""
         return self._aggregate_additional_loss(loss)
 
@@ -72,16 +74,14 @@ class ModelAround(TrainedModel):
     Keras: `src/saving/keras_saveable.py`, `src/saving/saving_lib.py`, `src/layers/layer.py`.
     """
 
-    def get_wrapped_model(self) -> keras.Model:
-        """The model by whose kind the weights are laid out in files."""
-        raise NotImplementedError
+    model: keras.Model
 
     def get_running_model(self) -> keras.Model:
         """The model that is called, and that holds the losses of the layers."""
         raise NotImplementedError
 
     @property
-    def losses(self):
+    def losses(self) -> list:
         # In a training step on JAX, Keras puts the losses of the step here.
         return private.of(self, "_losses_override") or self.get_running_model().losses
 
@@ -90,7 +90,7 @@ class ModelAround(TrainedModel):
         private.of(self.get_running_model(), "_clear_losses")()
 
     def _obj_type(self):
-        return private.of(self.get_wrapped_model(), "_obj_type")()
+        return private.of(self.model, "_obj_type")()
 
 
 @private.overrides("keras.src.layers.layer.Layer._flatten_layers")

@@ -10,7 +10,7 @@ TESTED = ("3.12", "3.15")  # the first and the last release of Keras that the te
 
 
 @dataclass(frozen=True)
-class Part:
+class PrivatePart:
     """Something private.
 
     Attributes:
@@ -39,9 +39,9 @@ class Part:
         return self.where.rpartition(".")[2]
 
 
-def _parts(owner: str, use: str, **names: str) -> list[Part]:
+def _parts(owner: str, use: str, **names: str) -> list[PrivatePart]:
     """Several parts of one owner, with one use: the files that use each, by its name."""
-    return [Part(f"{owner}.{name}", use, tuple(files.split())) for name, files in names.items()]
+    return [PrivatePart(f"{owner}.{name}", use, tuple(files.split())) for name, files in names.items()]
 
 
 _LAYER = "keras.src.layers.layer.Layer"
@@ -50,7 +50,7 @@ _FUNCTIONAL = "keras.src.models.functional.Functional"
 _SCOPE = "keras.src.backend.common.stateless_scope"
 _STATE = "keras.src.backend.common.global_state"
 
-PARTS: tuple[Part, ...] = (
+PARTS: tuple[PrivatePart, ...] = (
     # Methods that this package overrides, and Keras calls.
     *_parts(
         _LAYER,

@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 
-from keras_penalties._keras.parts import PARTS, TESTED, Part
+from keras_penalties._keras.parts import PARTS, TESTED, PrivatePart
 
 
 class MissingPart(RuntimeError):
     """A private part of Keras, or of a backend, that is not there in the release that is installed."""
 
-    def __init__(self, part: Part):
+    def __init__(self, part: PrivatePart):
         package = part.where.partition(".")[0]
         release = getattr(sys.modules.get(package), "__version__", "(not installed)")
         first, last = TESTED
@@ -73,7 +73,7 @@ class Missing:
     """Stands for what is not there, and raises `MissingPart` wherever it is used: read, called, in
     `isinstance`, or subclassed, when the first object is made."""
 
-    def __init__(self, part: Part):
+    def __init__(self, part: PrivatePart):
         vars(self)["_part"] = part
 
     def __getattr__(self, name):
@@ -113,7 +113,7 @@ def _refusing(part):
     return type("Refusing", (), {"__new__": refuse})
 
 
-def _listed(obj, name) -> Part | None:
+def _listed(obj, name) -> PrivatePart | None:
     """The part called `name`: that of the class of `obj`, if several classes have one."""
     classes = {cls.__name__ for cls in type(obj).__mro__}
     parts = [part for part in PARTS if part.name == name]

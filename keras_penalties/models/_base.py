@@ -1,7 +1,9 @@
 """What models of several passes ask of the model that they are given, and of the first batch."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops, tree
@@ -15,6 +17,7 @@ from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
 from keras_penalties._training.untracked import Untracked
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
@@ -31,23 +34,23 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
     for them: the loss must be computable from their shapes, and `check_batch(x, y)` accept their values.
     """
 
-    def __init__(self, name: str | None = None, **kwargs):
+    def __init__(self, name: str | None = None, **kwargs: Any):
         super().__init__(**({"name": name} if name else {}), **kwargs)
         self._shown = Untracked(means={}, hidden=set(), additions=Additions(self.name))
         self._first = FirstBatch()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.built = True
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         """Raise if the values of the first rows, arrays, are not valid."""
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         refuse_unreduced(loss, "loss")
         super().compile(optimizer, loss, *args, **kwargs)
         self._first = FirstBatch()
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         config = keras.saving.deserialize_keras_object(for_any_backend(config))
         self.compile(**self.arguments_of_compile(config))
         if self.optimizer is not None:
@@ -57,7 +60,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         """The arguments of `compile`, from what `get_compile_config` saved of them."""
         return config
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
         """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
         path = Path(filepath)
         if path.suffix in (".h5", ".hdf5"):
@@ -72,12 +75,12 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         finally:
             beside.unlink(missing_ok=True)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         if saving.is_legacy():
             raise ValueError(NO_LEGACY.format(type(self).__name__))
         return {"name": self.name}
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         given = arguments_of(super().fit, *args, **kwargs)
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"), again=True)
         validation = given.get("validation_data")
@@ -85,15 +88,15 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
             self._first.check(self, *keras.utils.unpack_x_y_sample_weight(validation))
         return super().fit(*args, **kwargs)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().evaluate, *args, **kwargs)
         return super().evaluate(*args, **kwargs)
 
-    def train_on_batch(self, *args, **kwargs):
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().train_on_batch, *args, **kwargs)
         return super().train_on_batch(*args, **kwargs)
 
-    def test_on_batch(self, *args, **kwargs):
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().test_on_batch, *args, **kwargs)
         return super().test_on_batch(*args, **kwargs)
 
@@ -101,18 +104,25 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         given = arguments_of(method, *args, **kwargs)
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool | None = True,
+    ) -> Tensor:
         weights = weights_for(sample_weight, y_pred)
         return super().compute_loss(x, y, y_pred, weights, training=training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
         return super().compute_metrics(x, y, y_pred, weights_for(sample_weight, y_pred))
 
-    def float_loss(self, loss):
+    def float_loss(self, loss: Any) -> Tensor:
         # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
         return _numerics.as_loss(loss)
 
-    def show(self, terms: dict, x):
+    def show(self, terms: dict, x: Tensors) -> None:
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`: that
         of the first tensor in `x`, which may be nested and hold None."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
@@ -122,7 +132,12 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         additions.count()
         self._shown.hidden -= set(terms)
 
-    def show_means_of(self, keys, averaged=(), sometimes=("regularization_loss",)):
+    def show_means_of(
+        self,
+        keys: Iterable[str],
+        averaged: Iterable[str] = (),
+        sometimes: Sequence[str] = ("regularization_loss",),
+    ) -> None:
         """Make new means for the logs under `keys`, and under `sometimes`, which are hidden until there are
         any. What `averaged` names does not add up in a step: strengths."""
         for key in keys:
@@ -139,19 +154,19 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         """The keys in the logs that are this model's own."""
         return tuple(self._shown.means)
 
-    def unnamed(self, losses):
+    def unnamed(self, losses: list) -> dict:
         """The sum of `losses`, which is shown as `regularization_loss`."""
         return {"regularization_loss": sum(ops.cast(ops.sum(v), "float32") for v in losses)} if losses else {}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list:
         return [*super().metrics, *self._shown.means.values()]
 
     @property
-    def metrics_names(self):
+    def metrics_names(self) -> list[str]:
         return [metric.name for metric in self.metrics if metric.name not in self._shown.hidden]
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         results = super().get_metrics_result()
         return {key: value for key, value in results.items() if key not in self._shown.hidden}
 

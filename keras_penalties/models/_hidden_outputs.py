@@ -1,5 +1,8 @@
 """A wrapper that hands hidden layers to compiled losses."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops, tree
 
@@ -14,6 +17,7 @@ from keras_penalties._tensors.capture import Capture
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
@@ -67,7 +71,14 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             or what runs in a loop over time or is rematerialized.
     """
 
-    def __init__(self, model, hidden=(), mask_from=None, name=None, **kwargs):
+    def __init__(
+        self,
+        model: keras.Model,
+        hidden: Sequence[str] | Mapping[str, Any] = (),
+        mask_from: str | Mapping | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
         if isinstance(model, HiddenOutputs):
             raise ValueError(
@@ -96,7 +107,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return self._state.terms
 
     @property
-    def joint_loss(self):
+    def joint_loss(self) -> Any:
         """The joint loss that was compiled, or None."""
         return self._state.joint_loss
 
@@ -112,36 +123,35 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     input_shape = of_wrapped("input_shape")
     output_shape = of_wrapped("output_shape")
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Tensors:
         outputs, *seen = self._state.probe(inputs, training=training, mask=mask)
         self._state.seen[replicas.replica()] = seen
         return outputs
 
     def _capture_again(self):
-        """Copy the layers of hidden tensors again, which the model may have changed: by LoRA, by
-        `quantize`."""
+        """Copy the layers of hidden tensors again, which LoRA or `quantize` may have changed."""
         self._state.probe = Capture(self.model, self._state.probe.tensors, self._state.probe.mask_from)
 
-    def quantize(self, *args, **kwargs):
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         super().quantize(*args, **kwargs)
         self._capture_again()
 
-    def compute_output_spec(self, inputs, training=None, mask=None):
+    def compute_output_spec(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Any:
         return self.model.compute_output_spec(inputs)
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         *,
-        hidden_losses=None,
-        hidden_loss_weights=None,
-        joint_loss=None,
-        **kwargs,
-    ):
+        hidden_losses: Mapping | None = None,
+        hidden_loss_weights: Mapping | None = None,
+        joint_loss: Callable | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure training: Keras' own arguments, and what is done with the hidden tensors.
 
         Args:
@@ -166,12 +176,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         """
         self._capture_again()
         specs = self._state.probe.specs()
-        of_outputs = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
+        arguments = ("loss", "loss_weights", "metrics", "weighted_metrics")
+        of_outputs = dict(zip(arguments, (loss, loss_weights, metrics, weighted_metrics), strict=True))
         _hidden_losses.refuse_hidden_names(of_outputs, specs, graphs.output_names(self.model))
         terms = _hidden_losses.make_terms(hidden_losses, hidden_loss_weights, specs)
         _loss_arguments.refuse_lambda(joint_loss, "joint_loss")
@@ -201,14 +207,21 @@ class HiddenOutputs(ModelAround, ModelOfModels):
                 )
             taken.add(term.key)
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         def run():
             output = self(x)
             return output, *self._state.seen[replicas.replica()]
 
         _hidden_losses.refuse_values(self.loss, self._state.terms, y, run)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool | None = True,
+    ) -> Tensor:
         state, losses, shown = self._state, [], {}
         compiled = steps.compiled_loss(self)
         if compiled is not None:
@@ -250,15 +263,11 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return [loss for layer in layers for loss in layer.added_losses]
 
     @property
-    def graph(self):
+    def graph(self) -> keras.Model:
         """The wrapped model, which is exported: nothing of this package is left in the file."""
         return self.model
 
-    def get_wrapped_model(self) -> keras.Model:
-        """The wrapped model: in a file, weights are laid out as its own, so that each loads the other's."""
-        return self.model
-
-    def get_config(self):
+    def get_config(self) -> Config:
         model = keras.saving.serialize_keras_object(self.model)
         hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
         config = {**super().get_config(), "model": model, "hidden": hidden}
@@ -266,10 +275,10 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return {**config, "mask_from": masks} if masks else config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:
         return made(cls, config, "model", custom_objects=custom_objects)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
         terms = self._state.terms
@@ -283,7 +292,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             "joint_loss": serialize(self._state.joint_loss, "joint_loss"),
         }
 
-    def arguments_of_compile(self, config):
+    def arguments_of_compile(self, config: Config) -> dict:
         for key in ("hidden_losses", "hidden_loss_weights"):
             pairs = config.pop(key, [])
             config[key] = {tuple(names) if len(names) > 1 else names[0]: value for names, value in pairs}
