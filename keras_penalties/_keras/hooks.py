@@ -54,7 +54,7 @@ class TrainedModel(keras.Model):
 
     def scaled(self, loss: Any) -> Any:
         """`loss`, which is no compiled one, as Keras adds it to those: divided by the number of replicas."""
-        return self._aggregate_additional_loss(loss)
+        return private.of(self, "_aggregate_additional_loss")(loss)
 
     def _aggregate_additional_loss(self, loss):
         return super()._aggregate_additional_loss(self.float_loss(loss))

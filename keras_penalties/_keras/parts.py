@@ -17,11 +17,13 @@ class PrivatePart:
         where: the module, and in it the class, function or attribute.
         use: what it is needed for: the end of "keras_penalties needs it to ...".
         files: the files of `_keras/` that use it.
+        since: the first release of Keras that has it.
     """
 
     where: str
     use: str
     files: tuple[str, ...]
+    since: str = TESTED[0]
 
     @property
     def owner(self) -> str:
@@ -39,9 +41,9 @@ class PrivatePart:
         return self.where.rpartition(".")[2]
 
 
-def _parts(owner: str, use: str, **names: str) -> list[PrivatePart]:
+def _parts(owner: str, use: str, since: str = TESTED[0], **names: str) -> list[PrivatePart]:
     """Several parts of one owner, with one use: the files that use each, by its name."""
-    return [PrivatePart(f"{owner}.{name}", use, tuple(files.split())) for name, files in names.items()]
+    return [PrivatePart(f"{owner}.{name}", use, tuple(files.split()), since) for name, files in names.items()]
 
 
 _LAYER = "keras.src.layers.layer.Layer"
@@ -185,6 +187,11 @@ PARTS: tuple[PrivatePart, ...] = (
         "keras.src.models.model.Model",
         "copy a model without what `compile` has set",
         _compile_config="copies",
+    ),
+    *_parts(
+        _TRAINER,
+        "copy a model without what `compile` has set",
+        since="3.15",
         _compiled_trainable_state="copies",
     ),
     *_parts(
@@ -239,6 +246,9 @@ PARTS: tuple[PrivatePart, ...] = (
         "keras.src.saving.object_registration",
         "save a penalized model under a name that loads again",
         GLOBAL_CUSTOM_NAMES="saving",
+    ),
+    *_parts(
+        "keras.src.backend.torch", "load an optimizer that was saved on PyTorch", optimizers="optimizers"
     ),
     # Backends.
     *_parts(

@@ -74,19 +74,19 @@ class Missing:
     `isinstance`, or subclassed, when the first object is made."""
 
     def __init__(self, part: PrivatePart):
-        vars(self)["_part"] = part
+        self.part = part
 
     def __getattr__(self, name):
-        raise MissingPart(self._part)
+        raise MissingPart(self.part)
 
     def __call__(self, *args, **kwargs):
-        raise MissingPart(self._part)
+        raise MissingPart(self.part)
 
     def __instancecheck__(self, obj):
-        raise MissingPart(self._part)
+        raise MissingPart(self.part)
 
     def __mro_entries__(self, bases):
-        return (_refusing(self._part),)
+        return (_refusing(self.part),)
 
 
 def overrides(*hooks: str):

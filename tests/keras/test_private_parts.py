@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -17,14 +18,24 @@ from keras_penalties._keras.parts import PARTS, TESTED
 from tests.support.helpers import ROOT
 
 PACKAGE = Path(keras_penalties.__file__).parent
-HERE = [part for part in PARTS if part.backend in (None, keras.backend.backend())]
+RELEASE = tuple(map(int, keras.__version__.split(".")[:2]))
+HERE = [
+    part
+    for part in PARTS
+    if part.backend in (None, keras.backend.backend()) and tuple(map(int, part.since.split("."))) <= RELEASE
+]
 PRIVATE = re.compile(r"_[a-zA-Z]\w*")
 # Private, but of Python: documented, and no part of Keras.
 OF_PYTHON = {"_getframe", "_fields"}
 
 
+@functools.cache
 def examples():
-    """An object of each class whose attributes are listed: many are set by `__init__`."""
+    """An object of each class whose attributes are listed, by name: many are set by `__init__`."""
+    return dict(_examples())
+
+
+def _examples():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile(loss="mse", metrics=["mae"])
@@ -54,7 +65,7 @@ def test_the_installed_release_has_it(part):
     try:
         private.look_up(part.where)
     except AttributeError:
-        found = dict(examples()).get(part.owner)
+        found = examples().get(part.owner)
         assert hasattr(found, part.name), f"Keras {keras.__version__} has no {part.where}: {part.use}"
 
 
@@ -77,20 +88,26 @@ def test_the_list():
 
 def test_tested_releases_are_those_of_the_project():
     assert f"keras>={TESTED[0]}" in (ROOT / "pyproject.toml").read_text()
-    assert tuple(map(int, keras.__version__.split(".")[:2])) <= tuple(map(int, TESTED[1].split(".")))
+    assert tuple(map(int, TESTED[1].split("."))) >= RELEASE
 
 
 # Where private parts are used.
 
 
+@functools.cache
 def files():
     return {
         path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")
     }
 
 
+@functools.cache
 def own_names():
     """The private names that this package gives to things of its own."""
+    return set(_own_names())
+
+
+def _own_names():
     for tree in files().values():
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -101,13 +118,14 @@ def own_names():
                 yield node.id
 
 
+@functools.cache
 def keras_names():
     """The private names of Keras' classes and of their objects."""
     classes = [keras.Model, keras.losses.Loss, keras.metrics.Metric, keras.regularizers.Regularizer]
-    classes += [type(found) for _, found in examples()]
+    classes += [type(found) for found in examples().values()]
     return {
         name
-        for found in [*classes, *(found for _, found in examples())]
+        for found in [*classes, *examples().values()]
         for name in [*dir(type(found)), *dir(found)]
         if PRIVATE.fullmatch(name)
     }
@@ -137,7 +155,7 @@ SAME_NAME = {
 
 @pytest.mark.parametrize("file", [file for file in sorted(files()) if not file.startswith("_keras/")])
 def test_outside_of_the_boundary_nothing_private_is_used(file):
-    of_keras, own = keras_names(), set(own_names())
+    of_keras, own = keras_names(), own_names()
     found = {name for name in uses(files()[file]) if name in of_keras or name.startswith("keras.src")}
     found |= {name for name in uses(files()[file]) if name in {p.name for p in PARTS} and PRIVATE.match(name)}
     assert found - SAME_NAME.get(file, set()) == set()
@@ -151,7 +169,7 @@ def test_inside_of_the_boundary_everything_private_is_listed(file):
         return
     stem = Path(file).stem
     listed = {name for part in PARTS if stem in part.files for name in (part.name, part.where)}
-    own = set(own_names()) - keras_names()
+    own = own_names() - keras_names()
     found = set(uses(files()[file])) - own - OF_PYTHON
     found = {name for name in found if PRIVATE.fullmatch(name) or name.startswith("keras.src")}
     assert {name for name in found if name not in ("_self_", "_saved_model", "_C")} - listed == set()
