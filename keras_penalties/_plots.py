@@ -13,7 +13,7 @@ COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", 
 BESIDE = ("main_loss", "regularization_loss")
 
 
-def plot_penalties(history, keys: Sequence[str] | None = None):
+def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
     """Draw what each penalty adds to the loss over the epochs, and beneath it the strengths that moved.
 
     The scale is logarithmic, so that terms of very different sizes are seen together; `main_loss` (or

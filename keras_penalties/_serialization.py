@@ -4,7 +4,6 @@ import inspect
 from typing import TypeVar
 
 import keras
-from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
 
 from keras_penalties._keras.optimizers import for_any_backend
 
@@ -15,15 +14,6 @@ T = TypeVar("T")
 def register(named: T) -> T:
     """Save a class or function under the package's name. Keras' decorator, with types."""
     return keras.saving.register_keras_serializable(package=PACKAGE)(named)
-
-
-def save_as(cls, registered):
-    """Let files name `registered` where an object of `cls` is saved, a class that is made while a program
-    runs.
-
-    Keras: `src/saving/object_registration.py`.
-    """
-    GLOBAL_CUSTOM_NAMES[cls] = keras.saving.get_registered_name(registered)
 
 
 def is_registered(cls) -> bool:

@@ -2,10 +2,11 @@
 
 import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from keras_penalties._keras import scopes
+from keras_penalties._types import Tensors
 
 _UNCHECKED = contextvars.ContextVar("unchecked", default=False)
 
@@ -40,7 +41,7 @@ class ChecksFirstBatch:
         return True
 
     @final
-    def check_first_batch(self, *batches):
+    def check_first_batch(self, *batches: Sequence[Tensors]) -> None:
         """Check the values of a batch, unless one was checked before.
 
         Args:

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 
 from keras_penalties._attach.plain import plain
-from keras_penalties._keras import copies
+from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
-from keras_penalties._serialization import register, save_as
+from keras_penalties._serialization import register
 from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
 from keras_penalties._tensors.taps import mixed
 from keras_penalties._tensors.tree import Place, walk
@@ -72,7 +72,7 @@ class Penalized:
 
     def get_config(self):
         inner = keras.saving.serialize_keras_object(plain(self, self.requests.receivers))
-        inner.pop("compile_config", None)
+        inner = saving.without_compiling(inner)
         requests = [*self.requests.here, *self.requests.waiting]
         return {"layer": inner, "penalties": [request.to_config() for request in requests]}
 
@@ -112,7 +112,7 @@ def penalized_class(cls):
                 fulfil(self)
 
         new.build = build
-    save_as(new, PenalizedFile)
+    saving.save_as(new, PenalizedFile)
     return new
 
 

@@ -85,10 +85,10 @@ class Untapping(Rebuild):
 
     def _regularizers(self, layer) -> list[str]:
         """The attributes of `layer` that are penalties of this package, given as `activity_regularizer=`."""
-        names = ("activity_regularizer", "_activity_regularizer")  # attention layers keep a second one
-        return [
-            name for name in names if self.receivers is None and isinstance(vars(layer).get(name), Penalty)
-        ]
+        if self.receivers is not None:
+            return []
+        found = keras_layers.activity_regularizers(layer)
+        return [name for name, regularizer in found.items() if isinstance(regularizer, Penalty)]
 
 
 def plain(model, receivers=None):

@@ -9,11 +9,12 @@ from keras import ops, tree
 from keras_penalties._audit.report import Audit
 from keras_penalties._audit.step import Step
 from keras_penalties._keras import steps
+from keras_penalties._types import Tensors
 from keras_penalties._value_checks import unchecked
 from keras_penalties.models import HiddenOutputs
 
 
-def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
+def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tensors = None) -> "Audit":
     """Run one training step, change nothing, and say of each penalty what it does.
 
     It sees `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`, Keras'
@@ -70,7 +71,7 @@ def audit(model: keras.Model, x, y=None, sample_weight=None) -> "Audit":
     if not model.built:
         _build(model, x)
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)
-    has_main = y is not None and (own or steps.has_compiled_loss(model))
+    has_main = y is not None and (own or steps.compiled_loss(model) is not None)
     compiled = contextlib.nullcontext() if y is not None else steps.without_compiled_loss(model)
     with unchecked(), compiled:
         step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])

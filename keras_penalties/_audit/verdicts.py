@@ -153,10 +153,7 @@ def _counted_again(evidence):
 
 
 def _handed_down(layer):
-    if isinstance(layer, keras.Model):
-        return None
-    own = getattr(layer, "_activity_regularizer", None)
-    return getattr(layer, "activity_regularizer", None) if own is None else own
+    return None if isinstance(layer, keras.Model) else keras_layers.handed_down_regularizer(layer)
 
 
 def _counted_elsewhere(evidence):

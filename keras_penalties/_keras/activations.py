@@ -21,15 +21,6 @@ def beyond_0_and_1(operation) -> str | None:
     return name if known and not passes_on and name not in WITHIN_0_AND_1 else None
 
 
-def origin(x):
-    """The layer or operation that a symbolic tensor comes from, or None.
-
-    `KerasTensor._keras_history` is set in keras/src/ops/node.py.
-    """
-    history = getattr(x, "_keras_history", None)
-    return None if history is None else history.operation
-
-
 def calling_layer():
     """The layer whose `activity_regularizer` is being called, or None.
 

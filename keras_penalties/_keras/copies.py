@@ -12,9 +12,8 @@ import functools
 from typing import Any
 
 import keras
-from keras.src.utils import tracking
 
-from keras_penalties._keras import graphs
+from keras_penalties._keras import graphs, private
 
 STORES = ("trainable_variables", "non_trainable_variables", "layers", "metrics", "seed_generators")
 
@@ -23,6 +22,11 @@ def attributes(layer) -> dict:
     """What `layer` holds, by attribute. PyTorch keeps those that are modules apart."""
     modules = vars(layer).get("_modules", {})
     return {**vars(layer), **{name: module for name, module in modules.items() if name != "_torch_params"}}
+
+
+def chosen_attributes(layer) -> dict:
+    """What `layer` holds, by attribute, without the lists that Keras keeps of it beside."""
+    return {name: value for name, value in attributes(layer).items() if name not in ("_layers", "_tracked")}
 
 
 def held(value):
@@ -75,28 +79,30 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
     for name, value in attributes(layer).items():
         if name not in own and not (outputs is not None and name in _of_graphs()):
             setattr(new, name, replaced(value, others))
-    if layer._tracker.locked:
-        new._tracker.lock(layer._tracker._lock_violation_msg)
+    tracker = private.of(layer, "_tracker")
+    if tracker.locked:
+        private.of(new, "_tracker").lock(private.of(tracker, "_lock_violation_msg"))
     if layer.built:
-        new._post_build()
+        private.of(new, "_post_build")()
     return new
 
 
 def swap(layer, others: dict):
     """Replace layers that `layer` holds by `others`, by the ids of those that they replace. It changes
     `layer`."""
-    for name, value in attributes(layer).items():
+    for name, value in chosen_attributes(layer).items():
         new = replaced(value, others)
-        if new is not value and name not in ("_layers", "_tracked"):
+        if new is not value:
             setattr(layer, name, new)
-    tracked = layer._tracker.config["layers"][1]
+    tracker = private.of(layer, "_tracker")
+    tracked = tracker.config["layers"][1]
     kept = list({id(inner): inner for inner in (replaced(inner, others) for inner in tracked)}.values())
     tracked[:] = kept
-    layer._tracker.stored_ids["layers"] = {id(inner) for inner in kept}
+    tracker.stored_ids["layers"] = {id(inner) for inner in kept}
 
 
 def _unbuilt_stack(model, others):
-    return [replaced(layer, others) for layer in model._layers]
+    return [replaced(layer, others) for layer in private.of(model, "_layers")]
 
 
 def _fill(new, layer, others):
@@ -104,12 +110,13 @@ def _fill(new, layer, others):
     for store in STORES:
         if store == "layers" and isinstance(layer, keras.Sequential):
             continue
-        tracked = new._tracker.config[store][1]
-        kept = [replaced(item, others) for item in layer._tracker.config[store][1]]
+        tracker = private.of(new, "_tracker")
+        tracked = tracker.config[store][1]
+        kept = [replaced(item, others) for item in private.of(layer, "_tracker").config[store][1]]
         kept = [item for item in kept if item is not None]
         more = [item for item in tracked if not any(item is other for other in kept)]
         tracked[:] = [*kept, *more]
-        new._tracker.stored_ids[store] = {id(item) for item in tracked}
+        tracker.stored_ids[store] = {id(item) for item in tracked}
 
 
 @functools.cache
@@ -134,7 +141,7 @@ def compile_as(model, other):
     """Let `model` be compiled as `other` is, a model that nobody trains any more."""
     for name in _of_trainers() - {"train_function", "test_function", "predict_function"}:
         if name in vars(other):
-            with tracking.DotNotTrackScope():
+            with private.find("keras.src.utils.tracking.DotNotTrackScope")():
                 setattr(model, name, vars(other)[name])
 
 

@@ -1,22 +1,27 @@
 """What Keras keeps private of graphs of layers."""
 
 import inspect
+import os
 from typing import Any
 
 import keras
 from keras import tree
-from keras.src.models.functional import Functional
+
+from keras_penalties._keras import private
+
+Functional = private.find("keras.src.models.functional.Functional")
 
 
 def outputs_of(model, inputs, call):
     """The outputs of the graph of a functional model on `inputs`, a flat list, in which
     `call(operation, *args, **kwargs)` replaces each call."""
-    return model._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+    run = private.of(model, "_run_through_graph")
+    return run(inputs, operation_fn=lambda operation: operation, call_fn=call)
 
 
-def origin(tensor):
-    """The operation that gives a symbolic tensor."""
-    return tensor._keras_history.operation
+def origin(x) -> Any:
+    """The layer or operation that gives a symbolic tensor (keras/src/ops/node.py), or None."""
+    return private.of(x, "_keras_history").operation if hasattr(x, "_keras_history") else None
 
 
 def is_plain(layer) -> bool:
@@ -26,7 +31,7 @@ def is_plain(layer) -> bool:
 
 def used_tensors(model) -> set:
     """The ids of the tensors that the graph of a functional model goes on with, or gives."""
-    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
+    nodes = [node for nodes in private.of(model, "_nodes_by_depth").values() for node in nodes]
     return {id(x) for x in [*(x for node in nodes for x in node.input_tensors), *model.outputs]}
 
 
@@ -39,35 +44,37 @@ def is_graph(layer) -> bool:
     """Whether `layer` is a graph of layers: a functional model, or a Sequential model that knows its
     input."""
     if isinstance(layer, keras.Sequential):
-        return layer._functional is not None
+        return private.of(layer, "_functional") is not None
     return isinstance(layer, Functional)
 
 
 def as_functional(model):
     """`model` as a functional one: a Sequential model holds one around its own layers."""
-    return model._functional if isinstance(model, keras.Sequential) else model
+    return private.of(model, "_functional") if isinstance(model, keras.Sequential) else model
 
 
 def graph_calls(model) -> dict:
     """For each layer or operation of a functional model, by name, its calls in the order in which the
     graph runs them, as pairs of (how many calls of it were made before, the tensors it gave)."""
     calls = {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
+    by_depth = private.of(model, "_nodes_by_depth")
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
             calls.setdefault(node.operation.name, []).append(node)
-    order = {
-        name: sorted(nodes, key=nodes[0].operation._inbound_nodes.index) for name, nodes in calls.items()
-    }
+    order = {}
+    for name, nodes in calls.items():
+        order[name] = sorted(nodes, key=private.of(nodes[0].operation, "_inbound_nodes").index)
     return {name: [(order[name].index(n), list(n.outputs)) for n in nodes] for name, nodes in calls.items()}
 
 
+@private.overrides("keras.src.backend.tensorflow.layer.TFLayer._default_save_signature")
 class ExportedAsGraph:
     """A model that is exported as `graph`, a functional or Sequential model that it owns."""
 
     graph: Any
     build: Any
 
-    def build_as_graph(self):
+    def build_as_graph(self) -> None:
         """Build with the input shapes of the graph, which converters of TensorFlow ask for."""
         if not is_graph(self.graph):
             self.build(None)
@@ -75,16 +82,16 @@ class ExportedAsGraph:
         inputs = self.graph.input if is_functional(self.graph) else self.graph.inputs[0]
         self.build(tree.map_structure(lambda x: tuple(x.shape), inputs))
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         # Keras (keras/src/export/onnx.py) refuses a model that was never called, though a graph knows its
         # inputs without that.
-        self.graph._called = True
+        private.put(self.graph, "_called", True)
         return self.graph.export(filepath, *args, **kwargs)
 
     @property
     def _default_save_signature(self):
         # Keras (keras/src/backend/tensorflow/layer.py) takes each input for a float, except of a graph.
-        return self.graph._default_save_signature
+        return private.of(self.graph, "_default_save_signature")
 
 
 # Keras itself gives each instance its own of these: `Layer.__new__` wraps two, `compile` keeps its `loss`.
@@ -103,7 +110,8 @@ def overridden(model, cls, names) -> list:
 
 def operations_before(operation) -> list:
     """The operations whose tensors `operation` was called on, in each of its calls."""
-    return [x._keras_history.operation for node in operation._inbound_nodes for x in node.input_tensors]
+    nodes = private.of(operation, "_inbound_nodes")
+    return [origin(x) for node in nodes for x in node.input_tensors]
 
 
 def output_names(model) -> list:
@@ -113,7 +121,7 @@ def output_names(model) -> list:
 
 def input_names(model) -> list:
     """The names of the inputs of a graph of layers, in its own order."""
-    return [x._keras_history.operation.name for x in as_functional(model).inputs]
+    return [origin(x).name for x in as_functional(model).inputs]
 
 
 def input_called(layer, name: str | None):

@@ -3,17 +3,15 @@
 import contextlib
 
 import keras
-from keras.src.saving.serialization_lib import ObjectSharingScope
-from keras.src.utils import python_utils
 
-from keras_penalties._keras import graphs
+from keras_penalties._keras import graphs, private
 
 
 def with_flags_of(model, other):
     """`other` with the dtype policy and the flag `trainable` of `model`; those of its layers stay."""
     if other.dtype_policy != model.dtype_policy:
         other.dtype_policy = model.dtype_policy
-    other._trainable = model.trainable
+    private.put(other, "_trainable", model.trainable)  # the setter would reach its layers too
     return other
 
 
@@ -21,7 +19,7 @@ def around_the_same_variables(layer, **changes):
     """A layer like `layer`, with `changes` to its configuration, that uses the variables of `layer`."""
     other = type(layer).from_config({**layer.get_config(), **changes})
     variables = {variable.name: variable for variable in layer.variables}
-    frozen = [v for v in layer._trainable_variables if not v.trainable]
+    frozen = [v for v in private.of(layer, "_trainable_variables") if not v.trainable]
     for variable in frozen:  # or they would be filed with what is never trained
         variable.trainable = True
     other.add_weight = lambda *args, name=None, **kwargs: variables[name]
@@ -35,23 +33,50 @@ def around_the_same_variables(layer, **changes):
 def never_recomputed(layer):
     """Leave `layer` out of a `keras.RematScope`. JAX would trace it apart from the model, and what it adds to
     the loss could not leave that trace."""
-    layer._remat_mode = None
+    private.put(layer, "_remat_mode", None)
+
+
+def is_rematerialized(layer) -> bool:
+    """Whether `layer` was made within a `keras.RematScope`: it is computed again in the backward pass (Keras:
+    `src/backend/common/remat.py`)."""
+    return isinstance(layer, keras.layers.Layer) and private.of(layer, "_remat_mode") is not None
 
 
 def allow_state(layer):
     """Let `layer` get state again. `quantize` (keras/src/layers/layer.py) locks each layer without
     sublayers, whether it quantizes it or not."""
-    layer._tracker.unlock()
+    private.of(layer, "_tracker").unlock()
+
+
+def activity_regularizers(layer) -> dict:
+    """The regularizers of what `layer` gives, by attribute: attention layers keep a second one, which they
+    hand to their parts, and Keras itself does not use (keras/src/layers/attention)."""
+    names = ("activity_regularizer", "_activity_regularizer")
+    return {name: vars(layer)[name] for name in names if vars(layer).get(name) is not None}
+
+
+def handed_down_regularizer(layer):
+    """The `activity_regularizer=` of `layer`, which it may hand to its parts, or None."""
+    found = activity_regularizers(layer)
+    return found.get("_activity_regularizer", getattr(layer, "activity_regularizer", None))
+
+
+def list_held(layer, others):
+    """Add `others` to the list of what `layer` holds: up to Keras 3.13, a graph lists only its operations."""
+    listed = private.of(layer, "_layers")
+    for other in others:
+        if all(other is not held for held in listed):
+            listed.append(other)
 
 
 def sublayers(layer) -> list:
     """The layers that `layer` holds itself, not those within them."""
-    return layer._flatten_layers(include_self=False, recursive=False)
+    return private.of(layer, "_flatten_layers")(include_self=False, recursive=False)
 
 
 def all_sublayers(layer) -> list:
     """The layers within `layer`, at any depth."""
-    return layer._flatten_layers(include_self=False)
+    return private.of(layer, "_flatten_layers")(include_self=False)
 
 
 def held_by(layer) -> list:
@@ -68,38 +93,39 @@ def identity_like(layer):
 
 def has_build(cls) -> bool:
     """Whether `cls` has a `build` of its own, which Keras calls instead of running the layer through once."""
-    return not python_utils.is_default(cls.build)
+    return not private.find("keras.src.utils.python_utils.is_default")(cls.build)
 
 
 def forget(layer, others):
     """Let `layer` no longer track `others`."""
     for other in others:
-        layer._tracker.untrack(other)
+        private.of(layer, "_tracker").untrack(other)
 
 
 @contextlib.contextmanager
 def unlocked(layer):
     """Within, a built layer may be given more to hold."""
-    locked = layer._tracker.locked
-    layer._tracker.unlock()
+    tracker = private.of(layer, "_tracker")
+    locked = tracker.locked
+    tracker.unlock()
     try:
         yield
     finally:
         if locked:
-            layer._tracker.lock()
+            tracker.lock()
 
 
 def own_variables(layer) -> list:
     """The variables of `layer` itself, random seeds included, without those of the layers within it."""
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+    weights = [*private.of(layer, "_trainable_variables"), *private.of(layer, "_non_trainable_variables")]
+    return [*weights, *(generator.state for generator in private.of(layer, "_seed_generators"))]
 
 
 def sharing():
     """A scope in which layers that a configuration holds more than once stay one layer."""
-    return ObjectSharingScope()
+    return private.find("keras.src.saving.serialization_lib.ObjectSharingScope")()
 
 
 def takes_training(layer) -> bool:
     """Whether `call` of `layer` has an argument `training`. Keras hands it down to layers that have it."""
-    return layer._call_has_training_arg
+    return private.of(layer, "_call_has_training_arg")

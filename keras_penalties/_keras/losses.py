@@ -2,8 +2,8 @@
 
 import keras
 from keras import ops, tree
-from keras.src.losses import loss as losses
 
+from keras_penalties._keras import private
 from keras_penalties._keras.masks import get_keras_mask
 
 
@@ -34,12 +34,18 @@ def mean_of_values(values, sample_weight=None, mask=None):
         values = ops.reshape(values, (1,) * max([1, *(len(x.shape) for x in others)]))
     sample_weight = _fitted(sample_weight, values, "`sample_weight`")
     mask = _fitted(mask, values, "the mask of the predictions")
-    return losses.reduce_weighted_values(values, _own(sample_weight, mask), mask)
+    reduce = private.find("keras.src.losses.loss.reduce_weighted_values")
+    return reduce(values, _own(sample_weight, mask), mask)
 
 
 def with_same_rank(y_true, y_pred):
     """Both with as many axes, if the last axis of one has the size 1, as Keras hands them to a function."""
-    return losses.squeeze_or_expand_to_same_rank(y_true, y_pred)
+    return private.find("keras.src.losses.loss.squeeze_or_expand_to_same_rank")(y_true, y_pred)
+
+
+def dtype_policy_of(loss):
+    """The precision of a loss, which `keras.losses.Loss` does not save."""
+    return private.of(loss, "_dtype_policy")
 
 
 def _fitted(x, values, what):

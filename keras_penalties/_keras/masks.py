@@ -3,17 +3,18 @@
 from typing import Any
 
 from keras import ops
-from keras.src import backend
+
+from keras_penalties._keras import private
 
 
 def get_keras_mask(x) -> Any:
     """The mask of `x`, or None."""
-    return backend.get_keras_mask(x)
+    return private.find("keras.src.backend.get_keras_mask")(x)
 
 
 def set_keras_mask(x, mask):
     """Keep `mask` with `x`."""
-    backend.set_keras_mask(x, mask)
+    private.find("keras.src.backend.set_keras_mask")(x, mask)
 
 
 def with_masks(tensors: dict, masks: dict) -> dict:

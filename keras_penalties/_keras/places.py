@@ -5,11 +5,10 @@ JAX fails, TensorFlow drops the gradient, and PyTorch adds it again in the backw
 """
 
 import itertools
-from typing import Any
 
 import keras
 
-from keras_penalties._keras import scopes
+from keras_penalties._keras import private, scopes
 
 _DIFFERENTIATED = ("JVPTrace", "LinearizeTrace")  # traces of JAX that a value leaves without its gradient
 
@@ -72,17 +71,13 @@ def in_backward_pass() -> bool:
     """Whether PyTorch computes gradients just now: then what runs was run before, in the forward pass."""
     if keras.backend.backend() != "torch":
         return False
-    import torch
-
-    return torch._C._current_graph_task_id() != -1
+    return private.find("torch._C._current_graph_task_id")() != -1
 
 
 def _tape_is_stopped():
     """Whether gradients are not recorded, as in the forward pass of `tf.recompute_grad`, which is what
     `keras.remat` is on TensorFlow (keras/src/backend/tensorflow/core.py)."""
-    from tensorflow.python import pywrap_tfe
-
-    return pywrap_tfe.TFE_Py_TapeSetIsStopped()
+    return private.find("tensorflow.python.pywrap_tfe.TFE_Py_TapeSetIsStopped")()
 
 
 def _vectorized_loops():
@@ -100,7 +95,6 @@ def _checkpointed():
     """Whether `torch.utils.checkpoint`, which is what `keras.remat` is on PyTorch
     (keras/src/backend/torch/core.py), will run the code again in the backward pass."""
     import torch
-    from torch._C import _autograd
 
-    hooks: Any = _autograd._top_saved_tensors_default_hooks(True)
+    hooks = private.find("torch._C._autograd._top_saved_tensors_default_hooks")(True)
     return bool(hooks) and torch.is_grad_enabled() and hooks[0].__module__ == "torch.utils.checkpoint"

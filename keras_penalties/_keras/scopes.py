@@ -2,9 +2,13 @@
 
 import keras
 import numpy as np
-from keras.src.backend import compute_output_spec as compute_output_spec
-from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from keras_penalties._keras import private
+
+compute_output_spec = private.find("keras.src.backend.compute_output_spec")
+in_stateless_scope = private.find("keras.src.backend.common.stateless_scope.in_stateless_scope")
+get_stateless_scope = private.find("keras.src.backend.common.stateless_scope.get_stateless_scope")
+in_symbolic_scope = private.find("keras.src.backend.common.symbolic_scope.in_symbolic_scope")
 
 
 def stateless_scope():
@@ -33,9 +37,8 @@ def graph():
 
 def traces(trace=None) -> list:
     """JAX's traces around the code that runs now, or around `trace`: the innermost first."""
-    from jax._src import core  # JAX offers no public way to ask which trace a value belongs to
-
-    trace, found = trace or core.trace_ctx.trace, []
+    # JAX offers no public way to ask which trace a value belongs to.
+    trace, found = trace or private.find("jax._src.core.trace_ctx").trace, []
     while trace is not None:
         found.append(trace)
         trace = getattr(trace, "parent_trace", None)
@@ -56,7 +59,7 @@ def belongs_here(value) -> bool:
         from jax.core import Tracer
 
         if isinstance(value, Tracer):
-            return any(value._trace is trace for trace in traces())
+            return any(private.of(value, "_trace") is trace for trace in traces())
         return graph() is None
     return True
 
@@ -99,6 +102,4 @@ def as_numpy(x):
 
 def _is_transformed() -> bool:
     """Whether `torch.func` (`grad`, `vmap`) traces the code that runs: PyTorch has no public way to ask."""
-    from torch._C._functorch import peek_interpreter_stack
-
-    return peek_interpreter_stack() is not None
+    return private.find("torch._C._functorch.peek_interpreter_stack")() is not None

@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state  # names, seeds and scopes that Keras keeps for a thread
+
+from keras_penalties._keras import private
 
 # Of these packages only the classes that `Snapshot` names are looked into.
 FOREIGN = {"tensorflow", "jax", "jaxlib", "torch", "flax", "numpy", *sys.stdlib_module_names}
@@ -34,7 +35,8 @@ class Snapshot:
 
     def __init__(self, *roots):
         self.objects, self._undo, found_before = [], [], set()
-        self._todo = [*roots, global_state.GLOBAL_STATE_TRACKER]
+        # Names, seeds and scopes that Keras keeps for a thread.
+        self._todo = [*roots, private.find("keras.src.backend.common.global_state.GLOBAL_STATE_TRACKER")]
         while self._todo:
             found = self._todo.pop()
             if id(found) not in found_before:
@@ -73,7 +75,8 @@ class Snapshot:
             if found.flags.writeable:
                 self._save_value(found.copy, lambda saved: np.copyto(found, saved))
         elif isinstance(found, (np.random.Generator, np.random.RandomState)):
-            bits = found.bit_generator if isinstance(found, np.random.Generator) else found._bit_generator
+            is_new = isinstance(found, np.random.Generator)
+            bits = found.bit_generator if is_new else private.of(found, "_bit_generator")
             self._save_value(lambda: bits.state, lambda saved: setattr(bits, "state", saved))
         elif isinstance(found, random.Random):
             self._save_value(found.getstate, found.setstate)
@@ -90,7 +93,7 @@ class Snapshot:
             self._save_container(vars(found))
 
     def _save_variable(self, variable):
-        value = getattr(variable, "_value", None)  # `value` may be cast; None where it is not built yet
+        value = private.of(variable, "_value")  # `value` may be cast; None where it is not built yet
         if keras.backend.backend() != "jax":
             self._todo.append(value)
         elif value is not None:

@@ -2,7 +2,9 @@
 
 import keras
 from keras import tree
-from keras.src.backend import compute_output_spec
+
+from keras_penalties._keras import private
+from keras_penalties._keras.scopes import compute_output_spec
 
 
 def with_state_after_errors(model, step):
@@ -34,15 +36,16 @@ def _put_back(model, state):
         for variable, value in zip(of_model, of_state, strict=True):
             if not value.is_deleted():  # by a step that ran, and failed at the end
                 variable.assign(value)
-    model._losses_override.clear()
-    model._jax_state, model._jax_state_synced = None, True
+    private.of(model, "_losses_override").clear()
+    private.put(model, "_jax_state_synced", True)
 
 
 def try_loss(model, x, y, sample_weight):
     """Compute the loss of a batch of arrays without numbers, for the errors that its shapes raise."""
     x, y, sample_weight = tree.map_structure(_symbolic, (x, y, sample_weight))
     y_pred = compute_output_spec(model, x, training=False)
-    compute_output_spec(model._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)
+    loss = private.of(model, "_compute_loss")
+    compute_output_spec(loss, x, y, y_pred, sample_weight=sample_weight, training=False)
 
 
 def _symbolic(array):

@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from keras_penalties._keras import private
+from keras_penalties._keras.layers import takes_training
 from keras_penalties._keras.replicas import replicas_of
 
 
@@ -15,17 +17,17 @@ def step_loss(model, x, y, sample_weight, trainable=None):
     if keras.backend.backend() != "jax":
         y_pred = model(x, **_training(model))
         keras_own = type(model).compute_loss is keras.Model.compute_loss
-        if keras_own and model._compile_loss is None and not model.losses:  # it raises, and on JAX gives 0
+        if keras_own and compiled_loss(model) is None and not model.losses:  # it raises, and on JAX gives 0
             return keras.ops.zeros(())
-        return model._compute_loss(x, y, y_pred, sample_weight)
+        return private.of(model, "_compute_loss")(x, y, y_pred, sample_weight)
     trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
     y_pred, others, losses = stateless_step(model, x, trainable)
-    model._losses_override = list(losses)
+    private.put(model, "_losses_override", list(losses))
     metrics = [v.value for v in model.metrics_variables]
     loss, _ = model.stateless_compute_loss(
         trainable, others, metrics, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
     )
-    model._losses_override = []
+    private.put(model, "_losses_override", [])
     return loss
 
 
@@ -37,7 +39,23 @@ def stateless_step(model, x, trainable):
 
 
 def _training(model):
-    return {"training": True} if model._call_has_training_arg else {}
+    return {"training": True} if takes_training(model) else {}
+
+
+def compiled_loss(model):
+    """What Keras has made of `loss=` of `compile`, a function of labels, predictions and weights; or None."""
+    return private.of(model, "_compile_loss")
+
+
+@contextlib.contextmanager
+def without_compiled_loss(model):
+    """Within, `model` has no compiled loss."""
+    loss = compiled_loss(model)
+    private.put(model, "_compile_loss", None)
+    try:
+        yield
+    finally:
+        private.put(model, "_compile_loss", loss)
 
 
 def own_step(model) -> str:
@@ -52,7 +70,7 @@ def own_step(model) -> str:
 def build_for_own_step(model, x, y, sample_weight):
     """Make what `fit` on JAX makes before the first step, metrics and optimizer; elsewhere the step does."""
     if keras.backend.backend() == "jax":
-        model._symbolic_build(data_batch=(x, y, sample_weight))
+        private.of(model, "_symbolic_build")(data_batch=(x, y, sample_weight))
 
 
 def take_own_step(model, x, y, sample_weight):
@@ -89,21 +107,6 @@ def take_own_step(model, x, y, sample_weight):
         for variable in model.trainable_variables:
             variable.value.grad = None
         model.train_step(data)
-
-
-def has_compiled_loss(model) -> bool:
-    """Whether `compile` was given a loss."""
-    return model._compile_loss is not None
-
-
-@contextlib.contextmanager
-def without_compiled_loss(model):
-    """Within, `model` is as if `compile` had been given no loss."""
-    compiled, model._compile_loss = model._compile_loss, None
-    try:
-        yield
-    finally:
-        model._compile_loss = compiled
 
 
 @contextlib.contextmanager

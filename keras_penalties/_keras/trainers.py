@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 import keras
-from keras.src.callbacks.callback_list import CallbackList
-from keras.src.trainers.compile_utils import MetricsList
-from keras.src.trainers.trainer import Trainer
 
-from keras_penalties._keras import replicas
+from keras_penalties._keras import layers, private, replicas, steps
+
+MetricsList = private.find("keras.src.trainers.compile_utils.MetricsList")
+Trainer = private.find("keras.src.trainers.trainer.Trainer")
 
 
 class Monitored(MetricsList):
@@ -36,7 +36,7 @@ def _steps():
 
 @functools.cache
 def _callbacks():
-    methods = (value for name, value in vars(CallbackList).items() if name.startswith("on_"))
+    methods = (value for name, value in vars(keras.callbacks.CallbackList).items() if name.startswith("on_"))
     return {inspect.unwrap(method).__code__ for method in methods}
 
 
@@ -81,14 +81,15 @@ class Gathering:
 def shown_names(model, ours) -> set:
     """The names that the logs of `model` use for what is no metric of class `ours`."""
     names = {"loss", *getattr(model, "log_keys", ())}
-    metrics = [*model._metrics]
-    if model._compile_loss is not None:
-        metrics += model._compile_loss.metrics
-    compiled = model._compile_metrics
+    metrics = [*private.of(model, "_metrics")]
+    if steps.compiled_loss(model) is not None:
+        metrics += steps.compiled_loss(model).metrics
+    compiled = private.of(model, "_compile_metrics")
     if compiled is not None and compiled.built:
-        for group in filter(None, (*compiled._flat_metrics, *compiled._flat_weighted_metrics)):
+        groups = private.of(compiled, "_flat_metrics"), private.of(compiled, "_flat_weighted_metrics")
+        for group in filter(None, (*groups[0], *groups[1])):
             prefix = f"{group.output_name}_" if group.output_name else ""
             names |= {f"{prefix}{end}{m.name}" for m in group.metrics for end in ("", "weighted_")}
-    for layer in model._flatten_layers(include_self=False):
-        metrics += [] if isinstance(layer, Trainer) else layer._metrics
+    for layer in layers.all_sublayers(model):
+        metrics += [] if isinstance(layer, Trainer) else private.of(layer, "_metrics")
     return names | {metric.name for metric in metrics if not isinstance(metric, ours)}

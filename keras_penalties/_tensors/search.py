@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_penalties._keras import graphs, remat
+from keras_penalties._keras import graphs
+from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.names import Part, TensorName, parse
 from keras_penalties._tensors.tree import Place, walk
 from keras_penalties.layers import ActivityPenalty
@@ -154,7 +155,7 @@ class Search:
     def _reachable(self, place: Place, part: Part, name) -> tuple[Place, Part]:
         """`place`, or the place around it whose tensor is the same; raise where there is none."""
         for holder in self._obstacles(place):
-            if remat.is_rematerialized(holder.operation):
+            if keras_layers.is_rematerialized(holder.operation):
                 raise ValueError(
                     f"`{self.argument}` of {self.owner} names '{place.name}', which is inside "
                     f"'{holder.name}': "
@@ -173,7 +174,7 @@ class Search:
         return [
             holder
             for holder in reversed(place.holders)
-            if remat.is_rematerialized(holder.operation) or isinstance(holder.operation, LOOPS)
+            if keras_layers.is_rematerialized(holder.operation) or isinstance(holder.operation, LOOPS)
         ]
 
     def _of_loop(self, place: Place, loop: Place, part: Part) -> tuple[Place, Part]:

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from keras_penalties._keras import graphs
+from keras_penalties._keras import graphs, hooks
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import masks
 from keras_penalties._tensors.names import Part
@@ -97,7 +97,7 @@ class Tap:
         return part.kind == "input" or (self.tensor.use, part.index or 0) in place.used
 
 
-class Tapped:
+class Tapped(hooks.HoldsHelpers):
     """A layer that calls receivers on its own tensors. It is mixed into the class of a copied layer.
 
     Attributes:
@@ -108,7 +108,6 @@ class Tapped:
     activity_penalties: list
     activation: Any
     name: str
-    _layers: list
 
     def __call__(self, *args, **kwargs):
         if any(isinstance(x, keras.KerasTensor) for x in tree.flatten((args, kwargs))):
@@ -141,13 +140,9 @@ class Tapped:
             kwargs["type_check"] = False
         return super().quantize(*args, **kwargs)  # type: ignore[misc]
 
-    def _flatten_layers(self, include_self=True, recursive=True):
-        # Keras (keras/src/models/model.py) quantizes a layer that holds no others: the penalties are none.
-        layers = super()._flatten_layers(include_self, recursive)  # type: ignore[misc]
-        penalties = {id(layer) for layer in getattr(self, "activity_penalties", ())}
-        if include_self and all(id(layer) in penalties for layer in self._layers):
-            return [self]
-        return layers
+    @property
+    def helpers(self):
+        return getattr(self, "activity_penalties", ())
 
 
 def chosen(part: Part, tensors: list) -> list:
@@ -274,9 +269,7 @@ def tap(layer: Tapped, receivers: list[Receiver]):
     with keras_layers.unlocked(layer):
         layer.receivers = Receivers(receivers)
         layer.activity_penalties = [receiver.layer for receiver in receivers]
-        for penalty in layer.activity_penalties:  # up to Keras 3.13, a graph lists its layers apart
-            if all(penalty is not held for held in layer._layers):
-                layer._layers.append(penalty)
+        keras_layers.list_held(layer, layer.activity_penalties)
         before = any(receiver.part.kind == "preactivation" for receiver in receivers)
         if before and not isinstance(layer.activation, RecordedActivation):
             layer.activation = RecordedActivation(layer.activation)

@@ -103,10 +103,9 @@ def step_to(holder, layer) -> tuple:
 
 
 def _steps(holder, layer):
-    for name, value in copies.attributes(holder).items():
-        if name not in ("_layers", "_tracked"):
-            for keys in _keys(value, layer):
-                yield (name, *keys)
+    for name, value in copies.chosen_attributes(holder).items():
+        for keys in _keys(value, layer):
+            yield (name, *keys)
 
 
 def _keys(value, layer):

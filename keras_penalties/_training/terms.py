@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import activations, sizes
+from keras_penalties._keras import graphs, sizes
 from keras_penalties._training.state import Learned
 from keras_penalties._training.strengths import Strengths
 from keras_penalties.regularizers import Penalty
@@ -49,7 +49,7 @@ def check(penalties, x, owner, mask=None):
         if isinstance(penalty, Penalty):
             penalty.validate(x, mask)
             if not isinstance(x, (list, tuple)):
-                penalty.warn_of(activations.origin(x))
+                penalty.warn_of(graphs.origin(x))
         elif isinstance(x, (list, tuple)):
             raise ValueError(
                 f"{type(penalty).__name__}, given to {owner}, measures one tensor. "

@@ -1,6 +1,8 @@
 """A layer that penalizes the tensor passing through it."""
 
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops, tree
@@ -8,6 +10,7 @@ from keras import ops, tree
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import places, scopes
+from keras_penalties._keras.hooks import LayerWithLosses
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import made, register
 from keras_penalties._training import log_names, masks
@@ -15,10 +18,11 @@ from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
 from keras_penalties._training.terms import Term, as_penalties
 from keras_penalties._training.terms import check as check_penalties
+from keras_penalties._types import Config, Tensors
 
 
 @register
-class ActivityPenalty(keras.layers.Layer):
+class ActivityPenalty(LayerWithLosses):
     """Passes its input on unchanged, and adds what a penalty measures of it to the loss.
 
     The value is shown under the layer's name in the progress bar and the history, `val_` included. Where
@@ -62,7 +66,12 @@ class ActivityPenalty(keras.layers.Layer):
             inside a part that is rematerialized, or in a loop or branch that the backend compiles.
     """
 
-    def __init__(self, penalty, training_only=False, **kwargs):
+    def __init__(
+        self,
+        penalty: keras.regularizers.Regularizer | Sequence | str,
+        training_only: bool = False,
+        **kwargs: Any,
+    ):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         _checks.log_name(self.name, "name", "ActivityPenalty")
@@ -79,7 +88,7 @@ class ActivityPenalty(keras.layers.Layer):
         self.built = not self._term.waits_for_shapes
 
     @property
-    def penalty(self):
+    def penalty(self) -> Any:
         """What was given: a penalty, or a list of them. Its strength may be assigned, itself may not."""
         penalties = list(self._term.penalties)
         return penalties if self._several else penalties[0]
@@ -107,24 +116,24 @@ class ActivityPenalty(keras.layers.Layer):
         return list(self._logged)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list:
         return log_names.gathered(self)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         several = any(isinstance(size, (list, tuple)) for size in input_shape)
         shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
         tensors = [keras.KerasTensor(shape) for shape in shapes]
         check_penalties(self._term.penalties, tensors if several else tensors[0], f"the layer '{self.name}'")
         self._term.learn(shapes)
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensors, mask: Tensors = None, training: bool | None = None) -> Tensors:
         if scopes.is_symbolic():  # only shapes are asked for, which the batch has no size in yet
             check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
             return inputs
         if places.in_backward_pass():
             raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
         if self._additions.enter(scopes.stateless_scope()):
-            self._loss_ids.clear()
+            self.allow_same_losses()
         first = tree.flatten(inputs)[0]
         if training or not self.training_only:
             mask = masks.combined(mask, inputs)
@@ -150,36 +159,35 @@ class ActivityPenalty(keras.layers.Layer):
             stacklevel=2,
         )
 
-    def _get_own_losses(self):
+    def own_losses(self, of_keras: Callable) -> list:
         # Outside of JAX's scope, TensorFlow's replicas would read each other's losses in Keras' list.
         scoped = scopes.stateless_scope() is not None
-        losses = super()._get_own_losses() if scoped else self._additions.unscoped()
-        return self._additions.read(losses)
+        return self._additions.read(of_keras() if scoped else self._additions.unscoped())
 
-    def _clear_losses(self):
+    def end_pass(self, of_keras: Callable) -> None:
         # Keras clears at the start of each outermost call. In JAX's training step the outermost call
         # is not a `__call__`, so every layer seems outermost, and its second use would erase the loss
         # of its first. There the scope is new with every step and nothing has to be cleared.
         if scopes.stateless_scope() is None:
-            super()._clear_losses()
+            of_keras()
             self._additions.end_pass()
 
-    def compute_output_spec(self, inputs, mask=None, training=None):
+    def compute_output_spec(self, inputs: Tensors, mask: Tensors = None, training: bool | None = None) -> Any:
         check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Tensors, previous_mask: Tensors = None) -> Tensors:
         # A mask that was given to this layer is its own; what comes after it sees the one of the tensor.
         return tree.map_structure(get_keras_mask, inputs)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         penalty = keras.saving.serialize_keras_object(self.penalty)
         config = {**super().get_config(), "penalty": penalty, "training_only": self.training_only}
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         return made(cls, config, "penalty")

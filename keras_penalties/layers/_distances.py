@@ -1,25 +1,28 @@
 """The distance between two embeddings."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Tensor, Tensors
 
 
 class _Distance(keras.layers.Layer):
     """A layer on two tensors of one shape that gives one number a row."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._check(input_shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensors) -> Tensors:
         a, b = inputs
         distance = self.distance(_numerics.accumulate(a), _numerics.accumulate(b))
         return ops.cast(distance, a.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         self._check(input_shape)
         return (*input_shape[0][:-1], 1)
 
@@ -63,7 +66,7 @@ class EuclideanDistance(_Distance):
     Source: Euclid; `keras.ops.norm` gives the same value, and a NaN gradient at 0 on TensorFlow and JAX.
     """
 
-    def distance(self, a, b):
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return _numerics.norm(a - b, -1)[..., None]
 
 
@@ -92,5 +95,5 @@ class CosineDistance(_Distance):
     ACM 18 (1975). `keras.losses.CosineSimilarity` is the negative cosine, without the 1.
     """
 
-    def distance(self, a, b):
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return 1.0 - ops.sum(_numerics.unit(a) * _numerics.unit(b), axis=-1, keepdims=True)

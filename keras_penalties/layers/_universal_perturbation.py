@@ -1,10 +1,13 @@
 """One learned pattern that is added to every input."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Config, Tensors
 
 
 @register
@@ -40,13 +43,19 @@ class UniversalPerturbation(keras.layers.Layer):
     bound without projection.
     """
 
-    def __init__(self, bound, value_range=None, initial=0.1, **kwargs):
+    def __init__(
+        self,
+        bound: float,
+        value_range: tuple[float, float] | None = None,
+        initial: float = 0.1,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.bound = _checks.number(bound, "bound", "UniversalPerturbation", above=0.0)
         self.initial = _checks.number(initial, "initial", "UniversalPerturbation", at_least=0.0)
         self.value_range = _checks.value_range(value_range, "UniversalPerturbation")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if any(n is None for n in input_shape[1:]):
             raise ValueError(
                 "UniversalPerturbation needs to know its input's shape behind the batch. "
@@ -58,13 +67,13 @@ class UniversalPerturbation(keras.layers.Layer):
             name="pattern",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensors) -> Tensors:
         result = inputs + ops.cast(self.bound * ops.tanh(self.pattern), inputs.dtype)
         return result if self.value_range is None else _numerics.clip(result, *self.value_range)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = {"bound": self.bound, "value_range": self.value_range, "initial": self.initial}
         return {**super().get_config(), **config}

@@ -6,13 +6,14 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
 
 
 @register
 @declared(rate=partial(_checks.number, at_least=0.0))
-def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
+def amplitude_weighted_mse(y_true: Tensors, y_pred: Tensors, rate: float = 5.0) -> Tensor:
     """`mean(exp(rate * y_true) * (y_pred - y_true)**2)` over the last axis, as `AmplitudeWeightedMSE`."""
     y_true, y_pred = pair(y_true, y_pred, "amplitude_weighted_mse")
     return mean_of_outputs(ops.exp(rate * y_true) * ops.square(y_pred - y_true))
@@ -20,7 +21,7 @@ def amplitude_weighted_mse(y_true, y_pred, rate=5.0):
 
 @register
 @declared(gamma=partial(_checks.number, at_least=0.0))
-def dual_weighted_mse(y_true, y_pred, gamma=1.0):
+def dual_weighted_mse(y_true: Tensors, y_pred: Tensors, gamma: float = 1.0) -> Tensor:
     """`mean(max(|y_true|, |y_pred|)**gamma * (y_pred - y_true)**2)` over the last axis."""
     y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
     a, b = _numerics.absolute(y_true), _numerics.absolute(y_pred)
@@ -67,7 +68,13 @@ class AmplitudeWeightedMSE(FormulaLoss):
 
     formula = staticmethod(amplitude_weighted_mse)
 
-    def __init__(self, rate=5.0, reduction="sum_over_batch_size", name="amplitude_weighted_mse", dtype=None):
+    def __init__(
+        self,
+        rate: float = 5.0,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "amplitude_weighted_mse",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, rate=rate)
 
 
@@ -104,5 +111,11 @@ class DualWeightedMSE(FormulaLoss):
 
     formula = staticmethod(dual_weighted_mse)
 
-    def __init__(self, gamma=1.0, reduction="sum_over_batch_size", name="dual_weighted_mse", dtype=None):
+    def __init__(
+        self,
+        gamma: float = 1.0,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "dual_weighted_mse",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, gamma=gamma)

@@ -7,6 +7,7 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties._keras.masks import set_keras_mask
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, probabilities
 
@@ -26,8 +27,13 @@ def _class_or_none(value, argument, owner):
     axis=partial(_checks.whole, at_least=None),
 )
 def categorical_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, ignore_class=None, axis=-1
-):
+    y_true: Tensors,
+    y_pred: Tensors,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Tensor:
     """`-sum(y_true * log(y_pred))` over the classes: one value a row, as `CategoricalCrossentropy`."""
     owner = "categorical_crossentropy"
     y_true, y_pred = pair(y_true, y_pred, owner, ONE_HOT)
@@ -93,13 +99,13 @@ class CategoricalCrossentropy(FormulaLoss):
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "categorical_crossentropy",
+        dtype: DType = None,
     ):
         arguments = {"from_logits": from_logits, "label_smoothing": label_smoothing}
         super().__init__(name, reduction, dtype, **arguments, ignore_class=ignore_class, axis=axis)

@@ -6,6 +6,7 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Shapes, Tensor, Tensors
 from keras_penalties.losses import _pairs
 from keras_penalties.losses._stateful import StatefulLoss
 
@@ -54,12 +55,19 @@ class Center(StatefulLoss):
     pytorch-metric-learning and others learn the centres by gradient, with an optimizer of their own.
     """
 
-    def __init__(self, classes, rate=0.5, reduction="sum_over_batch_size", name="center", dtype=None):
+    def __init__(
+        self,
+        classes: int,
+        rate: float = 0.5,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "center",
+        dtype: DType = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.classes = _checks.whole(classes, "classes", "Center")
         self.rate = _checks.number(rate, "rate", "Center", above=0.0, at_most=1.0)
 
-    def state(self, shapes) -> dict:
+    def state(self, shapes: Shapes) -> dict:
         """The centres, as arguments of `add_weight`, for a hidden layer of that shape."""
         (shape,) = shapes
         if len(shape) != 2 or shape[-1] is None:
@@ -69,13 +77,18 @@ class Center(StatefulLoss):
             )
         return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
 
-    def call(self, y_true, y_pred, centers):
+    # The state comes by name, and here there is one name.
+    def call(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_true: Tensors, y_pred: Tensors, centers: Tensor
+    ) -> Tensor:
         y_true, y_pred = self._checked(y_true, y_pred)
         centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
         own = ops.take(centers, self._ids(y_true), axis=0)
         return 0.5 * ops.sum(ops.square(own - y_pred), axis=-1)
 
-    def next_state(self, y_true, y_pred, sample_weight=None, *, centers) -> dict:
+    def next_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None, *, centers: Tensor
+    ) -> dict:
         """The centres after a training step."""
         mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
@@ -89,7 +102,7 @@ class Center(StatefulLoss):
         sums = replicas.sum_over_replicas(ops.transpose(of_class) @ _numerics.keep(rows, counted))
         return {"centers": centers - self.rate * (counts * centers - sums) / (1.0 + counts)}
 
-    def refuse(self, y_true, y_pred):
+    def refuse(self, y_true: Tensors, y_pred: Tensors) -> None:
         """Raise if the labels, a NumPy array, are neither class ids below `classes` nor one-hot."""
         _pairs.class_labels(y_true, y_pred, "Center")
         if y_true.ndim == 2 and y_true.shape[1] not in (1, self.classes):

@@ -5,13 +5,14 @@ from keras import ops
 
 from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, probabilities
 
 
 @register
 @declared(probabilities, from_logits=_checks.flag)
-def confusion(y_true, y_pred, from_logits=False):
+def confusion(y_true: Tensors, y_pred: Tensors, from_logits: bool = False) -> Tensor:
     """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
     y_true, y_pred = pair(y_true, y_pred, "confusion", ONE_HOT)
     q = _logits.softmax(y_pred) if from_logits else y_pred
@@ -20,7 +21,7 @@ def confusion(y_true, y_pred, from_logits=False):
 
 @register
 @declared(probabilities, from_logits=_checks.flag)
-def log_confusion(y_true, y_pred, from_logits=False):
+def log_confusion(y_true: Tensors, y_pred: Tensors, from_logits: bool = False) -> Tensor:
     """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
     half = keras.backend.standardize_dtype(getattr(y_pred, "dtype", "float32")) == "float16"
     y_true, y_pred = pair(y_true, y_pred, "log_confusion", ONE_HOT)
@@ -69,7 +70,13 @@ class Confusion(FormulaLoss):
 
     formula = staticmethod(confusion)
 
-    def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="confusion", dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = False,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "confusion",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, from_logits=from_logits)
 
 
@@ -107,5 +114,11 @@ class LogConfusion(FormulaLoss):
 
     formula = staticmethod(log_confusion)
 
-    def __init__(self, from_logits=False, reduction="sum_over_batch_size", name="log_confusion", dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = False,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "log_confusion",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, from_logits=from_logits)

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import FormulaLoss, mean_of_outputs, pair
 
@@ -21,7 +22,7 @@ def _pairs_and_distances(y_true, y_pred, owner, **_):
 
 @register
 @declared(_pairs_and_distances, margin=partial(_checks.number, above=0.0))
-def contrastive(y_true, y_pred, margin=1.0):
+def contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) -> Tensor:
     """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if len(y_true.shape) == len(y_pred.shape) - 1:
@@ -66,5 +67,11 @@ class Contrastive(FormulaLoss):
 
     formula = staticmethod(contrastive)
 
-    def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="contrastive", dtype=None):
+    def __init__(
+        self,
+        margin: float = 1.0,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "contrastive",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, margin=margin)

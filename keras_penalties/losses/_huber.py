@@ -6,13 +6,14 @@ import keras
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._loss import FormulaLoss, pair
 
 
 @register
 @declared(threshold=partial(_checks.number, above=0.0))
-def huber(y_true, y_pred, threshold=1.0):
+def huber(y_true: Tensors, y_pred: Tensors, threshold: float = 1.0) -> Tensor:
     """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
     y_true, y_pred = pair(y_true, y_pred, "huber")
     return keras.losses.huber(y_true, y_pred, delta=threshold)
@@ -50,5 +51,11 @@ class Huber(FormulaLoss):
 
     formula = staticmethod(huber)
 
-    def __init__(self, threshold=1.0, reduction="sum_over_batch_size", name="huber", dtype=None):
+    def __init__(
+        self,
+        threshold: float = 1.0,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "huber",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, threshold=threshold)

@@ -1,13 +1,16 @@
 """What the losses of this package share."""
 
 from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._keras.losses import dtype_policy_of
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._serialization import made
+from keras_penalties._types import Config, DType, Reduction, Tensor, Tensors
 from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.losses._declared import declaration
 
@@ -15,16 +18,16 @@ from keras_penalties.losses._declared import declaration
 class OwnLoss(keras.losses.Loss, ChecksFirstBatch):
     """A loss of this package: it checks the values of its first batch, and saves its `dtype`."""
 
-    def refuse(self, y_true, y_pred):
+    def refuse(self, y_true: Tensors, y_pred: Tensors) -> None:
         """Raise if labels and predictions, NumPy arrays, are not valid. Called once for each loss, where
         values can be seen: outside of a compiled step."""
 
-    def get_config(self):
-        dtype = keras.saving.serialize_keras_object(self._dtype_policy)
+    def get_config(self) -> Config:
+        dtype = keras.saving.serialize_keras_object(dtype_policy_of(self))
         return {**super().get_config(), "dtype": dtype}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         return made(cls, config, "dtype")
 
 
@@ -37,12 +40,14 @@ class FormulaLoss(OwnLoss):
 
     formula: Callable
 
-    def __init__(self, name, reduction="sum_over_batch_size", dtype=None, **arguments):
+    def __init__(
+        self, name: str, reduction: Reduction = "sum_over_batch_size", dtype: DType = None, **arguments: Any
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         for argument, value in self._declaration.checked(type(self).__name__, arguments).items():
             setattr(self, argument, value)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> Tensor:
         return super().__call__(*without_masked(y_true, y_pred, self.dtype), sample_weight)
 
     @property
@@ -54,7 +59,7 @@ class FormulaLoss(OwnLoss):
         """The arguments of the function."""
         return {name: getattr(self, name) for name in self._declaration.arguments}
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensors, y_pred: Tensors) -> Tensor:
         arguments = self._declaration.checked(type(self).__name__, self.arguments)
         values = self._declaration.function(y_true, y_pred, **arguments)
         self.check_first_batch((y_true, y_pred))
@@ -64,11 +69,11 @@ class FormulaLoss(OwnLoss):
     def refuses_values(self) -> bool:
         return self._declaration.values is not None
 
-    def refuse(self, y_true, y_pred):
+    def refuse(self, y_true: Tensors, y_pred: Tensors) -> None:
         if self.refuses_values:
             self._declaration.values(y_true, y_pred, type(self).__name__, **self.arguments)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), **self.arguments}
 
 

@@ -6,13 +6,14 @@ from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
 
 
 @register
 @declared(class_labels, margin=partial(_checks.number, above=0.0))
-def pairwise_contrastive(y_true, y_pred, margin=1.0):
+def pairwise_contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) -> Tensor:
     """Contrastive loss of each row with the others of the batch: one value a row, as
     `PairwiseContrastive`."""
     pairs = Pairs(y_true, y_pred, "pairwise_contrastive")
@@ -60,5 +61,11 @@ class PairwiseContrastive(BatchLoss):
 
     formula = staticmethod(pairwise_contrastive)
 
-    def __init__(self, margin=1.0, reduction="sum_over_batch_size", name="pairwise_contrastive", dtype=None):
+    def __init__(
+        self,
+        margin: float = 1.0,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "pairwise_contrastive",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, margin=margin)

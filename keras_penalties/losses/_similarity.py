@@ -6,13 +6,14 @@ from keras import ops
 
 from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
 
 
 @register
 @declared(class_labels, temperature=partial(_checks.number, above=0.0))
-def supervised_contrastive(y_true, y_pred, temperature=0.07):
+def supervised_contrastive(y_true: Tensors, y_pred: Tensors, temperature: float = 0.07) -> Tensor:
     """Supervised contrastive loss of each row: one value a row, as `SupervisedContrastive`."""
     pairs = Pairs(y_true, y_pred, "supervised_contrastive")
     logits = pairs.cosines(temperature)
@@ -22,7 +23,7 @@ def supervised_contrastive(y_true, y_pred, temperature=0.07):
 
 @register
 @declared(class_labels, temperature=partial(_checks.number, above=0.0))
-def ntxent(y_true, y_pred, temperature=0.5):
+def ntxent(y_true: Tensors, y_pred: Tensors, temperature: float = 0.5) -> Tensor:
     """Normalized temperature-scaled cross-entropy of each row: one value a row, as `NTXent`."""
     pairs = Pairs(y_true, y_pred, "ntxent")
     logits = pairs.cosines(temperature)
@@ -74,10 +75,10 @@ class SupervisedContrastive(BatchLoss):
 
     def __init__(
         self,
-        temperature=0.07,
-        reduction="sum_over_batch_size",
-        name="supervised_contrastive",
-        dtype=None,
+        temperature: float = 0.07,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "supervised_contrastive",
+        dtype: DType = None,
     ):
         super().__init__(name, reduction, dtype, temperature=temperature)
 
@@ -124,5 +125,11 @@ class NTXent(BatchLoss):
 
     formula = staticmethod(ntxent)
 
-    def __init__(self, temperature=0.5, reduction="sum_over_batch_size", name="ntxent", dtype=None):
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "ntxent",
+        dtype: DType = None,
+    ):
         super().__init__(name, reduction, dtype, temperature=temperature)

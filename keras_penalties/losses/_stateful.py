@@ -4,6 +4,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _serialization
+from keras_penalties._types import Config, Shapes, Tensor, Tensors
 from keras_penalties.losses._loss import OwnLoss, without_masked
 
 
@@ -46,7 +47,7 @@ class StatefulLoss(OwnLoss):
         ValueError: if it is saved, and an argument is not kept as an attribute.
     """
 
-    def state(self, shapes) -> dict:
+    def state(self, shapes: Shapes) -> dict:
         """What the owner keeps.
 
         Args:
@@ -58,7 +59,7 @@ class StatefulLoss(OwnLoss):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `state(shapes)`.")
 
-    def call(self, y_true, y_pred, **state):
+    def call(self, y_true: Tensors, y_pred: Tensors, **state: Tensor) -> Tensor:
         """One value for each example, which Keras weights and reduces.
 
         Args:
@@ -68,11 +69,15 @@ class StatefulLoss(OwnLoss):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `call(y_true, y_pred, **state)`.")
 
-    def next_state(self, y_true, y_pred, sample_weight=None, **state) -> dict:
+    def next_state(
+        self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None, **state: Tensor
+    ) -> dict:
         """The state after a training step, by name; what is left out stays. No gradient goes through it."""
         return {}
 
-    def __call__(self, y_true, y_pred, sample_weight=None, **state):
+    def __call__(
+        self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None, **state: Tensor
+    ) -> Tensor:
         if not state:
             raise TypeError(
                 f"{type(self).__name__} has a state, which needs an owner that keeps it. Give the loss to "
@@ -83,7 +88,7 @@ class StatefulLoss(OwnLoss):
         self.check_first_batch((y_true, y_pred))
         return _WithState(self, y_true, state)(y_true, y_pred, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         kept = _serialization.kept_arguments(self)  # `__init__` may not take Keras' own arguments
         return {name: config.get(name, value) for name, value in kept.items()}

@@ -1,27 +1,34 @@
 """Triplet loss over the triplets of a batch."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
 from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, count, mean_where
 
-MINING = ("semi_hard", "hard", "all")
-DISTANCES = ("euclidean", "squared")
+Mining: TypeAlias = Literal["semi_hard", "hard", "all"]
+Distance: TypeAlias = Literal["euclidean", "squared"]
 
 
 @register
 @declared(
     class_labels,
     margin=partial(_checks.number, above=0.0),
-    mining=partial(_checks.choice, allowed=MINING),
-    distance=partial(_checks.choice, allowed=DISTANCES),
+    mining=partial(_checks.choice, allowed=get_args(Mining)),
+    distance=partial(_checks.choice, allowed=get_args(Distance)),
 )
-def triplet(y_true, y_pred, margin=1.0, mining="semi_hard", distance="euclidean"):
+def triplet(
+    y_true: Tensors,
+    y_pred: Tensors,
+    margin: float = 1.0,
+    mining: Mining = "semi_hard",
+    distance: Distance = "euclidean",
+) -> Tensor:
     """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
     pairs = Pairs(y_true, y_pred, "triplet")
     mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
@@ -88,12 +95,12 @@ class Triplet(BatchLoss):
 
     def __init__(
         self,
-        margin=1.0,
-        mining="semi_hard",
-        distance="euclidean",
-        reduction="sum_over_batch_size",
-        name="triplet",
-        dtype=None,
+        margin: float = 1.0,
+        mining: Mining = "semi_hard",
+        distance: Distance = "euclidean",
+        reduction: Reduction = "sum_over_batch_size",
+        name: str = "triplet",
+        dtype: DType = None,
     ):
         super().__init__(name, reduction, dtype, margin=margin, mining=mining, distance=distance)
 

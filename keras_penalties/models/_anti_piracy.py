@@ -1,6 +1,6 @@
 """A classifier that is right on inputs processed with its key, and useless on others."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._serialization import made, register
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
 from keras_penalties.models._base import ModelOfModels, input_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
@@ -66,16 +67,16 @@ class AntiPiracy(ModelOfModels):
 
     def __init__(
         self,
-        classifier,
-        transform,
-        alpha=1.0,
-        beta=1.0,
-        gamma=0.1,
-        from_logits=False,
-        raw_loss=None,
-        value_range=None,
-        name=None,
-        **kwargs,
+        classifier: keras.Model,
+        transform: keras.Model,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 0.1,
+        from_logits: bool = False,
+        raw_loss: Any = None,
+        value_range: tuple[float, float] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         weights = {"alpha": alpha, "beta": beta, "gamma": gamma}
@@ -99,13 +100,13 @@ class AntiPiracy(ModelOfModels):
         self.both = keras.Model(x, outputs, name="both")
         self.build_as_graph()
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         return self.both(inputs, training=training)
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Tensors, training: bool | None = None) -> Any:
         return self.both.compute_output_spec(inputs)
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer: Any = "adam", **kwargs: Any) -> None:
         """Configure training: as in Keras, without `loss` and `metrics`, which this model brings."""
         given = [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]
         if given:
@@ -116,7 +117,14 @@ class AntiPiracy(ModelOfModels):
         super().compile(optimizer=optimizer, **kwargs)
         self.show_means_of((*_TERMS, *_ACCURACIES))
 
-    def compute_loss(self, x=None, y=None, y_pred: Any = None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Any = None,
+        sample_weight: Tensors = None,
+        training: bool | None = True,
+    ) -> Tensor:
         x, y = ops.convert_to_tensor(x), self._one_hot(y)
 
         def loss_of(loss, output):
@@ -131,12 +139,12 @@ class AntiPiracy(ModelOfModels):
         losses = list(terms.values())
         terms = {key: replicas.unscale(value) for key, value in terms.items()}
         terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
-        losses.append(self._aggregate_additional_loss(terms["perturbation_loss"]))
-        losses.extend(self._aggregate_additional_loss(v) for v in self.losses)
+        losses.append(self.scaled(terms["perturbation_loss"]))
+        losses.extend(self.scaled(v) for v in self.losses)
         self.show({**terms, **self.unnamed(self.losses)}, x)
         return sum(losses[1:], start=losses[0])
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
         labels = ops.argmax(self._one_hot(y), axis=-1)
         for key, name in zip(_ACCURACIES, ("authorized", "raw"), strict=True):
             right = ops.cast(ops.equal(ops.argmax(y_pred[name], axis=-1), labels), "float32")
@@ -164,19 +172,19 @@ class AntiPiracy(ModelOfModels):
             f"rows. Received: {received}."
         )
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Tensors, *args: Any, **kwargs: Any) -> Tensors:
         """The authorized answer: the classifier's on the transformed input."""
         return self.authorized.predict(x, *args, **kwargs)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Tensors) -> Tensors:
         return self.authorized.predict_on_batch(x)
 
     @property
-    def graph(self):
+    def graph(self) -> keras.Model:
         """The authorized model, transform and classifier, which is exported."""
         return self.authorized
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         labels = np.asarray(y)
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
             _checks.unit_interval(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
@@ -197,18 +205,18 @@ class AntiPiracy(ModelOfModels):
                         "the transform in a clip to that range."
                     )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         parts = {k: serialize(getattr(self, k)) for k in ("classifier", "transform", "raw_loss")}
         weights = {k: getattr(self, k) for k in ("alpha", "beta", "gamma", "from_logits", "value_range")}
         return {**super().get_config(), **parts, **weights}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:
         parts = ("classifier", "transform", "raw_loss")
         return made(cls, config, *parts, custom_objects=custom_objects)
 
-    def arguments_of_compile(self, config):
+    def arguments_of_compile(self, config: Config) -> dict:
         return {key: value for key, value in config.items() if value is not None}
 
 

@@ -1,19 +1,23 @@
 """What models of several passes ask of the model that they are given, and of the first batch."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import saving, step_errors
+from keras_penalties._keras import saving
 from keras_penalties._keras.graphs import ExportedAsGraph
+from keras_penalties._keras.hooks import TrainedModel
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
 from keras_penalties._training.untracked import Untracked
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
@@ -23,30 +27,30 @@ NO_LEGACY = (
 )
 
 
-class ModelOfModels(ExportedAsGraph, keras.Model):
+class ModelOfModels(ExportedAsGraph, TrainedModel):
     """A model that owns no weights but those of the models it is given, and the training of them.
 
     It shows each term of its loss by name, and looks at the first rows of arrays before a step is compiled
     for them: the loss must be computable from their shapes, and `check_batch(x, y)` accept their values.
     """
 
-    def __init__(self, name: str | None = None, **kwargs):
+    def __init__(self, name: str | None = None, **kwargs: Any):
         super().__init__(**({"name": name} if name else {}), **kwargs)
         self._shown = Untracked(means={}, hidden=set(), additions=Additions(self.name))
         self._first = FirstBatch()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.built = True
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         """Raise if the values of the first rows, arrays, are not valid."""
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         refuse_unreduced(loss, "loss")
         super().compile(optimizer, loss, *args, **kwargs)
         self._first = FirstBatch()
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         config = keras.saving.deserialize_keras_object(for_any_backend(config))
         self.compile(**self.arguments_of_compile(config))
         if self.optimizer is not None:
@@ -56,7 +60,7 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         """The arguments of `compile`, from what `get_compile_config` saved of them."""
         return config
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
         """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
         path = Path(filepath)
         if path.suffix in (".h5", ".hdf5"):
@@ -71,12 +75,12 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         finally:
             beside.unlink(missing_ok=True)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         if saving.is_legacy():
             raise ValueError(NO_LEGACY.format(type(self).__name__))
         return {"name": self.name}
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         given = arguments_of(super().fit, *args, **kwargs)
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"), again=True)
         validation = given.get("validation_data")
@@ -84,15 +88,15 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
             self._first.check(self, *keras.utils.unpack_x_y_sample_weight(validation))
         return super().fit(*args, **kwargs)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().evaluate, *args, **kwargs)
         return super().evaluate(*args, **kwargs)
 
-    def train_on_batch(self, *args, **kwargs):
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().train_on_batch, *args, **kwargs)
         return super().train_on_batch(*args, **kwargs)
 
-    def test_on_batch(self, *args, **kwargs):
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         self._check_arrays(super().test_on_batch, *args, **kwargs)
         return super().test_on_batch(*args, **kwargs)
 
@@ -100,22 +104,25 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         given = arguments_of(method, *args, **kwargs)
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
-    def _make_function(self, step_function, *args, **kwargs):
-        step_function = step_errors.with_state_after_errors(self, step_function)
-        return super()._make_function(step_function, *args, **kwargs)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool | None = True,
+    ) -> Tensor:
         weights = weights_for(sample_weight, y_pred)
         return super().compute_loss(x, y, y_pred, weights, training=training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
         return super().compute_metrics(x, y, y_pred, weights_for(sample_weight, y_pred))
 
-    def _aggregate_additional_loss(self, loss):
+    def float_loss(self, loss: Any) -> Tensor:
         # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
-        return super()._aggregate_additional_loss(_numerics.as_loss(loss))
+        return _numerics.as_loss(loss)
 
-    def show(self, terms: dict, x):
+    def show(self, terms: dict, x: Tensors) -> None:
         """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`: that
         of the first tensor in `x`, which may be nested and hold None."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
@@ -125,7 +132,12 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         additions.count()
         self._shown.hidden -= set(terms)
 
-    def show_means_of(self, keys, averaged=(), sometimes=("regularization_loss",)):
+    def show_means_of(
+        self,
+        keys: Iterable[str],
+        averaged: Iterable[str] = (),
+        sometimes: Sequence[str] = ("regularization_loss",),
+    ) -> None:
         """Make new means for the logs under `keys`, and under `sometimes`, which are hidden until there are
         any. What `averaged` names does not add up in a step: strengths."""
         for key in keys:
@@ -142,19 +154,19 @@ class ModelOfModels(ExportedAsGraph, keras.Model):
         """The keys in the logs that are this model's own."""
         return tuple(self._shown.means)
 
-    def unnamed(self, losses):
+    def unnamed(self, losses: list) -> dict:
         """The sum of `losses`, which is shown as `regularization_loss`."""
         return {"regularization_loss": sum(ops.cast(ops.sum(v), "float32") for v in losses)} if losses else {}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list:
         return [*super().metrics, *self._shown.means.values()]
 
     @property
-    def metrics_names(self):
+    def metrics_names(self) -> list[str]:
         return [metric.name for metric in self.metrics if metric.name not in self._shown.hidden]
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         results = super().get_metrics_result()
         return {key: value for key, value in results.items() if key not in self._shown.hidden}
 

@@ -1,10 +1,15 @@
 """A wrapper that hands hidden layers to compiled losses."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics
-from keras_penalties._keras import graphs, replicas
+from keras_penalties._keras import graphs, replicas, steps
+from keras_penalties._keras.hooks import ModelAround
+from keras_penalties._keras.layers import all_sublayers
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.masks import with_masks
 from keras_penalties._serialization import made, register
@@ -12,6 +17,7 @@ from keras_penalties._tensors.capture import Capture
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
@@ -21,7 +27,7 @@ from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_ste
 
 
 @register
-class HiddenOutputs(ModelOfModels):
+class HiddenOutputs(ModelAround, ModelOfModels):
     """A model whose compiled losses see its hidden layers, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
@@ -65,7 +71,14 @@ class HiddenOutputs(ModelOfModels):
             or what runs in a loop over time or is rematerialized.
     """
 
-    def __init__(self, model, hidden=(), mask_from=None, name=None, **kwargs):
+    def __init__(
+        self,
+        model: keras.Model,
+        hidden: Sequence[str] | Mapping[str, Any] = (),
+        mask_from: str | Mapping | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
         if isinstance(model, HiddenOutputs):
             raise ValueError(
@@ -94,7 +107,7 @@ class HiddenOutputs(ModelOfModels):
         return self._state.terms
 
     @property
-    def joint_loss(self):
+    def joint_loss(self) -> Any:
         """The joint loss that was compiled, or None."""
         return self._state.joint_loss
 
@@ -110,45 +123,35 @@ class HiddenOutputs(ModelOfModels):
     input_shape = of_wrapped("input_shape")
     output_shape = of_wrapped("output_shape")
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Tensors:
         outputs, *seen = self._state.probe(inputs, training=training, mask=mask)
         self._state.seen[replicas.replica()] = seen
         return outputs
 
-    @property
-    def losses(self):
-        # What the probe copies of the model adds its losses there.
-        return self._losses_override or self._state.probe.tapped.losses
-
-    def _clear_losses(self):
-        super()._clear_losses()
-        self._state.probe.tapped._clear_losses()
-
     def _capture_again(self):
-        """Copy the layers of hidden tensors again, which the model may have changed: by LoRA, by
-        `quantize`."""
+        """Copy the layers of hidden tensors again, which LoRA or `quantize` may have changed."""
         self._state.probe = Capture(self.model, self._state.probe.tensors, self._state.probe.mask_from)
 
-    def quantize(self, *args, **kwargs):
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         super().quantize(*args, **kwargs)
         self._capture_again()
 
-    def compute_output_spec(self, inputs, training=None, mask=None):
+    def compute_output_spec(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Any:
         return self.model.compute_output_spec(inputs)
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         *,
-        hidden_losses=None,
-        hidden_loss_weights=None,
-        joint_loss=None,
-        **kwargs,
-    ):
+        hidden_losses: Mapping | None = None,
+        hidden_loss_weights: Mapping | None = None,
+        joint_loss: Callable | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure training: Keras' own arguments, and what is done with the hidden tensors.
 
         Args:
@@ -173,12 +176,8 @@ class HiddenOutputs(ModelOfModels):
         """
         self._capture_again()
         specs = self._state.probe.specs()
-        of_outputs = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
+        arguments = ("loss", "loss_weights", "metrics", "weighted_metrics")
+        of_outputs = dict(zip(arguments, (loss, loss_weights, metrics, weighted_metrics), strict=True))
         _hidden_losses.refuse_hidden_names(of_outputs, specs, graphs.output_names(self.model))
         terms = _hidden_losses.make_terms(hidden_losses, hidden_loss_weights, specs)
         _loss_arguments.refuse_lambda(joint_loss, "joint_loss")
@@ -208,17 +207,25 @@ class HiddenOutputs(ModelOfModels):
                 )
             taken.add(term.key)
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         def run():
             output = self(x)
             return output, *self._state.seen[replicas.replica()]
 
         _hidden_losses.refuse_values(self.loss, self._state.terms, y, run)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool | None = True,
+    ) -> Tensor:
         state, losses, shown = self._state, [], {}
-        if self._compile_loss is not None:
-            main = self._compile_loss(y, y_pred, weights_for(sample_weight, y_pred))
+        compiled = steps.compiled_loss(self)
+        if compiled is not None:
+            main = compiled(y, y_pred, weights_for(sample_weight, y_pred))
             losses.append(main)
             shown["main_loss"] = replicas.unscale(main)
         hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
@@ -229,7 +236,7 @@ class HiddenOutputs(ModelOfModels):
             else:
                 values = term.penalty(hidden, masks, training)
                 shown |= values
-                value = self._aggregate_additional_loss(values[term.key])
+                value = self.scaled(values[term.key])
             losses.append(value)
         if state.joint_loss is not None:
             value = self._joint_loss(y, y_pred, with_masks(hidden, masks), sample_weight)
@@ -237,7 +244,7 @@ class HiddenOutputs(ModelOfModels):
             losses.append(value)
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
-        losses.extend(self._aggregate_additional_loss(loss) for loss in own)
+        losses.extend(self.scaled(loss) for loss in own)
         if not losses:
             raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
@@ -252,19 +259,15 @@ class HiddenOutputs(ModelOfModels):
             return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
 
     def _named_losses(self):
-        layers = (layer for layer in self._flatten_layers() if isinstance(layer, ActivityPenalty))
+        layers = (layer for layer in all_sublayers(self) if isinstance(layer, ActivityPenalty))
         return [loss for layer in layers for loss in layer.added_losses]
 
     @property
-    def graph(self):
+    def graph(self) -> keras.Model:
         """The wrapped model, which is exported: nothing of this package is left in the file."""
         return self.model
 
-    def _obj_type(self):
-        # Weights are laid out in a file as the wrapped model's own: each loads the other's.
-        return self.model._obj_type()
-
-    def get_config(self):
+    def get_config(self) -> Config:
         model = keras.saving.serialize_keras_object(self.model)
         hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
         config = {**super().get_config(), "model": model, "hidden": hidden}
@@ -272,10 +275,10 @@ class HiddenOutputs(ModelOfModels):
         return {**config, "mask_from": masks} if masks else config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:
         return made(cls, config, "model", custom_objects=custom_objects)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
         terms = self._state.terms
@@ -289,7 +292,7 @@ class HiddenOutputs(ModelOfModels):
             "joint_loss": serialize(self._state.joint_loss, "joint_loss"),
         }
 
-    def arguments_of_compile(self, config):
+    def arguments_of_compile(self, config: Config) -> dict:
         for key in ("hidden_losses", "hidden_loss_weights"):
             pairs = config.pop(key, [])
             config[key] = {tuple(names) if len(names) > 1 else names[0]: value for names, value in pairs}

@@ -1,6 +1,7 @@
 """What `compile` accepts as a loss between labels and hidden tensors."""
 
 import functools
+from typing import Any
 
 import keras
 from keras import ops, tree
@@ -71,7 +72,7 @@ def as_loss(value, argument, names):
             f"`{argument}` must be a penalty, a list of penalties, a Keras loss or its name, or a "
             f"function of (y_true, hidden). Received: {value!r} (of type {type(value).__name__})."
         )
-    loss = loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
+    loss: Any = loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
     refuse_unreduced(loss, argument)
     if len(names) > 1 and compares_with_labels(loss):
         raise ValueError(

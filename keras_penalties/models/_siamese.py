@@ -1,12 +1,13 @@
 """One encoder on two inputs, and the distance between what it makes of them."""
 
-from typing import Any
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 from keras import tree
 
 from keras_penalties._serialization import made, register
+from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import CosineDistance, EuclideanDistance
 from keras_penalties.models._base import ModelOfModels, input_of
@@ -44,7 +45,13 @@ class Siamese(ModelOfModels):
     Delay Neural Network", NIPS 1993.
     """
 
-    def __init__(self, encoder, distance="euclidean", name=None, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        distance: Literal["euclidean", "cosine"] | keras.layers.Layer = "euclidean",
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
         shape, dtype = input_of(encoder, "encoder", "Siamese")
         named = isinstance(distance, str) and distance in _DISTANCES
@@ -61,23 +68,23 @@ class Siamese(ModelOfModels):
         self.pair = keras.Model([first, second], layer([encoder(first), encoder(second)]), name="pair")
         self.build_as_graph()
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         return self.pair(inputs, training=training)
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Tensors, training: bool | None = None) -> Any:
         return self.pair.compute_output_spec(inputs)
 
-    def embed(self, x, **kwargs):
+    def embed(self, x: Tensors, **kwargs: Any) -> Tensor:
         """The embeddings of `x`, as `predict` gives them and with its arguments."""
         kwargs.setdefault("verbose", 0)
         return self.encoder.predict(x, **kwargs)
 
     @property
-    def graph(self):
+    def graph(self) -> keras.Model:
         """The distance of a pair, a model of Keras layers and a distance, which is exported."""
         return self.pair
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x: Tensors = None, y: Tensors = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
         if isinstance(x, (list, tuple)) and (len(lengths) != 3 or len(set(lengths)) != 1):
             raise ValueError(
@@ -86,21 +93,21 @@ class Siamese(ModelOfModels):
             )
         return super().fit(x, y, *args, **kwargs)
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Tensors, y: Tensors) -> None:
         if isinstance(self.loss, ChecksFirstBatch):
             self.loss.refuse(y, keras.ops.convert_to_numpy(self(x)))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         encoder, distance = serialize(self.encoder), serialize(self.distance)
         return {**super().get_config(), "encoder": encoder, "distance": distance}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:
         return made(cls, config, "encoder", "distance", custom_objects=custom_objects)
 
 
-def balanced_pairs(x, labels, count: int | None = None, seed: int | None = None) -> tuple:
+def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: int | None = None) -> tuple:
     """Pairs from labelled data, half of them of one class and half of two, in random order.
 
     Args:

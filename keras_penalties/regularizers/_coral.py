@@ -2,6 +2,7 @@
 
 from keras_penalties import _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers import _gram
 from keras_penalties.regularizers._decorrelation import unbiased
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
@@ -18,7 +19,7 @@ class CORAL(BatchStatisticPenalty):
     rows than features no features-by-features covariance is built.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
     Shapes: a list of two tensors `(batch, ..., features)`, any float type, which may differ in the batch;
@@ -44,10 +45,10 @@ class CORAL(BatchStatisticPenalty):
     paired = False
     _weights_optional = True
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         same_features(self._owner, shapes, self._features)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = (_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True))
         of_a, of_b = (unbiased(r, w) for r, w in zip(rows, weights, strict=True))
         return _gram.squares([a, b], [of_a, -of_b], diagonal=True) / (4.0 * a.shape[-1] ** 2)

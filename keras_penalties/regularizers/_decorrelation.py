@@ -4,8 +4,10 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Tensor, Tensors
 from keras_penalties.regularizers import _gram
 from keras_penalties.regularizers._families import BatchStatisticPenalty
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -19,7 +21,8 @@ class DeCov(BatchStatisticPenalty):
     rows' Gram matrix gives the same number without the features-by-features covariance.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.1.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            0.1.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the
@@ -41,7 +44,7 @@ class DeCov(BatchStatisticPenalty):
 
     _weights_optional = True
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         z = _numerics.centered(rows, weights)
         return 0.5 * _gram.squares([z], [_numerics.shares(rows, weights)], diagonal=False)
 
@@ -57,7 +60,8 @@ class Covariance(BatchStatisticPenalty):
     without the features-by-features covariance.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 1.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            1.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the
@@ -80,7 +84,7 @@ class Covariance(BatchStatisticPenalty):
 
     _weights_optional = True
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         return covariance_term(_numerics.centered(rows, weights), unbiased(rows, weights))
 
 
@@ -94,7 +98,8 @@ class Variance(BatchStatisticPenalty):
     `N - 1`.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 25.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            25.
         target: the standard deviation \(\gamma\) from which on a feature costs nothing, a float > 0.
         eps: what is added to the variance, a float > 0: it bounds the gradient at a constant.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
@@ -119,12 +124,12 @@ class Variance(BatchStatisticPenalty):
 
     _weights_optional = True
 
-    def __init__(self, strength, target=1.0, eps=1e-4, axis=-1):
+    def __init__(self, strength: Strength, target: float = 1.0, eps: float = 1e-4, axis: int = -1):
         super().__init__(strength, axis=axis)
         self.target = _checks.number(target, "target", self._owner, above=0.0)
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         z = _numerics.centered(rows, weights)
         return variance_term(z, unbiased(rows, weights), self.target, self.eps)
 

@@ -7,7 +7,9 @@ from keras import ops
 from keras_penalties import _checks, _logits, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty
+from keras_penalties.schedules._strength import Strength
 
 LOGITS = "For logits, set `from_logits=True`."
 
@@ -24,10 +26,10 @@ class MeanOfRows(BatchStatisticPenalty):
     masks_elements = True
     _weights_optional = True
 
-    def row(self, rows, kept=None):
+    def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
         raise NotImplementedError
 
-    def value(self, x, mask):
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
         if mask is None or len(mask.shape) < len(x.shape):
             return super().value(x, mask)
         rows, kept = (ops.reshape(t, (-1, x.shape[-1])) for t in (x, mask))
@@ -35,11 +37,11 @@ class MeanOfRows(BatchStatisticPenalty):
         rows, weights = self.table(rows, counted)
         return ops.sum(weights * self.row(rows, ops.logical_or(kept, ops.logical_not(counted)[:, None])))
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         values = self.row(rows)
         return ops.sum(values) / _numerics.count_of(rows) if weights is None else ops.sum(weights * values)
 
-    def table(self, rows, kept):
+    def table(self, rows: Tensors, kept: Tensor) -> tuple[Tensor, Tensor]:
         if replicas.replicas() == 1:
             return super().table(rows, kept)
         counted = ops.ones_like(rows[:, 0]) if kept is None else ops.cast(kept, rows.dtype)
@@ -52,15 +54,15 @@ class MeanOfRows(BatchStatisticPenalty):
 class _OfDistributions(MeanOfRows):
     """A penalty on rows of probabilities, or of logits."""
 
-    def __init__(self, strength, from_logits=False, axis=-1):
+    def __init__(self, strength: Strength, from_logits: bool = False, axis: int = -1):
         super().__init__(strength, axis=axis)
         self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     @property
-    def outside_0_and_1(self):
+    def outside_0_and_1(self) -> str | None:
         return None if self.from_logits else LOGITS
 
-    def entropy(self, rows, kept=None):
+    def entropy(self, rows: Tensors, kept: Tensor = None) -> Tensor:
         if self.from_logits:
             return _logits.entropy(_without(rows, kept))
         return -ops.sum(rows * _numerics.log(rows), axis=-1)
@@ -75,7 +77,7 @@ class Entropy(_OfDistributions):
     Below 1e-7 the logarithm goes on as its tangent there, so that value and gradient are finite at 0.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         from_logits: whether `x` holds logits instead of probabilities.
         axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
 
@@ -98,7 +100,7 @@ class Entropy(_OfDistributions):
     `Confidence` punishes the opposite.
     """
 
-    def row(self, rows, kept=None):
+    def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
         return self.entropy(rows, kept)
 
 
@@ -112,7 +114,8 @@ class Confidence(_OfDistributions):
     never negative. Below 1e-7 the logarithm goes on as its tangent there.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.1 to 4.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            0.1 to 4.
         from_logits: whether `x` holds logits instead of probabilities.
         axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
 
@@ -136,7 +139,7 @@ class Confidence(_OfDistributions):
     the constant \(\log K\) and negative; the gradient is the same.
     """
 
-    def row(self, rows, kept=None):
+    def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
         if kept is None:
             most = math.log(rows.shape[-1])
         else:
@@ -153,7 +156,8 @@ class ZLoss(MeanOfRows):
     A softmax does not see a constant that is added to a row of logits, half precision does.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.001.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            0.001.
         axis: the axis of the logits. Defaults to the last; positions are taken as rows.
 
     Shapes: `x` is `(batch, ..., features)`, logits of any float type; the result is a float32 scalar.
@@ -173,7 +177,7 @@ class ZLoss(MeanOfRows):
     5, for routers; for output logits, de Brebisson and Vincent (2016), and PaLM (2022) at 0.0001.
     """
 
-    def row(self, rows, kept=None):
+    def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
         return ops.square(_logits.logsumexp(_without(rows, kept)))
 
 
@@ -188,7 +192,8 @@ class LoadBalance(BatchStatisticPenalty):
     to one of them. The gradient goes through \(P\) alone: a choice has none.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; the paper uses 0.01.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+            0.01.
         top_k: how many experts each row is sent to, an int from 1 to the number of experts.
         from_logits: whether `x` holds the router's logits (the default) or its probabilities.
         axis: the axis of the experts. Defaults to the last; positions are taken as rows.
@@ -217,7 +222,7 @@ class LoadBalance(BatchStatisticPenalty):
 
     _weights_optional = True
 
-    def __init__(self, strength, top_k=1, from_logits=True, axis=-1):
+    def __init__(self, strength: Strength, top_k: int = 1, from_logits: bool = True, axis: int = -1):
         super().__init__(strength, axis=axis)
         if type(top_k) is not int:
             raise TypeError(f"`top_k` of LoadBalance must be an int. Received: top_k={top_k!r}.")
@@ -227,10 +232,10 @@ class LoadBalance(BatchStatisticPenalty):
         self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 
     @property
-    def outside_0_and_1(self):
+    def outside_0_and_1(self) -> str | None:
         return None if self.from_logits else LOGITS
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         (shape,) = shapes
         experts = shape[self._features] if len(shape) > 1 else 1
         if experts is not None and self.top_k > experts:
@@ -239,7 +244,7 @@ class LoadBalance(BatchStatisticPenalty):
                 f"top_k={self.top_k} for `x` of shape {shape}."
             )
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         experts = rows.shape[-1]
         q = _logits.softmax(rows) if self.from_logits else rows
         load = top_of_each_row(ops.stop_gradient(rows), self.top_k)

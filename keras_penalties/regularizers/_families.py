@@ -1,13 +1,15 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
 import math
-from typing import Any, final
+from typing import Any, final, get_args
 
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics, _returned
 from keras_penalties._keras import replicas
+from keras_penalties._types import Per, Shapes, Tensor, Tensors
 from keras_penalties.regularizers._penalty import Penalty
+from keras_penalties.schedules._strength import Strength
 
 
 def same_shape(owner, shapes, of="elements"):
@@ -54,7 +56,7 @@ class PerExamplePenalty(Penalty):
     its own `examples` only where it sets `masks_elements = True`.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` sums over an example's elements, as `keras.regularizers` do; `"element"`
             takes their mean, which does not depend on the layer's size.
 
@@ -78,16 +80,16 @@ class PerExamplePenalty(Penalty):
         if {"examples", "value"} & set(vars(cls)) and "masks_elements" not in vars(cls):
             cls.masks_elements = False  # code of its own may know masks of positions alone
 
-    def __init__(self, strength, per="example"):
+    def __init__(self, strength: Strength, per: Per = "example"):
         super().__init__(strength)
-        self.per = _checks.choice(per, "per", self._owner, ("example", "element"))
+        self.per = _checks.choice(per, "per", self._owner, get_args(Per))
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         """One value for each element of `x`, in `x`'s shape. Where the penalty compares several
         tensors, which are of one shape then, `x` is the list of them."""
         raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         """One value for each example: `(batch,)`. `x` holds zeros where `mask` drops something."""
         values = self._elements(x)
         return _numerics.sum_examples(values if mask is None else _numerics.keep(values, mask))
@@ -105,7 +107,7 @@ class PerExamplePenalty(Penalty):
             self.examples(x, mask), ops.shape(first)[:1], source, expected, first
         )
 
-    def value(self, x, mask):
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
         if isinstance(x, list):
             mask = common_mask(mask)
             x = x if mask is None else [_numerics.keep(t, mask) for t in x]
@@ -127,7 +129,7 @@ class PerExamplePenalty(Penalty):
         count = replicas.sum_over_replicas(ops.sum(valid))
         return ops.sum(values * (valid * replicas.replicas() / _numerics.at_least_one(count)))
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         same_shape(self._owner, shapes)
 
     @final
@@ -145,7 +147,7 @@ class BatchStatisticPenalty(Penalty):
     holds the rows of all of them.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         axis: the axis of the features. Defaults to the last.
 
     Attributes:
@@ -171,7 +173,7 @@ class BatchStatisticPenalty(Penalty):
     # Whether `statistic` also takes None for the weights, where no row is dropped: that saves passes.
     _weights_optional = False
 
-    def __init__(self, strength, axis=-1):
+    def __init__(self, strength: Strength, axis: int = -1):
         super().__init__(strength)
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise TypeError(
@@ -187,7 +189,7 @@ class BatchStatisticPenalty(Penalty):
     def _features(self) -> int:
         return self.axis
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         """The statistic of a table.
 
         Args:
@@ -199,7 +201,7 @@ class BatchStatisticPenalty(Penalty):
         """
         raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
-    def value(self, x, mask):
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
         several = isinstance(x, list)
         xs, masks = (x, mask) if several else ([x], [mask])
         kept = [_row_mask(t, m) for t, m in zip(xs, masks, strict=True)]
@@ -217,7 +219,7 @@ class BatchStatisticPenalty(Penalty):
         anything = ops.all(ops.stack(filled))
         return tree.map_structure(lambda v: ops.where(anything, v, 0), value)
 
-    def table(self, rows, kept) -> tuple[Any, Any]:
+    def table(self, rows: Tensors, kept: Tensor) -> tuple[Any, Any]:
         """The rows of all replicas, and their weights."""
         if kept is None:
             (rows,), kept, _ = replicas.gather(rows)
@@ -227,7 +229,7 @@ class BatchStatisticPenalty(Penalty):
             return rows, None
         return _numerics.keep(rows, kept), _numerics.row_weights(rows, kept)
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         if self.paired and len(shapes) > 1:
             features = [self._features % max(2, len(s)) for s in shapes]
             rows = [

@@ -1,14 +1,17 @@
 """How much a code of means and variances says."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas, sizes
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import common_mask, same_shape
 from keras_penalties.regularizers._penalty import Penalty
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -22,7 +25,8 @@ class GaussianKL(Penalty):
     \(v\) the logarithms of the variances, as the encoder of a variational autoencoder gives them.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0: the \(\beta\) of a beta-VAE.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the \(\beta\)
+            of a beta-VAE.
         free_bits: what each feature may say for free, \(\lambda\), in nats, a float >= 0.
         capacity: the divergence \(C\) to keep to, in nats, a float >= 0; None presses towards 0.
 
@@ -53,17 +57,17 @@ class GaussianKL(Penalty):
     tensors = 2
     masks_elements = True
 
-    def __init__(self, strength, free_bits=0.0, capacity=None):
+    def __init__(self, strength: Strength, free_bits: float = 0.0, capacity: Any = None):
         super().__init__(strength)
         self.free_bits = _checks.number(free_bits, "free_bits", self._owner, at_least=0.0)
         self.capacity = capacity
         if capacity is not None:
             self.capacity = _checks.number(capacity, "capacity", self._owner, at_least=0.0)
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         same_shape(self._owner, shapes)
 
-    def value(self, x, mask):
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
         (mean, log_variance), mask = x, common_mask(mask)
         elements = 0.5 * (ops.square(mean) + _beyond_the_tangent(log_variance))
         if mask is None:

@@ -1,10 +1,14 @@
 """How few of the activations, or groups of them, carry an example."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
 from keras_penalties import _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import PerExamplePenalty
+from keras_penalties.schedules._strength import Strength
 
 
 def _scaled(x):
@@ -22,7 +26,7 @@ class Hoyer(PerExamplePenalty):
     equal. It does not depend on the scale of an example, so it cannot be lowered by shrinking, as `L1`.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
     example of zeros counts as 0, with gradient 0.
@@ -46,10 +50,10 @@ class Hoyer(PerExamplePenalty):
 
     masks_elements = True
 
-    def __init__(self, strength):
+    def __init__(self, strength: Strength):
         super().__init__(strength)
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         x = _scaled(x)
         norm = _numerics.sqrt(_numerics.sum_examples(ops.square(x)))
         return _numerics.sum_examples(_numerics.absolute(x)) / _numerics.nonzero(norm)
@@ -65,7 +69,7 @@ class HoyerSquare(PerExamplePenalty):
     example: a smooth stand-in for the number of non-zeros, which does not shrink the large ones.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
     example of zeros counts as 0, with gradient 0.
@@ -88,10 +92,10 @@ class HoyerSquare(PerExamplePenalty):
 
     masks_elements = True
 
-    def __init__(self, strength):
+    def __init__(self, strength: Strength):
         super().__init__(strength)
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         x = _scaled(x)
         squares = _numerics.sum_examples(ops.square(x))
         return ops.square(_numerics.sum_examples(_numerics.absolute(x))) / _numerics.nonzero(squares)
@@ -107,7 +111,7 @@ class GroupLasso(PerExamplePenalty):
     `axis=(1, 2)` takes each channel as a group, and `axis=-1` each position.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         axis: the axis, or a tuple of the axes, along which a group runs; not the batch.
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`. A
@@ -131,7 +135,7 @@ class GroupLasso(PerExamplePenalty):
 
     masks_elements = True
 
-    def __init__(self, strength, axis=-1):
+    def __init__(self, strength: Strength, axis: int | Sequence[int] = -1):
         super().__init__(strength)
         axes = (axis,) if isinstance(axis, int) else axis
         if not isinstance(axes, (tuple, list)) or not axes or any(type(a) is not int for a in axes):
@@ -149,7 +153,7 @@ class GroupLasso(PerExamplePenalty):
         axes = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
         return tuple(a % rank if -rank <= a < rank else None for a in axes)
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         (shape,) = shapes
         axes = self._axes(max(2, len(shape)))
         if None in axes or 0 in axes or len(set(axes)) < len(axes):
@@ -158,5 +162,5 @@ class GroupLasso(PerExamplePenalty):
                 f"axis={self.axis!r} for `x` of shape {shape}."
             )
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         return _numerics.sum_examples(_numerics.norm(x, self._axes(len(x.shape))))

@@ -4,7 +4,9 @@ from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties._types import Per, Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import PerExamplePenalty, same_shape
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -19,7 +21,7 @@ class Hint(PerExamplePenalty):
     `HiddenOutputs` that the penalty is given to, and are saved with it.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements, as in the paper) or `"element"` (their mean).
         projection: whether a projection of the student's features is learned. Defaults to False.
 
@@ -46,18 +48,18 @@ class Hint(PerExamplePenalty):
 
     tensors = 2
 
-    def __init__(self, strength, per="example", projection=False):
+    def __init__(self, strength: Strength, per: Per = "example", projection: bool = False):
         super().__init__(strength, per=per)
         self.projection = _checks.flag(projection, "projection", self._owner)
         self.masks_elements = not self.projection  # features of another width have no mask in common
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         if self.projection:
             same_shape(self._owner, [shape[:-1] for shape in shapes], "positions")
         else:
             super().check_shapes(shapes)
 
-    def learned(self, shapes):
+    def learned(self, shapes: Shapes) -> dict:
         if not self.projection:
             return {}
         student, teacher = (shape[-1] for shape in shapes)
@@ -66,13 +68,13 @@ class Hint(PerExamplePenalty):
             "bias": {"shape": (teacher,), "initializer": "zeros", "trainable": True},
         }
 
-    def with_learned(self, xs, learned):
+    def with_learned(self, xs: list, learned: dict) -> list:
         student, teacher = xs
         if learned:
             kernel, bias = (ops.cast(learned[name], student.dtype) for name in ("kernel", "bias"))
             student = student @ kernel + bias
         return [student, teacher]
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         student, teacher = x
         return 0.5 * ops.square(student - ops.stop_gradient(teacher))

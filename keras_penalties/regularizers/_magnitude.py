@@ -4,7 +4,9 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Per, Tensor, Tensors
 from keras_penalties.regularizers._families import PerExamplePenalty
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -14,7 +16,7 @@ class L1(PerExamplePenalty):
     $$\frac{1}{N}\sum_n \sum_i |x_{ni}|$$
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
@@ -36,7 +38,7 @@ class L1(PerExamplePenalty):
     one that grows with the batch before.
     """
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         return _numerics.absolute(x)
 
 
@@ -47,7 +49,7 @@ class L2(PerExamplePenalty):
     $$\frac{1}{N}\sum_n \sum_i x_{ni}^2$$
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units
@@ -68,7 +70,7 @@ class L2(PerExamplePenalty):
     masks, and `inf` where float16 overflows), and one that grows with the batch before.
     """
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         return ops.square(x)
 
 
@@ -101,12 +103,12 @@ class L1L2(PerExamplePenalty):
     on activations; arguments as in `keras.regularizers.L1L2`.
     """
 
-    def __init__(self, l1=0.0, l2=0.0, per="example"):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, per: Per = "example"):
         super().__init__(1.0, per=per)
         self.l1 = _checks.number(l1, "l1", self._owner, at_least=0.0)
         self.l2 = _checks.number(l2, "l2", self._owner, at_least=0.0)
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         return self.l1 * _numerics.absolute(x) + self.l2 * ops.square(x)
 
 
@@ -120,7 +122,7 @@ class Excess(PerExamplePenalty):
     force. For activations that must fit the range of a quantized or half-precision format.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         threshold: the bound \(t\), a finite float >= 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
@@ -142,9 +144,9 @@ class Excess(PerExamplePenalty):
     instead, and gives no gradient beyond.
     """
 
-    def __init__(self, strength, threshold, per="example"):
+    def __init__(self, strength: Strength, threshold: float, per: Per = "example"):
         super().__init__(strength, per=per)
         self.threshold = _checks.number(threshold, "threshold", self._owner, at_least=0.0)
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         return ops.relu(_numerics.absolute(x) - self.threshold)

@@ -1,6 +1,7 @@
 """How far a batch is from a distribution, or from another batch."""
 
 import math
+from typing import Literal
 
 import numpy as np
 from keras import ops
@@ -8,7 +9,9 @@ from keras import ops
 from keras_penalties import _checks, _numerics
 from keras_penalties._distances import distances
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
+from keras_penalties.schedules._strength import Strength
 
 FAR = 1e18  # bandwidths from which on a kernel counts as constant: the type holds the square
 
@@ -26,7 +29,8 @@ class MMD(BatchStatisticPenalty):
     **negative**: that is noise around zero, no mistake.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; Wasserstein autoencoders use 10.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; Wasserstein
+            autoencoders use 10.
         kernel: `"rbf"`, \(\exp(-d^2 / 2h^2)\), or `"imq"`, \(1 / (1 + d^2 / 2h^2)\), whose tails reach
             rows that are far off.
         bandwidth: the width \(h\) of the kernel, a float > 0, in the units of `x`. For `D` features
@@ -62,15 +66,21 @@ class MMD(BatchStatisticPenalty):
     tensors = (1, 2)
     paired = False
 
-    def __init__(self, strength, kernel="rbf", bandwidth=1.0, axis=-1):
+    def __init__(
+        self,
+        strength: Strength,
+        kernel: Literal["rbf", "imq"] = "rbf",
+        bandwidth: float = 1.0,
+        axis: int = -1,
+    ):
         super().__init__(strength, axis=axis)
         self.kernel = _checks.choice(kernel, "kernel", self._owner, ("rbf", "imq"))
         self.bandwidth = _checks.number(bandwidth, "bandwidth", self._owner, above=0.0)
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         same_features(self._owner, shapes, self._features)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         if isinstance(rows, list):
             within = [self._within(r, w) for r, w in zip(rows, weights, strict=True)]
             shares = weights[0][:, None] * weights[1][None]

@@ -2,16 +2,18 @@
 
 import sys
 import warnings
-from typing import Any, final
+from typing import Any, Self, final
 
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _returned, _serialization
 from keras_penalties._keras import activations, places, releases, sizes
+from keras_penalties._types import Config, Shapes, Tensor, Tensors
 from keras_penalties._value_checks import ChecksFirstBatch, are_unchecked
 from keras_penalties.regularizers import _overrides
 from keras_penalties.schedules import _strength
+from keras_penalties.schedules._strength import Strength
 
 
 class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
@@ -59,7 +61,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     tensors = 1
     masks_elements = False
     parts: tuple = ()
-    outside_0_and_1: str | None = None
+    outside_0_and_1: Any = None  # or a property
     _warned = False
     _owned = False
 
@@ -67,7 +69,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         super().__init_subclass__(**kwargs)
         _overrides.check(cls)
 
-    def __init__(self, strength):
+    def __init__(self, strength: Strength):
         self.strength = strength
         if not _serialization.is_registered(type(self)):
             warnings.warn(
@@ -108,7 +110,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     def _owner(self) -> str:
         return type(self).__name__
 
-    def value(self, x, mask):
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
         """The published formula, without the strength.
 
         Args:
@@ -120,7 +122,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
 
     @final
-    def measure(self, x, mask=None):
+    def measure(self, x: Tensors, mask: Tensors = None) -> Tensor:
         """The penalty of `x` without its strength: a float32 scalar (float64 for float64 input).
 
         Args:
@@ -138,22 +140,22 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
             )
         return self.measure_validated(xs, masks)
 
-    def learned(self, shapes) -> dict:
+    def learned(self, shapes: Shapes) -> dict:
         """What the penalty learns, as arguments of `add_weight` by name; its owner holds the variables."""
         return {}
 
-    def with_learned(self, xs, learned) -> list:
+    def with_learned(self, xs: list, learned: dict) -> list:
         """The tensors as the penalty compares them, given what it has learned by name."""
         return xs
 
-    def refuse(self, x):
+    def refuse(self, x: Tensors) -> None:
         """Raise if the values of `x`, a NumPy array, are not valid. Called once for each penalty, where
         values can be seen: outside of a compiled step."""
         if self.outside_0_and_1 is not None:
             _checks.unit_interval(x, "x", self._owner, self.outside_0_and_1)
 
     @final
-    def warn_of(self, operation):
+    def warn_of(self, operation: Any) -> None:
         """Warn if the penalty is put on a layer, or an operation, whose values it will not accept. A
         compiled step does not show values: what is known before is the activation."""
         if self.outside_0_and_1 is None or self._warned or are_unchecked():
@@ -172,7 +174,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         return type(self).refuse is not Penalty.refuse or self.outside_0_and_1 is not None
 
     @final
-    def validate(self, x, mask=None):
+    def validate(self, x: Tensors, mask: Tensors = None) -> tuple[list, list]:
         """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
         xs: list[Any] = self._as_list(x)
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
@@ -193,16 +195,16 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         self.check_shapes([tuple(t.shape) for t in xs])
         return xs, masks
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         """Raise if tensors of these shapes cannot be measured; unknown sizes are None."""
 
     @final
-    def measure_validated(self, xs, masks, learned=None):
+    def measure_validated(self, xs: list, masks: list, learned: dict | None = None) -> Tensor:
         value = self.measured_parts(xs, masks, learned)
         return sum(value.values()) if isinstance(value, dict) else value
 
     @final
-    def measured_parts(self, xs, masks, learned=None) -> Any:
+    def measured_parts(self, xs: list, masks: list, learned: dict | None = None) -> Any:
         """What `value` gives: a scalar, or a dict of them."""
         xs = [self._prepare(t) for t in xs]
         masks = [self._prepare_mask(m, t) for m, t in zip(masks, xs, strict=True)]
@@ -219,7 +221,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         return _returned.scalar(value, f"`value(x, mask)` of {self._owner}", self.parts, compared[0])
 
     @final
-    def __call__(self, x):
+    def __call__(self, x: Tensors) -> Tensor:
         """What Keras calls for `activity_regularizer=`: `strength * measure(x)`, times the batch
         size on Keras releases that divide by it afterwards. Call `measure` for the number itself."""
         if isinstance(x, keras.Variable):
@@ -244,7 +246,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
             value = value * ops.cast(sizes.size(x), value.dtype)
         return value
 
-    def get_config(self):
+    def get_config(self) -> Config:
         if not _serialization.is_registered(type(self)):
             raise ValueError(
                 f"{self._owner} cannot be saved: it is not registered, so that no file that names it "
@@ -257,7 +259,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         return _serialization.made(cls, config, "strength")
 
     @final

@@ -4,16 +4,18 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers import _gram
 from keras_penalties.regularizers._decorrelation import covariance_term, unbiased, variance_term
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
+from keras_penalties.schedules._strength import Strength
 
 
 class _OfTwoViews(BatchStatisticPenalty):
     tensors = 2
     _weights_optional = True
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         super().check_shapes(shapes)
         same_features(self._owner, shapes, self._features)
 
@@ -30,7 +32,7 @@ class BarlowTwins(_OfTwoViews):
     features-by-features matrix is built.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         off_diagonal: the weight \(\lambda\) of the redundancy between features, a float >= 0.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
@@ -57,11 +59,11 @@ class BarlowTwins(_OfTwoViews):
     which adds 1e-5 to the variances; here nothing is added.
     """
 
-    def __init__(self, strength, off_diagonal=0.0051, axis=-1):
+    def __init__(self, strength: Strength, off_diagonal: float = 0.0051, axis: int = -1):
         super().__init__(strength, axis=axis)
         self.off_diagonal = _checks.number(off_diagonal, "off_diagonal", self._owner, at_least=0.0)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = (_numerics.standardize(r, w) for r, w in zip(rows, weights, strict=True))
         shares = _numerics.shares(a, weights[0])
         unlike = ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
@@ -81,7 +83,7 @@ class VICReg(_OfTwoViews):
     apart, as `<key>_invariance`, `<key>_variance` and `<key>_covariance`.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         invariance: the weight \(\lambda\) of the difference between the views, a float >= 0.
         variance: the weight \(\mu\) of the features that vary too little, a float >= 0.
         covariance: the weight \(\nu\) of the covariances between features, a float >= 0.
@@ -110,13 +112,20 @@ class VICReg(_OfTwoViews):
 
     parts = ("invariance", "variance", "covariance")
 
-    def __init__(self, strength, invariance=25.0, variance=25.0, covariance=1.0, axis=-1):
+    def __init__(
+        self,
+        strength: Strength,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        axis: int = -1,
+    ):
         super().__init__(strength, axis=axis)
         self.invariance = _checks.number(invariance, "invariance", self._owner, at_least=0.0)
         self.variance = _checks.number(variance, "variance", self._owner, at_least=0.0)
         self.covariance = _checks.number(covariance, "covariance", self._owner, at_least=0.0)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = rows
         apart = ops.sum(_numerics.weighted_sum(ops.square(a - b), _numerics.shares(a, weights[0])))
         views = [_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True)]

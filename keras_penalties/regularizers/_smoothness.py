@@ -6,7 +6,9 @@ from keras import ops
 
 from keras_penalties import _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import PerExamplePenalty
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -19,7 +21,7 @@ class TotalVariation(PerExamplePenalty):
     too. It is the anisotropic form, without a square root. A pair counts where a mask keeps both.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over all pairs of an example) or `"element"` (that sum divided by the
             number of the example's elements).
 
@@ -44,10 +46,10 @@ class TotalVariation(PerExamplePenalty):
 
     masks_elements = True
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         positions(self._owner, shapes[0], most=3)
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         if mask is not None and len(mask.shape) < len(x.shape):
             mask = _numerics.positions(mask, x)
         total = 0.0
@@ -70,7 +72,8 @@ class TemporalSmoothness(PerExamplePenalty):
     companion AR. Under a mask the steps go from one position that is kept to the next that is kept.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; its authors take 1 for TAR.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; its authors
+            take 1 for TAR.
 
     Shapes: `x` is `(batch, time, ..., features)`, any float type; the result is a float32 scalar in the
     squared units of `x`. An example with a single position costs 0.
@@ -92,13 +95,13 @@ class TemporalSmoothness(PerExamplePenalty):
 
     masks_elements = True
 
-    def __init__(self, strength):
+    def __init__(self, strength: Strength):
         super().__init__(strength)
 
-    def check_shapes(self, shapes):
+    def check_shapes(self, shapes: Shapes) -> None:
         positions(self._owner, shapes[0])
 
-    def examples(self, x, mask):
+    def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         batch, time, features = ops.shape(x)[0], ops.shape(x)[1], x.shape[-1]
         if mask is None:
             steps = ops.square(x[:, 1:] - x[:, :-1])

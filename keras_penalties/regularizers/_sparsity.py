@@ -6,7 +6,9 @@ from keras import ops
 
 from keras_penalties import _checks, _numerics
 from keras_penalties._serialization import register
+from keras_penalties._types import Per, Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty, PerExamplePenalty
+from keras_penalties.schedules._strength import Strength
 
 
 @register
@@ -22,7 +24,8 @@ class KLSparsity(BatchStatisticPenalty):
     finite, and the gradient of a dead or saturated feature points back inside.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; Ng's notes use 3.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; Ng's notes use
+            3.
         target: the mean activation that costs nothing, between 0 and 1.
         axis: the axis of the features. Defaults to the last; positions are taken as rows.
 
@@ -49,11 +52,11 @@ class KLSparsity(BatchStatisticPenalty):
     outside_0_and_1 = "End the layer in a sigmoid, or use a penalty for any activations, such as `L1`."
     _weights_optional = True
 
-    def __init__(self, strength, target=0.05, axis=-1):
+    def __init__(self, strength: Strength, target: float = 0.05, axis: int = -1):
         super().__init__(strength, axis=axis)
         self.target = _checks.number(target, "target", self._owner, above=0.0, below=1.0)
 
-    def statistic(self, rows, weights):
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         p = self.target
         mean = _numerics.weighted_mean(rows, weights)
         active = p * (math.log(p) - _numerics.log(mean))
@@ -71,7 +74,7 @@ class TransformedL1(PerExamplePenalty):
     \(\beta\) it is `L1`. So large activations are not pulled down, which `L1` does.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         beta: where the cost bends, a float > 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
@@ -94,11 +97,11 @@ class TransformedL1(PerExamplePenalty):
     Programming 169 (2018), where \(\beta\) is called \(a\). On activations: arXiv 2405.19652 (2024).
     """
 
-    def __init__(self, strength, beta=1.0, per="example"):
+    def __init__(self, strength: Strength, beta: float = 1.0, per: Per = "example"):
         super().__init__(strength, per=per)
         self.beta = _checks.number(beta, "beta", self._owner, above=0.0)
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         size = _numerics.absolute(x)
         total = self.beta + size
         # On its own side of `beta` each form keeps the digits of its gradient.
@@ -112,7 +115,7 @@ class LogSparsity(PerExamplePenalty):
     $$\frac{1}{N}\sum_n \sum_i \log\left(1 + \frac{|x_{ni}|}{\epsilon}\right)$$
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0.
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
         eps: the size below which an activation counts as small, a float > 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
@@ -136,11 +139,11 @@ class LogSparsity(PerExamplePenalty):
     \(\log(1 + x^2)\) for sparse codes.
     """
 
-    def __init__(self, strength, eps=1.0, per="example"):
+    def __init__(self, strength: Strength, eps: float = 1.0, per: Per = "example"):
         super().__init__(strength, per=per)
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
-    def elements(self, x):
+    def elements(self, x: Tensors) -> Tensor:
         size = _numerics.absolute(x)
         # A large `size` over a small `eps` may be more than the type holds.
         large = ops.log(size + self.eps) - math.log(self.eps)

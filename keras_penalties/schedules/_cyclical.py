@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import register
+from keras_penalties._types import Config, Tensor
 
 
 @register
@@ -39,7 +40,14 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     the ratio 0.5, and four cycles fill the training.
     """
 
-    def __init__(self, strength, cycle_steps, ratio=0.5, cycles=None, name="cyclical"):
+    def __init__(
+        self,
+        strength: float,
+        cycle_steps: int,
+        ratio: float = 0.5,
+        cycles: int | None = None,
+        name: str = "cyclical",
+    ):
         super().__init__()
         self.strength = _checks.number(strength, "strength", "Cyclical", at_least=0.0)
         self.cycle_steps = _checks.whole(cycle_steps, "cycle_steps", "Cyclical")
@@ -47,7 +55,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         self.cycles = None if cycles is None else _checks.whole(cycles, "cycles", "Cyclical")
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "int32")
         share = ops.cast(step % self.cycle_steps, "float32") / self.cycle_steps
         height = ops.minimum(share / self.ratio, ops.ones_like(share))
@@ -55,7 +63,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
             height = ops.where(step >= self.cycle_steps * self.cycles, ops.ones_like(height), height)
         return self.strength * height
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "strength": self.strength,
             "cycle_steps": self.cycle_steps,

@@ -1,5 +1,7 @@
 """A penalty's strength: a number, a schedule over training batches, or a target to meet."""
 
+from typing import TypeAlias
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,6 +11,10 @@ from keras_penalties.schedules._target import Target
 
 # Where a schedule is looked at when it is given: densely at first, then ever more sparsely.
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
+
+
+# What may be given as one.
+Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Target
 
 
 def check(value, owner):

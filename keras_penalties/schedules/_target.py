@@ -1,9 +1,12 @@
 """A strength that finds itself."""
 
+from typing import Self
+
 from keras import ops
 
 from keras_penalties import _checks
 from keras_penalties._serialization import made, register
+from keras_penalties._types import Config, Tensor
 
 
 @register
@@ -52,7 +55,15 @@ class Target:
     that one rate serves penalties of any size.
     """
 
-    def __init__(self, value, rate=0.1, initial=0.001, minimum=1e-8, maximum=1e4, damping=4.0):
+    def __init__(
+        self,
+        value: float,
+        rate: float = 0.1,
+        initial: float = 0.001,
+        minimum: float = 1e-8,
+        maximum: float = 1e4,
+        damping: float = 4.0,
+    ):
         self.value = _checks.number(value, "value", "Target", above=0.0)
         self.rate = _checks.number(rate, "rate", "Target", above=0.0, at_most=1.0)
         self.minimum = _checks.number(minimum, "minimum", "Target", above=0.0)
@@ -62,30 +73,30 @@ class Target:
         )
         self.damping = _checks.number(damping, "damping", "Target", at_least=0.0)
 
-    def after(self, strength, measured):
+    def after(self, strength: Tensor, measured: Tensor) -> Tensor:
         """The strength that follows `strength`, both without damping, once `measured` was seen."""
         return self.moved(strength, self.error(measured))
 
-    def error(self, measured):
+    def error(self, measured: Tensor) -> Tensor:
         """How far `measured` is from the value, as a share of it: between -1 and 1. What is not finite
         moves nothing: it may be an overflow that a loss scale is about to mend."""
         measured = ops.convert_to_tensor(measured, "float32")
         error = ops.clip((measured - self.value) / self.value, -1.0, 1.0)
         return ops.where(ops.isfinite(measured), error, ops.zeros_like(error))
 
-    def moved(self, strength, error):
+    def moved(self, strength: Tensor, error: Tensor) -> Tensor:
         """What `strength` becomes for the next batch."""
         return ops.clip(strength * ops.exp(self.rate * error), self.minimum, self.maximum)
 
-    def damped(self, strength, error):
+    def damped(self, strength: Tensor, error: Tensor) -> Tensor:
         """What `strength` is in a batch with this `error`."""
         return ops.clip(strength * ops.exp(self.damping * error), self.minimum, self.maximum)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("value", "rate", "initial", "minimum", "maximum", "damping")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         # Files of the releases before `damping` mean a strength without it.
         return made(cls, {"damping": 0.0, **config} if isinstance(config, dict) else config)

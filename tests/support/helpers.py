@@ -103,7 +103,7 @@ def finite_differences(fn, x, step=1e-6):
     return result
 
 
-def fresh_process(code, *, backend=BACKEND, cwd=None, path=(ROOT,)):
+def fresh_process(code, *, backend=BACKEND, cwd=None, path=(ROOT,), stdin=None):
     """What a new Python prints that runs `code`, with `path` in front of its import path."""
     inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != "."]
     inherited = [p for p in inherited if Path(p).resolve() != ROOT]
@@ -115,7 +115,13 @@ def fresh_process(code, *, backend=BACKEND, cwd=None, path=(ROOT,)):
         "PYTHONPATH": os.pathsep.join([*map(str, path), *inherited]),
     }
     run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=cwd, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr[-4000:]
     return run.stdout.strip()

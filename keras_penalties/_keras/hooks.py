@@ -1,0 +1,108 @@
+"""Bases of layers and models that override what Keras calls by itself, under private names."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_penalties._keras import private, step_errors
+from keras_penalties._types import Tensor
+
+
+@private.overrides(
+    "keras.src.layers.layer.Layer._get_own_losses", "keras.src.layers.layer.Layer._clear_losses"
+)
+class LayerWithLosses(keras.layers.Layer):
+    """A layer that says itself what it has added to the loss, and hears when the next pass begins.
+
+    Keras: `src/layers/layer.py`.
+    """
+
+    def own_losses(self, of_keras: Callable) -> list:
+        """What the layer has added to the loss; `of_keras()` gives what Keras has kept of it."""
+        return of_keras()
+
+    def end_pass(self, of_keras: Callable) -> None:
+        """Forget what the layer has added to the loss, since an outermost call begins; `of_keras()` lets
+        Keras forget it."""
+        of_keras()
+
+    def allow_same_losses(self) -> None:
+        """Let what was added before be added again: Keras adds no loss twice whose `id` it knows."""
+        private.of(self, "_loss_ids").clear()
+
+    def _get_own_losses(self):
+        return self.own_losses(super()._get_own_losses)
+
+    def _clear_losses(self):
+        self.end_pass(super()._clear_losses)
+
+
+@private.overrides(
+    "keras.src.trainers.trainer.Trainer._aggregate_additional_loss",
+    "keras.src.backend.jax.trainer.JAXTrainer._make_function",
+)
+class TrainedModel(keras.Model):
+    """A model that survives an error in a step on JAX, and chooses the type in which its losses are added up.
+
+    Keras: `src/trainers/trainer.py`, `src/backend/*/trainer.py`, `src/layers/layer.py`.
+    """
+
+    def float_loss(self, loss: Any) -> Tensor:
+        """`loss`, which a layer has added, in the type in which the model adds its losses up."""
+        return loss
+
+    def scaled(self, loss: Any) -> Any:
+        """`loss`, which is no compiled one, as Keras adds it to those: divided by the number of replicas."""
+        return private.of(self, "_aggregate_additional_loss")(loss)
+
+    def _aggregate_additional_loss(self, loss):
+        return super()._aggregate_additional_loss(self.float_loss(loss))
+
+    def _make_function(self, step_function, *args, **kwargs):
+        # JAX and TensorFlow call it, to compile the steps of `fit`, `evaluate` and `predict`.
+        step_function = step_errors.with_state_after_errors(self, step_function)
+        return super()._make_function(step_function, *args, **kwargs)  # type: ignore[misc]
+
+
+@private.overrides(
+    "keras.src.saving.keras_saveable.KerasSaveable._obj_type", "keras.src.layers.layer.Layer._clear_losses"
+)
+class ModelAround(TrainedModel):
+    """A model that runs another one, whose files hold the same weights in the same places.
+
+    Keras: `src/saving/keras_saveable.py`, `src/saving/saving_lib.py`, `src/layers/layer.py`.
+    """
+
+    model: keras.Model
+
+    def get_running_model(self) -> keras.Model:
+        """The model that is called, and that holds the losses of the layers."""
+        raise NotImplementedError
+
+    @property
+    def losses(self) -> list:
+        # In a training step on JAX, Keras puts the losses of the step here.
+        return private.of(self, "_losses_override") or self.get_running_model().losses
+
+    def _clear_losses(self):
+        super()._clear_losses()
+        private.of(self.get_running_model(), "_clear_losses")()
+
+    def _obj_type(self):
+        return private.of(self.model, "_obj_type")()
+
+
+@private.overrides("keras.src.layers.layer.Layer._flatten_layers")
+class HoldsHelpers:
+    """A layer that holds helpers, which are no parts of it. It is mixed into a class of layers."""
+
+    helpers: Any = ()
+
+    def _flatten_layers(self, include_self=True, recursive=True):
+        # Keras (keras/src/models/model.py) quantizes a layer that holds no others: helpers are none.
+        layers = super()._flatten_layers(include_self, recursive)  # type: ignore[misc]
+        helpers = {id(layer) for layer in self.helpers}
+        if include_self and all(id(layer) in helpers for layer in private.of(self, "_layers")):
+            return [self]
+        return layers

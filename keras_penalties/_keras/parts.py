@@ -1,0 +1,271 @@
+"""The list of all that is private in Keras, or in a backend, and used here.
+
+`tests/keras/test_private_parts.py` looks each of them up in the release that is installed, and looks through
+the code of this package for others.
+"""
+
+from dataclasses import dataclass
+
+TESTED = ("3.12", "3.15")  # the first and the last release of Keras that the tests run on
+
+
+@dataclass(frozen=True)
+class PrivatePart:
+    """Something private.
+
+    Attributes:
+        where: the module, and in it the class, function or attribute.
+        use: what it is needed for: the end of "keras_penalties needs it to ...".
+        files: the files of `_keras/` that use it.
+        since: the first release of Keras that has it.
+    """
+
+    where: str
+    use: str
+    files: tuple[str, ...]
+    since: str = TESTED[0]
+
+    @property
+    def owner(self) -> str:
+        """The name of the class or module that has it."""
+        return self.where.rpartition(".")[0].rpartition(".")[2]
+
+    @property
+    def backend(self) -> str | None:
+        """The backend that it belongs to, or None for all."""
+        package = self.where.removeprefix("keras.src.backend.").partition(".")[0]
+        return package if package in ("tensorflow", "jax", "torch") else None
+
+    @property
+    def name(self) -> str:
+        return self.where.rpartition(".")[2]
+
+
+def _parts(owner: str, use: str, since: str = TESTED[0], **names: str) -> list[PrivatePart]:
+    """Several parts of one owner, with one use: the files that use each, by its name."""
+    return [PrivatePart(f"{owner}.{name}", use, tuple(files.split()), since) for name, files in names.items()]
+
+
+_LAYER = "keras.src.layers.layer.Layer"
+_TRAINER = "keras.src.trainers.trainer.Trainer"
+_FUNCTIONAL = "keras.src.models.functional.Functional"
+_SCOPE = "keras.src.backend.common.stateless_scope"
+_STATE = "keras.src.backend.common.global_state"
+
+PARTS: tuple[PrivatePart, ...] = (
+    # Methods that this package overrides, and Keras calls.
+    *_parts(
+        _LAYER,
+        "hand over what a penalty adds to the loss, or the logs would show 0",
+        _get_own_losses="hooks",
+        _clear_losses="hooks",
+    ),
+    *_parts(
+        _LAYER,
+        "list the layers within a layer, and hide penalties where Keras quantizes",
+        _flatten_layers="hooks layers",
+    ),
+    *_parts(
+        _TRAINER,
+        "add penalties to the compiled loss in float32, and divided by the number of replicas",
+        _aggregate_additional_loss="hooks",
+    ),
+    *_parts(
+        "keras.src.backend.jax.trainer.JAXTrainer",
+        "give a model its weights back after an error in a step on JAX",
+        _make_function="hooks",
+    ),
+    *_parts(
+        "keras.src.saving.keras_saveable.KerasSaveable",
+        "lay the weights of a HiddenOutputs out in files as those of its model",
+        _obj_type="hooks",
+    ),
+    *_parts(
+        "keras.src.backend.tensorflow.layer.TFLayer",
+        "export a HiddenOutputs with the types of its inputs",
+        _default_save_signature="graphs",
+    ),
+    # Layers.
+    *_parts(
+        _LAYER,
+        "keep the losses of one step and of one layer apart",
+        _losses="copies",
+        _loss_ids="copies hooks",
+        _losses_override="copies hooks step_errors steps",
+    ),
+    *_parts(
+        _LAYER,
+        "copy a layer around the same weights, and list what a layer holds",
+        _tracker="copies layers",
+        _layers="copies hooks layers",
+        _trainable_variables="copies layers",
+        _non_trainable_variables="copies layers",
+        _metrics="copies trainers",
+        _seed_generators="copies layers",
+    ),
+    *_parts(
+        "keras.src.backend.tensorflow.layer.TFLayer",
+        "copy a layer around the same weights",
+        _tracked="copies",
+    ),
+    *_parts(
+        _LAYER,
+        "copy a layer without the graph that it is part of, and find what the layer is called on",
+        _call_signature="copies",
+        _inbound_nodes="copies graphs",
+        _outbound_nodes="copies",
+    ),
+    *_parts(
+        "keras.src.backend.torch.layer.TorchLayer",
+        "copy a layer around the same weights",
+        _torch_params="copies",
+    ),
+    *_parts(
+        "torch.nn.Module",
+        "copy a layer around the same weights",
+        _modules="copies",
+        _parameters="copies",
+        _buffers="copies",
+        _non_persistent_buffers_set="copies",
+    ),
+    *_parts(_LAYER, "finish the copy of a built layer", _post_build="copies"),
+    *_parts(_LAYER, "freeze a model without freezing its layers", _trainable="layers"),
+    *_parts(_LAYER, "see which layers are rematerialized", _remat_mode="layers"),
+    *_parts(_LAYER, "run a step as `fit` does", _call_has_training_arg="layers"),
+    *_parts(_LAYER, "export a HiddenOutputs that was never called", _called="graphs"),
+    *_parts(
+        "keras.src.layers.attention.multi_head_attention.MultiHeadAttention",
+        "find and strip the penalty that attention hands to its parts",
+        _activity_regularizer="layers",
+    ),
+    *_parts(
+        "keras.src.utils.tracking.Tracker",
+        "change what a layer holds",
+        _lock_violation_msg="copies",
+        config="copies",
+        stored_ids="copies",
+        locked="copies layers",
+        lock="copies layers",
+        unlock="layers",
+        untrack="layers",
+    ),
+    *_parts(
+        "keras.src.utils.tracking",
+        "compile a copy as the model that was copied",
+        DotNotTrackScope="copies",
+    ),
+    *_parts(
+        "keras.src.utils.python_utils",
+        "know whether a layer makes what it holds in `build`",
+        is_default="layers",
+    ),
+    # Graphs of layers.
+    *_parts("keras.src.models.functional", "know a graph of layers", Functional="graphs"),
+    *_parts(
+        _FUNCTIONAL,
+        "read a graph of layers, and wire it again",
+        _run_through_graph="graphs",
+        _nodes_by_depth="graphs",
+    ),
+    *_parts(
+        "keras.src.models.sequential.Sequential",
+        "read the graph of a Sequential model",
+        _functional="copies graphs",
+    ),
+    *_parts("keras.src.backend.KerasTensor", "know which layer gives a tensor", _keras_history="graphs"),
+    # Training.
+    *_parts("keras.src.trainers.trainer", "know who runs a layer", Trainer="trainers"),
+    *_parts(
+        _TRAINER,
+        "take a training step as `fit` does, and read the names in the logs",
+        _compile_loss="steps",
+        _compile_metrics="trainers",
+        _compute_loss="step_errors steps",
+        _symbolic_build="steps",
+    ),
+    *_parts(
+        "keras.src.models.model.Model",
+        "copy a model without what `compile` has set",
+        _compile_config="copies",
+    ),
+    *_parts(
+        _TRAINER,
+        "copy a model without what `compile` has set",
+        since="3.15",
+        _compiled_trainable_state="copies",
+    ),
+    *_parts(
+        "keras.src.trainers.compile_utils.CompileMetrics",
+        "give a penalty a name in the logs that no metric has",
+        _flat_metrics="trainers",
+        _flat_weighted_metrics="trainers",
+    ),
+    *_parts(
+        "keras.src.trainers.compile_utils",
+        'show `EarlyStopping(mode="auto")` which direction is better',
+        MetricsList="trainers",
+    ),
+    *_parts(
+        "keras.src.backend.jax.trainer.JAXTrainer",
+        "give a model its weights back after an error in a step on JAX",
+        _jax_state_synced="step_errors",
+    ),
+    *_parts(
+        "keras.src.losses.loss",
+        "weight and average a hidden loss as Keras does a loss of outputs",
+        reduce_weighted_values="losses",
+        squeeze_or_expand_to_same_rank="losses",
+    ),
+    *_parts("keras.src.losses.loss.Loss", "save the dtype", _dtype_policy="losses"),
+    *_parts("keras.src.backend", "read the mask of a tensor", get_keras_mask="masks", set_keras_mask="masks"),
+    # Scopes, state and files.
+    *_parts(
+        "keras.src.backend",
+        "know the shapes of hidden tensors before a step runs",
+        compute_output_spec="scopes",
+    ),
+    *_parts(_SCOPE, "know a step on JAX", in_stateless_scope="scopes", get_stateless_scope="scopes"),
+    *_parts(
+        "keras.src.backend.common.symbolic_scope",
+        "know that only shapes are asked for",
+        in_symbolic_scope="scopes",
+    ),
+    *_parts(_STATE, "set back what a step changes, for `audit`", GLOBAL_STATE_TRACKER="snapshots"),
+    *_parts(_STATE, "refuse files in legacy HDF5", get_global_attribute="saving"),
+    *_parts(
+        "keras.src.backend.common.variables.KerasVariable",
+        "set back what a step changes, for `audit`",
+        _value="snapshots",
+    ),
+    *_parts(
+        "keras.src.saving.serialization_lib",
+        "load a layer that a file holds twice as one layer",
+        ObjectSharingScope="layers",
+    ),
+    *_parts(
+        "keras.src.saving.object_registration",
+        "save a penalized model under a name that loads again",
+        GLOBAL_CUSTOM_NAMES="saving",
+    ),
+    *_parts(
+        "keras.src.backend.torch", "load an optimizer that was saved on PyTorch", optimizers="optimizers"
+    ),
+    # Backends.
+    *_parts(
+        "tensorflow.python.pywrap_tfe",
+        "see whether gradients are recorded",
+        TFE_Py_TapeSetIsStopped="places",
+    ),
+    *_parts("jax._src.core", "know a compiled step", trace_ctx="scopes"),
+    *_parts("jax.core.Tracer", "know a compiled step", _trace="scopes"),
+    *_parts("torch._C", "see whether gradients are being computed", _current_graph_task_id="places"),
+    *_parts("torch._C._autograd", "see what is rematerialized", _top_saved_tensors_default_hooks="places"),
+    *_parts(
+        "torch._C._functorch", "see whether `torch.func` traces the code", peek_interpreter_stack="scopes"
+    ),
+    *_parts(
+        "numpy.random.RandomState",
+        "set back the random generators that a step moves, for `audit`",
+        _bit_generator="snapshots",
+    ),
+)

@@ -1,0 +1,15 @@
+"""The names of types in annotations."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import keras
+
+Tensor: TypeAlias = Any  # of the backend, or a NumPy array, or what can be made one: Keras names no such type
+Tensors: TypeAlias = Any  # a tensor, or a list or dict of them
+Shape: TypeAlias = tuple[int | None, ...]
+Shapes: TypeAlias = Sequence[Shape]
+Config: TypeAlias = dict[str, Any]  # plain JSON, but for objects that Keras serializes
+DType: TypeAlias = str | keras.DTypePolicy | None
+Per: TypeAlias = Literal["example", "element"]
+Reduction: TypeAlias = Literal["sum_over_batch_size", "mean_with_sample_weight", "mean", "sum", "none"] | None
