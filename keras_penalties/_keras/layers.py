@@ -6,7 +6,7 @@ import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
 from keras.src.utils import python_utils
 
-from keras_penalties._keras import graphs
+from keras_penalties._keras import copies, graphs
 
 
 def with_flags_of(model, other):
@@ -55,8 +55,9 @@ def all_sublayers(layer) -> list:
 
 
 def held_by(layer) -> list:
-    """The layers that `layer` holds itself: those of its graph, and those that it tracks."""
-    within = [*graphs.operations(layer), *sublayers(layer)]
+    """The layers that `layer` holds itself: those of its graph, those that it tracks, and those that it has
+    as attributes. KerasHub's models have some (`token_embedding`) that a layer within them tracks."""
+    within = [*graphs.operations(layer), *sublayers(layer), *copies.layers_in_attributes(layer)]
     layers = [inner for inner in within if isinstance(inner, keras.layers.Layer)]
     return list({id(inner): inner for inner in layers}.values())
 
