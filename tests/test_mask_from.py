@@ -23,10 +23,10 @@ class Absolute(keras.losses.Loss):
         return ops.mean(ops.abs(y_pred), axis=-1)
 
 
-def network(keras_mask=True, way="none"):
+def network(keras_mask=True, way="none", mask="given"):
     """Tokens and a mask, a layer that is used twice, and a block with layers inside."""
     tokens = keras.Input((5,), name="tokens", dtype="int32")
-    given = keras.Input((5,), name="given", dtype="int32")
+    given = keras.Input((5,), name=mask, dtype="int32")
     h = layers.Embedding(4, 6, mask_zero=keras_mask, name="embedding")(tokens)
     if way == "layer":
         h = kp.layers.ActivityPenalty(kp.regularizers.L2(STRENGTH), name="shown")(h, mask=given)
@@ -37,7 +37,7 @@ def network(keras_mask=True, way="none"):
     h = block(h)
     kept = layers.Reshape((5, 1))(ops.cast(given, "float32"))
     out = layers.Dense(2, name="out")(layers.GlobalMaxPooling1D()(h * kept))
-    return keras.Model({"tokens": tokens, "given": given}, out, name="net")
+    return keras.Model({"tokens": tokens, mask: given}, out, name="net")
 
 
 def counted(keras_mask):

@@ -17,7 +17,7 @@ from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._serialization import register
 from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
-from keras_penalties._tensors.taps import mixed
+from keras_penalties._tensors.tapped import mixed
 from keras_penalties._tensors.tree import Place, walk
 
 

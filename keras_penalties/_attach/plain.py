@@ -7,7 +7,8 @@ import keras
 from keras_penalties._keras import graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.rebuild import Rebuild
-from keras_penalties._tensors.taps import RecordedActivation, Tapped, is_mixed, tap, tapped_class, unmixed
+from keras_penalties._tensors.tapped import RecordedActivation, Tapped, is_mixed, tapped_class, unmixed
+from keras_penalties._tensors.taps import tap
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
 from keras_penalties.regularizers import Penalty

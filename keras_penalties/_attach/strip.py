@@ -8,7 +8,7 @@ from keras_penalties._attach.penalize import check_model
 from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, graphs
 from keras_penalties._keras import layers as keras_layers
-from keras_penalties._tensors.taps import Tapped
+from keras_penalties._tensors.tapped import Tapped
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
 from keras_penalties.regularizers import Penalty

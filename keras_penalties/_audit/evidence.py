@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from keras_penalties._audit.padding import KnownMask, counted_padding
 from keras_penalties._audit.recorder import Contribution
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras.masks import get_keras_mask
@@ -63,6 +64,7 @@ class Evidence:
         xs, masks: the penalized tensors of the first use, as arrays, and their masks.
         elements, masked: how many elements are counted, and how many are masked and count for nothing.
         padding: how many elements are counted that a mask drops.
+        ignored: the mask that says so, where it did not come with the tensor.
     """
 
     source: Source
@@ -81,6 +83,7 @@ class Evidence:
     elements: int
     masked: int
     padding: int
+    ignored: KnownMask | None
 
     @property
     def ratio(self) -> float | None:
@@ -90,13 +93,16 @@ class Evidence:
         return self.gradient / self.main_gradient
 
 
-def evidence_of(source, penalty, i, uses, unknown) -> Evidence:
+def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
     """What the `uses` of the penalty at place `i` of `source` show; `unknown` are origins of tensors that no
-    layer made."""
+    layer made, `known_masks` the masks in the model."""
     additions = [use.addition for use in uses]
     tensors = [pair for a in additions for pair in zip(a.xs, a.masks, strict=True)]
     sizes = [_sizes(x, mask) for x, mask in tensors]
     dropped = [_sizes(x, get_keras_mask(x))[1] for x, _ in tensors]
+    dropped = dropped if source.way == "activity_regularizer" else [0] * len(tensors)
+    bare = [x for x, mask in tensors if mask is None and get_keras_mask(x) is None]
+    ignored = [counted_padding(x, known_masks) for x in bare]
     strength = next((a.strengths[i] for a in additions), getattr(penalty, "strength", None))
     seen = strength is not None and ops.is_tensor(strength) and as_numpy(strength) is not None
     gradient, main_gradient = _norms_at_tensors(uses)
@@ -123,7 +129,8 @@ def evidence_of(source, penalty, i, uses, unknown) -> Evidence:
         masks=[None if m is None else _array(m) for a in first for m in a.masks],
         elements=sum(counted for counted, _ in sizes),
         masked=sum(masked for _, masked in sizes),
-        padding=sum(dropped) if source.way == "activity_regularizer" else 0,
+        padding=sum(dropped) + sum(count for count, _ in ignored),
+        ignored=None if sum(dropped) else next((mask for _, mask in ignored if mask is not None), None),
     )
 
 

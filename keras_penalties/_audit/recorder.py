@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from keras_penalties._audit.padding import KnownMasks
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras import gradients, graphs, masks, steps
 
@@ -50,6 +51,7 @@ class Recorder:
     Attributes:
         additions: the additions to the loss since `begin`.
         untrained: the ids of the penalty layers that were called without `training`.
+        masks: the masks that layers were called with.
         unknown: the origins of tensors that no layer made, so that what other layers do with them is unseen.
     """
 
@@ -68,7 +70,7 @@ class Recorder:
         """
         self._shifts, self._offsets = shifts or {}, offsets
         self._on_value, self._on_slope = on_value, on_slope
-        self.additions, self.untrained, self.unknown = [], set(), set()
+        self.additions, self.untrained, self.unknown, self.masks = [], set(), set(), KnownMasks()
         self._calls, self._regularized = Counter(), {}
         self._origins = {}  # by id: the origin of a tensor, and the tensor, which keeps the id from others
         self._shifted = {}  # by id of a tensor that no layer made: that tensor, and what stands for it
@@ -107,6 +109,8 @@ class Recorder:
 
     def _call(self, maker, old):
         def call(*args, **kwargs):
+            if isinstance(maker, keras.layers.Layer):
+                self.masks.see(maker, args, kwargs)
             outputs = old(*args, **kwargs)
             number = self._count(maker)
             flat = tree.flatten(outputs)

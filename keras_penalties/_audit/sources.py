@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_penalties._keras import layers as keras_layers
-from keras_penalties._tensors.taps import Tapped
+from keras_penalties._tensors.tapped import Tapped
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import HiddenOutputs
 from keras_penalties.schedules import _strength

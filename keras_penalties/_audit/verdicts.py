@@ -170,11 +170,7 @@ def _counted_elsewhere(evidence):
 def _wrong_number(evidence, model):
     name, argument = evidence.source.name, evidence.source.way == "activity_regularizer"
     if evidence.padding:
-        yield (
-            "counts padding",
-            f"{evidence.padding} of {evidence.elements} elements are padding: Keras hands no mask to an "
-            f"`activity_regularizer=`. {AFTER.format(name)}",
-        )
+        yield "counts padding", _padding(evidence, name)
     penalty = evidence.penalty
     foreign = isinstance(penalty, keras.regularizers.Regularizer) and not isinstance(penalty, Penalty)
     if not foreign or not evidence.xs:
@@ -200,6 +196,22 @@ def _wrong_number(evidence, model):
             f"{named} describes a batch, and each of {shared} replicas describes its own part. Write it as "
             "a `keras_penalties.regularizers.BatchStatisticPenalty`, which sees all.",
         )
+
+
+def _padding(evidence, name) -> str:
+    text, mask = f"{evidence.padding} of {evidence.elements} elements are padding", evidence.ignored
+    if mask is None:
+        return f"{text}: Keras hands no mask to an `activity_regularizer=`. {AFTER.format(name)}"
+    if mask.is_input:
+        return (
+            f"{text} by the input {mask.name!r}, which the penalty does not get. Give `penalize` or "
+            f"`HiddenOutputs` the argument `mask_from={mask.name!r}`, or an `ActivityPenalty` the mask."
+        )
+    return (
+        f"{text} by the mask that Keras hands to '{mask.name}', and '{name}' gets none: it comes before that "
+        "mask, or after a layer that drops it. Set `supports_masking = True` in that layer, or give the mask "
+        "to an `ActivityPenalty` as `mask=`."
+    )
 
 
 def _kind(regularizer, x):

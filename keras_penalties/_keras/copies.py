@@ -38,6 +38,14 @@ def held(value):
             yield from held(item)
 
 
+def layers_in_attributes(layer):
+    """The layers in the attributes of `layer` that a copy of it takes over."""
+    own = _own(type(layer))
+    for name, value in attributes(layer).items():
+        if name not in own:
+            yield from held(value)
+
+
 def replaced(value, others: dict):
     """`value`, in which each layer whose id is a key of `others` is replaced by the layer there."""
     if isinstance(value, keras.layers.Layer):

@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-from keras_penalties._keras import graphs, private
+from keras_penalties._keras import copies, graphs, private
 
 
 def with_flags_of(model, other):
@@ -80,8 +80,9 @@ def all_sublayers(layer) -> list:
 
 
 def held_by(layer) -> list:
-    """The layers that `layer` holds itself: those of its graph, and those that it tracks."""
-    within = [*graphs.operations(layer), *sublayers(layer)]
+    """The layers that `layer` holds itself: those of its graph, those that it tracks, and those that it has
+    as attributes. KerasHub's models have some (`token_embedding`) that a layer within them tracks."""
+    within = [*graphs.operations(layer), *sublayers(layer), *copies.layers_in_attributes(layer)]
     layers = [inner for inner in within if isinstance(inner, keras.layers.Layer)]
     return list({id(inner): inner for inner in layers}.values())
 

@@ -79,11 +79,10 @@ class MaskSource:
 
     mask_names: frozenset
 
-    def __call__(self, *args, **kwargs):
+    def masks_in(self, args: tuple, kwargs: dict) -> dict:
+        """The masks among what it is called on."""
         inputs = named_inputs(self, args, kwargs)
-        masks = {name: inputs[name] for name in self.mask_names if inputs.get(name) is not None}
-        with available(masks):
-            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        return {name: inputs[name] for name in self.mask_names if inputs.get(name) is not None}
 
 
 def named_inputs(layer, args: tuple, kwargs: dict) -> dict:

@@ -3,7 +3,7 @@
 import keras
 
 from keras_penalties._keras import graphs
-from keras_penalties._tensors.taps import unmixed
+from keras_penalties._tensors.tapped import unmixed
 
 
 def of_wrapped(name):

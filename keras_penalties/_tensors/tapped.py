@@ -1,0 +1,172 @@
+"""A layer that calls receivers on its own tensors, and the classes that are made for it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import tree
+
+from keras_penalties._keras import hooks, scopes
+from keras_penalties._tensors import masks
+from keras_penalties._tensors.names import Part
+from keras_penalties._tensors.search import gives_scores
+
+
+class Tapped(hooks.HoldsHelpers):
+    """A layer that calls receivers on its own tensors. It is mixed into the class of a copied layer.
+
+    Attributes:
+        receivers: what it calls.
+    """
+
+    receivers: Receivers
+    activity_penalties: list
+    activation: Any
+    name: str
+
+    def __call__(self, *args, **kwargs):
+        if any(isinstance(x, keras.KerasTensor) for x in tree.flatten((args, kwargs))):
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        parts = [receiver.part for receiver in self.receivers.all]
+        hides_scores = Part("output", 1) in parts and gives_scores(self)
+        hides_scores = hides_scores and not kwargs.get("return_attention_scores")
+        if hides_scores:
+            kwargs["return_attention_scores"] = True
+        activations = [self.activation] if any(part.kind == "preactivation" for part in parts) else []
+        with recorded(activations) as preactivations, running(self):
+            outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        inputs = args[0] if args else next(iter(kwargs.values()))
+        if activations and activations[0].activation is keras.activations.linear:
+            preactivations = [outputs]
+        tensors = {"input": inputs, "output": outputs, "preactivation": preactivations}
+        for receiver in self.receivers.all:
+            part = receiver.part
+            for tensor in chosen(part, tree.flatten(tensors[part.kind])):
+                receiver(tensor, self.name)
+        if hides_scores:
+            outputs = [tensor for i, tensor in enumerate(outputs) if i != 1]
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return outputs
+
+    def quantize(self, *args, **kwargs):
+        # Keras (keras/src/layers/core/dense.py and others) quantizes its own classes, and no subclasses of
+        # them.
+        if unmixed(type(self)).__module__.startswith("keras."):
+            kwargs["type_check"] = False
+        return super().quantize(*args, **kwargs)  # type: ignore[misc]
+
+    @property
+    def helpers(self):
+        return getattr(self, "activity_penalties", ())
+
+
+def chosen(part: Part, tensors: list) -> list:
+    """What a receiver is called on: one tensor, all inputs at once, or each pre-activation."""
+    if part.kind == "preactivation":
+        return tensors
+    if part.kind == "input" and part.index is None:
+        return [tensors if len(tensors) > 1 else tensors[0]]
+    return [tensors[part.index or 0]]
+
+
+class RecordedActivation:
+    """An activation that keeps what it is called on, where somebody asks for it."""
+
+    def __init__(self, activation):
+        self.activation, self.local = activation, threading.local()
+
+    def __call__(self, x):
+        for found in getattr(self.local, "stack", [])[-1:]:
+            found.append(x)
+        return self.activation(x)
+
+
+@contextmanager
+def recorded(activations: list):
+    """The inputs of each of `activations`, which are recorders, while this is open on this thread."""
+    found: list = []
+    for recorder in activations:
+        recorder.local.__dict__.setdefault("stack", []).append(found)
+    try:
+        yield found
+    finally:
+        for recorder in activations:
+            recorder.local.stack.pop()
+
+
+_local = threading.local()
+
+
+@contextmanager
+def running(layer):
+    """Within, `call` of `layer` is called by its `__call__` on this thread."""
+    stack = _local.__dict__.setdefault("stack", [])
+    stack.append(layer)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
+def is_running(layer) -> bool:
+    return any(layer is other for other in getattr(_local, "stack", ()))
+
+
+class Receivers:
+    """What a tapped layer calls, kept out of sight of Keras' attribute tracking."""
+
+    def __init__(self, receivers):
+        self.all: list[Any] = list(receivers)
+
+
+@functools.cache
+def tapped_class(cls):
+    """`cls` with `Tapped` mixed in; it looks like `cls`."""
+    if issubclass(cls, Tapped):
+        return cls
+    new = mixed(Tapped, cls)
+
+    @functools.wraps(cls.call)  # Keras reads its arguments
+    def call(self, *args, **kwargs):
+        if is_running(self) or scopes.is_symbolic():
+            return cls.call(self, *args, **kwargs)
+        return self(*args, **kwargs)  # by `stateless_call` (keras/src/layers/layer.py), past `__call__`
+
+    new.call = call
+    return new
+
+
+@functools.cache
+def source_class(cls):
+    """`cls` with `MaskSource` mixed in."""
+    if issubclass(cls, masks.MaskSource):
+        return cls
+    new = mixed(masks.MaskSource, cls)
+
+    @functools.wraps(cls.call)
+    def call(self, *args, **kwargs):
+        with masks.available(self.masks_in(args, kwargs)):
+            return cls.call(self, *args, **kwargs)
+
+    new.call = call
+    return new
+
+
+def mixed(mixin, cls):
+    """A subclass of `cls` with `mixin` in front. It looks like `cls`, and is saved as that unless said
+    otherwise."""
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (mixin, cls), {**names, "plain_class": unmixed(cls)})
+
+
+def is_mixed(cls) -> bool:
+    return "plain_class" in vars(cls)
+
+
+def unmixed(cls):
+    """The class that a user knows, of which `cls` was made here."""
+    return vars(cls).get("plain_class", cls)
