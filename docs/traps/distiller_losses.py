@@ -1,4 +1,4 @@
-"""A student with a penalty of its own and no other loss: its predictions are right, and so are its teacher's."""
+"""A student with a penalty of its own and no other loss: its predictions are right, as its teacher's are."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A penalty before a synchronized batch normalization: how far the weights on two replicas end from one device's."""
+"""A penalty before a synchronized batch normalization: how far two replicas end from one device."""
 
 import contextlib
 
