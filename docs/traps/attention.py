@@ -11,10 +11,10 @@ EXPECTED = 1
 x = np.ones((8, 4, 2), "float32")
 
 
-def losses(regularizer=None, behind=None):
+def losses(regularizer=None, after=None):
     steps = keras.Input((4, 2))
     h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(steps, steps)
-    model = keras.Model(steps, behind(h) if behind else h)
+    model = keras.Model(steps, after(h) if after else h)
     model(x)
     return len(model.losses)
 
@@ -24,4 +24,4 @@ def plain_keras():
 
 
 def ours():
-    return losses(behind=kp.layers.ActivityPenalty(kp.regularizers.L2(1.0)))
+    return losses(after=kp.layers.ActivityPenalty(kp.regularizers.L2(1.0)))

@@ -1,4 +1,4 @@
-"""A registered regularizer by its name, as Keras' own have it."""
+"""A registered regularizer by its name, as Keras' own can be given."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""A student with a penalty of its own, and nothing else to pay: its answers are right, and its teacher's."""
+"""A student with a penalty of its own and no other loss: its predictions are right, as its teacher's are."""
 
 import keras
 import numpy as np

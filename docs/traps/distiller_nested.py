@@ -1,4 +1,4 @@
-"""A student's layer inside a nested model, beside the teacher's layer."""
+"""A student's layer inside a nested model, matched with the teacher's layer."""
 
 import keras
 import numpy as np

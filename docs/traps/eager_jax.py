@@ -12,7 +12,7 @@ EXPECTED = 0
 x = np.ones((4, 1), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def call(self, h):
         self.add_loss(ops.mean(ops.square(h)))
         return h
@@ -29,7 +29,7 @@ def short(layer):
 
 
 def plain_keras():
-    return short(Punishes)
+    return short(Penalizes)
 
 
 def ours():

@@ -1,4 +1,4 @@
-"""A penalty's value from an exported model, asked for by an endpoint of its own."""
+"""A penalty's value from an endpoint of an exported model."""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""A value by name in a step after Keras' guide, which calls `update_state(y, y_pred)` on each metric."""
+"""A value by name in a step from Keras' guide, which calls `update_state(y, y_pred)` on each metric."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ EXPECTED = 12.0  # 3 units * 2**2
 x, y = np.ones((8, 2), "float32"), np.full((8, 3), 2.0, "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def __init__(self):
         super().__init__()
         self.mean = keras.metrics.Mean(name="size")
@@ -50,7 +50,7 @@ def shown(layer):
 
 
 def plain_keras():
-    return shown(Punishes())
+    return shown(Penalizes())
 
 
 def ours():

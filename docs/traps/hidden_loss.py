@@ -1,4 +1,4 @@
-"""A compiled loss on a hidden layer, in a model that is given its usual labels."""
+"""A compiled loss on a hidden layer, in a model that gets its usual labels."""
 
 import keras
 import numpy as np

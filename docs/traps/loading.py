@@ -1,4 +1,4 @@
-"""A saved model with a penalty of one's own, loaded by a Python that knows Keras alone."""
+"""A saved model with a penalty of its own, loaded by plain Keras."""
 
 import os
 import subprocess

@@ -11,7 +11,7 @@ EXPECTED = 12.0  # 3 units * 2**2
 x = np.ones((8, 2), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def __init__(self, **options):
         super().__init__(**options)
         self.mean = keras.metrics.Mean(name="size")
@@ -31,7 +31,7 @@ def logged(layer):
 
 
 def plain_keras():
-    return logged(Punishes())
+    return logged(Penalizes())
 
 
 def ours():

@@ -1,4 +1,4 @@
-"""A metric on the answer of a model that also gives out a hidden layer."""
+"""A metric of the predictions of a model that also returns a hidden layer."""
 
 import keras
 import numpy as np

@@ -12,7 +12,7 @@ EXPECTED = 4.0  # a product, two sums, and the mean
 x = np.ones((32, 64), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def call(self, h):
         self.last = 1e-3 * ops.sum(ops.square(h)) / 32
         self.add_loss(self.last)
@@ -21,18 +21,18 @@ class Punishes(layers.Layer):
 
 class Named(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        for layer, mean in zip(self.punishes, self.means, strict=True):
+        for layer, mean in zip(self.penalized, self.means, strict=True):
             mean.update_state(layer.last)
         return super().compute_loss(x, y, y_pred, sample_weight)
 
 
 def network(make, model=keras.Model):
     start = h = keras.Input((64,))
-    behind = [make(i) for i in range(3)]
-    for layer in behind:
+    after = [make(i) for i in range(3)]
+    for layer in after:
         h = layer(layers.Dense(64, activation="relu")(h))
     built = model(start, layers.Dense(10)(h))
-    built.punishes, built.means = behind, [keras.metrics.Mean(name=f"size_{i}") for i in range(3)]
+    built.penalized, built.means = after, [keras.metrics.Mean(name=f"size_{i}") for i in range(3)]
     return built
 
 
@@ -52,12 +52,12 @@ def for_each(named, unnamed):
 
 
 def plain_keras():
-    return for_each(network(lambda i: Punishes(), Named), network(lambda i: Punishes()))
+    return for_each(network(lambda i: Penalizes(), Named), network(lambda i: Penalizes()))
 
 
 def ours():
     L2 = kp.regularizers.L2(1e-3)
     return for_each(
         network(lambda i: kp.layers.ActivityPenalty(L2, name=f"size_{i}")),
-        network(lambda i: Punishes()),
+        network(lambda i: Penalizes()),
     )

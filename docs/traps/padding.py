@@ -12,7 +12,7 @@ x = np.full((1, 10, 3), 0.5, "float32")
 x[:, 7:] = 0.0
 
 
-def loss(regularizer=None, behind=None):
+def loss(regularizer=None, after=None):
     steps = keras.Input((10, 3))
     h = layers.Masking()(steps)
     h = layers.Dense(
@@ -21,7 +21,7 @@ def loss(regularizer=None, behind=None):
         bias_initializer=keras.initializers.Constant(0.5),
         activity_regularizer=regularizer,
     )(h)
-    model = keras.Model(steps, behind(h) if behind else h)
+    model = keras.Model(steps, after(h) if after else h)
     model(x)
     return float(sum(model.losses))
 
@@ -31,4 +31,4 @@ def plain_keras():
 
 
 def ours():
-    return loss(behind=kp.layers.ActivityPenalty(kp.regularizers.L2(1.0)))
+    return loss(after=kp.layers.ActivityPenalty(kp.regularizers.L2(1.0)))

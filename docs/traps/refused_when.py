@@ -1,4 +1,4 @@
-"""A penalty that needs an axis of time, on a layer that has none: when is it refused?"""
+"""A penalty that needs a time axis, on a layer without one: when does the error come?"""
 
 import keras
 import numpy as np

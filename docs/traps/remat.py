@@ -11,7 +11,7 @@ EXPECTED = 12.0  # 3 units * 2**2
 x = np.ones((8, 2), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def call(self, h):
         self.add_loss(ops.mean(ops.sum(ops.square(h), axis=-1)))
         return h
@@ -29,7 +29,7 @@ def loss(inside):
 
 
 def plain_keras():
-    return loss(Punishes)
+    return loss(Penalizes)
 
 
 def ours():

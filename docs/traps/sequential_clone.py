@@ -1,4 +1,4 @@
-"""A layer put behind each layer of a Sequential model."""
+"""A layer put after each layer of a Sequential model."""
 
 import keras
 import numpy as np
@@ -19,10 +19,10 @@ def loss(model):
 def plain_keras():
     penalty = layers.ActivityRegularization(l2=1.0)
 
-    def behind(layer, *args, **kwargs):
+    def after(layer, *args, **kwargs):
         return penalty(layer(*args, **kwargs))
 
-    return loss(keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=behind))
+    return loss(keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=after))
 
 
 def ours():

@@ -1,4 +1,4 @@
-"""Two processes that share each batch by TensorFlow's strategy for several machines."""
+"""Two processes that split each batch with TensorFlow's strategy for several machines."""
 
 import functools
 import json
@@ -22,8 +22,8 @@ import keras_penalties as kp
 x = np.ones((8, 2), "float32")
 for penalties in ([], [kp.regularizers.L2(1.0)]):
     with strategy.scope():
-        behind = [kp.layers.ActivityPenalty(penalty) for penalty in penalties]
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), *behind])
+        after = [kp.layers.ActivityPenalty(penalty) for penalty in penalties]
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), *after])
         model.compile("sgd", "mse")
     try:
         model.fit(x, x, verbose=0)

@@ -1,4 +1,4 @@
-"""A layer that is used twice counts its training batches: four, with gradients accumulated over two."""
+"""Four training batches, counted by a layer that is used twice, with gradients accumulated over two."""
 
 import keras
 import numpy as np

@@ -11,7 +11,7 @@ EXPECTED = [12.0, 24.0]  # 1 and 2, times 3 units * 2**2
 x = np.ones((8, 2), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     strength = 1.0
 
     def call(self, h):
@@ -21,7 +21,7 @@ class Punishes(layers.Layer):
 
 class Doubles(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.get_layer("punishes").strength = 1.0 + epoch
+        self.model.get_layer("penalized").strength = 1.0 + epoch
 
 
 def losses(layer, *callbacks):
@@ -32,7 +32,7 @@ def losses(layer, *callbacks):
 
 
 def plain_keras():
-    return losses(Punishes(name="punishes"), Doubles())
+    return losses(Penalizes(name="penalized"), Doubles())
 
 
 def ours():

@@ -11,7 +11,7 @@ EXPECTED = 24.0  # the mean of 1, 2 and 3, times 3 units * 2**2
 x = np.ones((24, 2), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def build(self, shape):
         self.strength = self.add_weight(name="strength", initializer="ones", trainable=False)
 
@@ -37,7 +37,7 @@ def loss(layer, *callbacks):
 
 
 def plain_keras():
-    layer = Punishes()
+    layer = Penalizes()
     return loss(layer, Counts(layer))
 
 

@@ -11,7 +11,7 @@ EXPECTED = [12.0, 24.0]  # 1 and 2, times 3 units * 2**2
 x = np.ones((8, 2), "float32")
 
 
-class Punishes(keras.regularizers.Regularizer):
+class Penalizes(keras.regularizers.Regularizer):
     def __init__(self):
         self.strength = keras.Variable(1.0)
 
@@ -24,10 +24,10 @@ class Doubles(keras.callbacks.Callback):
         self.model.get_layer("dense").activity_regularizer.strength.assign(1.0 + epoch)
 
 
-def losses(regularizer, *behind, callbacks=()):
+def losses(regularizer, *after, callbacks=()):
     start = keras.Input((2,))
     h = layers.Dense(3, kernel_initializer="ones", activity_regularizer=regularizer, name="dense")(start)
-    for layer in behind:
+    for layer in after:
         h = layer(h)
     model = keras.Model(start, h)
     model.compile(keras.optimizers.SGD(0.0), "mse")
@@ -35,7 +35,7 @@ def losses(regularizer, *behind, callbacks=()):
 
 
 def plain_keras():
-    return losses(Punishes(), callbacks=[Doubles()])
+    return losses(Penalizes(), callbacks=[Doubles()])
 
 
 def ours():

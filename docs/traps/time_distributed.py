@@ -11,11 +11,11 @@ EXPECTED = 48e6  # 1e6 * 4 steps * 3 units * 2**2
 x = np.ones((8, 4, 2), "float32")
 
 
-def loss(regularizer=None, behind=None):
+def loss(regularizer=None, after=None):
     steps = keras.Input((4, 2))
     dense = layers.Dense(3, kernel_initializer="ones", activity_regularizer=regularizer)
     h = layers.TimeDistributed(dense)(steps)
-    model = keras.Model(steps, behind(h) if behind else h)
+    model = keras.Model(steps, after(h) if after else h)
     model(x)
     return float(sum(model.losses))
 
@@ -25,4 +25,4 @@ def plain_keras():
 
 
 def ours():
-    return loss(behind=kp.layers.ActivityPenalty(kp.regularizers.L2(1e6)))
+    return loss(after=kp.layers.ActivityPenalty(kp.regularizers.L2(1e6)))

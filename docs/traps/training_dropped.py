@@ -1,4 +1,4 @@
-"""A subclassed model whose `call` does not take `training`: is anybody told that it gets lost?"""
+"""A subclassed model whose `call` does not take `training`: does anything warn?"""
 
 import warnings
 

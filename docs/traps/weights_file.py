@@ -1,4 +1,4 @@
-"""A weight file of the model without the penalty, whose strength moves, loaded into the model with it."""
+"""A weight file of the unpenalized model, loaded into one with a penalty whose strength changes."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ EXPECTED = "loads"
 x = np.ones((8, 2), "float32")
 
 
-class Punishes(layers.Layer):
+class Penalizes(layers.Layer):
     def build(self, shape):
         self.steps = self.add_weight(name="steps", initializer="zeros", trainable=False)
 
@@ -22,8 +22,8 @@ class Punishes(layers.Layer):
         return h
 
 
-def network(*behind):
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3), *behind, layers.Dense(1)])
+def network(*after):
+    return keras.Sequential([keras.Input((2,)), layers.Dense(3), *after, layers.Dense(1)])
 
 
 def loads(layer):
@@ -40,7 +40,7 @@ def loads(layer):
 
 
 def plain_keras():
-    return loads(Punishes())
+    return loads(Penalizes())
 
 
 def ours():
