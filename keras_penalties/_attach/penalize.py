@@ -115,7 +115,10 @@ def check_model(model, owner: str):
 
 def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
     """`tensor`, at all uses of its layer where the layer itself calls the penalty, and not a graph."""
-    if Tap(tensor, Receiver(tensor.part, None, mask_from)).is_in_graph:
+    # If the graph goes on with one use and not with another, the layer calls the penalty at both.
+    others = [] if tensor.is_one_use else [number for number, _ in tensor.place.calls]
+    wanted = [tensor, *(replace(tensor, uses=(*tensor.uses[:-1], number)) for number in others)]
+    if all(Tap(each, Receiver(tensor.part, None, mask_from)).is_in_graph for each in wanted):
         return tensor
     if tensor.is_one_use and len(tensor.place.calls) > 1:
         name = f"{tensor.place.name}{tensor.part}"
