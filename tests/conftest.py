@@ -1,6 +1,7 @@
 """What every test starts from: a seed, the default precision, and markers."""
 
 import importlib.util
+import zlib
 
 import hypothesis
 import keras
@@ -28,12 +29,14 @@ hypothesis.settings.load_profile("suite")
 def pytest_addoption(parser):
     about = "on JAX and PyTorch too, run each check with every case of a class"
     parser.addoption("--every-case", action="store_true", help=about)
+    parser.addoption("--all", action="store_true", help="run every case of each check, and the slow checks")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "default_backend_only: needs Keras on its TensorFlow backend")
     config.addinivalue_line("markers", "needs(*packages): skipped where one of the packages is missing")
     config.addinivalue_line("markers", "backends(*names): skipped on any other backend of Keras")
+    config.addinivalue_line("markers", "slow: runs with `--all` alone, or when it is named")
     config.addinivalue_line("markers", "every_case: runs with every case of a class on each backend")
     about = "on these backends of Keras, run with --every-case alone"
     config.addinivalue_line("markers", f"only_with_every_case(*names): {about}")
@@ -51,8 +54,29 @@ def without_repetition(items):
             yield item
 
 
+def sampled(items, most=2):
+    """Of the cases of each check at most `most`, and no slow check: every kind of check in a few minutes.
+
+    Which cases these are depends on the name of the check, so that all classes are met by some.
+    """
+    cases = {}
+    for item in items:
+        if not item.get_closest_marker("slow"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, group in cases.items():
+        if len(group) > most and not group[0].get_closest_marker("every_case"):
+            first, step = zlib.crc32(name.encode()) % len(group), len(group) / most
+            group = [group[int(first + i * step) % len(group)] for i in range(most)]
+        yield from group
+
+
 def pytest_collection_modifyitems(config, items):
     backend = keras.backend.backend()
+    named = config.getoption("keyword") or any("::" in argument for argument in config.args)
+    if not (config.getoption("--all") or named):
+        chosen = {id(item) for item in sampled(items)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
+        items[:] = [item for item in items if id(item) in chosen]
     if backend != "tensorflow" and not config.getoption("--every-case"):
         # Values and gradients are checked for every option; how else a class behaves depends on its code.
         kept = list(without_repetition(items))

@@ -127,7 +127,7 @@ def first_failure(copy, tests, backend="tensorflow"):
         "PYTHONPATH": str(copy),
         "KERAS_BACKEND": backend,
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--all", "-p", "no:cacheprovider", *tests.split()]
     run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE)
     return found.group(1) if found else None

@@ -112,6 +112,7 @@ def test_metrics_names_of_a_wrapped_model_are_those_of_the_logs():
     assert sorted(model.metrics_names) == sorted(logs)
 
 
+@pytest.mark.slow
 @given(
     names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5),
     depths=st.lists(st.integers(0, 2), min_size=5, max_size=5),

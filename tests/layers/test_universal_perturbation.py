@@ -26,6 +26,7 @@ def test_keeps_to_the_range_of_values():
     assert result.max() == 1.0
 
 
+@pytest.mark.slow
 def test_learns_and_goes_through_a_file(tmp_path):
     model = keras.Sequential([keras.Input((3,)), Layer(0.5, value_range=(-1, 1), name="key")])
     model.compile(keras.optimizers.Adam(0.1), "mse")

@@ -178,6 +178,7 @@ alone = [train(case) for case in cases]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.default_backend_only
 def test_tensorflow_replicas_see_each_others_rows():
     code = (

@@ -149,6 +149,7 @@ def test_tensorflow_saves_the_types_of_the_inputs(tmp_path):
     assert [spec.dtype for spec in served.structured_input_signature[1].values()] == [tf.int32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["int8", "float8"])
 @pytest.mark.parametrize("when", ["before compile", "after compile", "after fit"])
 def test_a_quantized_model_compiles_and_computes_what_the_plain_one_does(mode, when, tmp_path):

@@ -99,6 +99,7 @@ def test_checkpoints_hold_the_optimizer(tmp_path):
         assert [float(value) for value in other.train_on_batch(x, y)] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_export_is_the_wrapped_model_s(tmp_path):
     if keras.backend.backend() == "torch":
         pytest.skip("Keras cannot export a SavedModel from torch")

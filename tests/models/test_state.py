@@ -108,6 +108,7 @@ losses = {"code": kp.losses.Center(3), ("hidden", "code"): kp.regularizers.Hint(
 """
 
 
+@pytest.mark.slow
 def test_saved_loaded_and_trained_on(tmp_path):
     path = str(tmp_path / "model.keras")
     printed = [

@@ -128,6 +128,7 @@ def scalar(y_true, y_pred):
     return ops.mean(ops.square(y_true - y_pred))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("joint", "alone", "masked"),
     [(joint_square, square, False), (joint_square, square, True), (joint_scalar, scalar, True)],
