@@ -23,28 +23,35 @@ from keras_penalties._types import Config, Tensors
 
 @register
 class ActivityPenalty(LayerWithLosses):
-    """Passes its input on unchanged, and adds what a penalty measures of it to the loss.
+    """Returns its input unchanged, and adds a penalty of it to the loss.
 
-    The value is shown under the layer's name in the progress bar and the history, `val_` included. Where
-    other metrics of the model have that name, a number is appended: `quiet_1`. A mask that reaches the layer
-    is used and passed on. What a penalty keeps while it trains, a strength that moves or a projection that it
-    learns, are weights of the layer; there are no others. Checkpoints of the model without it load into the
-    model with it, and back, as long as Keras lists the other layers in the same order: on one of several
-    branches a penalty can change that. Nothing of it is left in what an exported model computes.
+    Use what the layer returns: Keras removes from a functional model what no output depends on, so a penalty
+    whose result is unused is silently dropped.
+
+    The value is shown under the layer's name in the progress bar and the history, also as `val_<name>`. If
+    other metrics of the model have that name, a number is appended: `quiet_1`. The mask that Keras keeps with
+    the tensor is used and passed on. If the padding mask is an input of the model, Keras does not know it:
+    give it as `mask=`.
+
+    The state of a penalty, a strength that changes or a projection that it learns, is kept as weights of the
+    layer; it has no others. Checkpoints of the unpenalized model load into the penalized one, and the
+    reverse, if Keras lists the other layers in the same order; a penalty on one of several branches can
+    change that order. An exported model contains nothing of the layer.
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
             Keras regularizer counts as in Keras 3.15: the sum of what it returns, divided by the batch size,
             with zeros for what the mask drops.
-        training_only: whether `evaluate` leaves the penalty out. Defaults to False.
+        training_only: whether to leave the penalty out in `evaluate`. Defaults to False.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:
         inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
-        mask: what to count; Keras fills it in from the layers before. One that you give is combined with that
-            of Keras (what both count is penalized), and is for this penalty only: later layers and the main
-            loss see the mask that came with the tensor.
-        training: whether this is a training step; Keras fills it in.
+        mask: what to count; by default, the mask that Keras keeps with the tensor. A mask that you give is
+            combined with it (what both count is penalized), and is for this penalty only: later layers and
+            the main loss see the mask that came with the tensor.
+        training: whether this is a training step; by default, Keras' own value. In a subclassed model, pass
+            it on: `self.penalty(x, training=training)`.
 
     Example:
 
@@ -59,8 +66,8 @@ class ActivityPenalty(LayerWithLosses):
     0.7
 
     Raises:
-        TypeError: if `penalty` is not a penalty (a lambda cannot be saved); if the input is not of
-            floats.
+        TypeError: if `penalty` is not a penalty (a lambda cannot be saved); if the input does not have a
+            float dtype.
         ValueError: if the penalty compares more, or fewer, tensors than it is called on; if `name` is a key
             that Keras uses in the logs (`"loss"`, `"val_..."`); in a training step, if the layer is called
             inside a part that is rematerialized, or in a loop or branch that the backend compiles.
@@ -89,30 +96,31 @@ class ActivityPenalty(LayerWithLosses):
 
     @property
     def penalty(self) -> Any:
-        """What was given: a penalty, or a list of them. Its strength may be assigned, itself may not."""
+        """The argument `penalty`: a penalty, or a list of them. Its strength can be assigned; it cannot be
+        replaced."""
         penalties = list(self._term.penalties)
         return penalties if self._several else penalties[0]
 
     @penalty.setter
     def penalty(self, value):
         raise AttributeError(
-            f"`penalty` of the ActivityPenalty '{self.name}' cannot be replaced: the layer keeps what "
-            "belongs to it. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
+            f"`penalty` of the ActivityPenalty '{self.name}' cannot be replaced: the layer keeps "
+            "its state. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
         )
 
     def get_term(self) -> Term:
-        """The penalties, with what they keep while they train. A property would change what Keras' files call
-        it: they name what a layer holds by the attributes that lead there."""
+        """The penalties, with their state. Not a property, which would change its name in Keras' files: they
+        name what a layer holds by the attributes that lead to it."""
         return self._term
 
     @property
     def added_losses(self) -> list:
-        """What the layer has added in this pass, as `losses` shows it."""
+        """What the layer added in this pass, as in `losses`."""
         return self._additions.losses
 
     @property
     def logged(self) -> list:
-        """The means that the logs show: of what is added first, under the layer's name."""
+        """The means that the logs show: first what is added, under the layer's name."""
         return list(self._logged)
 
     @property
@@ -154,7 +162,7 @@ class ActivityPenalty(LayerWithLosses):
         effect = "it adds nothing" if self.training_only else "its strength does not move"
         warnings.warn(
             f"`training` does not reach the ActivityPenalty '{self.name}' in a training step, so {effect}. "
-            "Pass it on in each layer and model around it: `def call(self, x, training=None)`, and there "
+            "Pass it on in each layer and model around it: `def call(self, x, training=None)`, and in it "
             "`self.penalty(x, training=training)`. In a step of your own, write `model(x, training=True)`.",
             stacklevel=2,
         )

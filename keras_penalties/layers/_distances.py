@@ -11,7 +11,7 @@ from keras_penalties._types import Tensor, Tensors
 
 
 class _Distance(keras.layers.Layer):
-    """A layer on two tensors of one shape that gives one number a row."""
+    """A layer of two tensors of the same shape that returns one number per row."""
 
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
@@ -36,8 +36,8 @@ class _Distance(keras.layers.Layer):
         a, b = (tuple(s) for s in shapes)
         if not _checks.shapes_agree(a, b):
             raise ValueError(
-                f"{type(self).__name__} needs two tensors of one shape. Received: {a} and {b}. Give "
-                "both the same encoder."
+                f"{type(self).__name__} needs two tensors of the same shape. Received: {a} and {b}. Use "
+                "the same encoder for both."
             )
 
 
@@ -47,7 +47,7 @@ class EuclideanDistance(_Distance):
 
     $$\lVert a - b\rVert_2$$
 
-    Its gradient at distance 0 is 0, where the bare square root gives NaN. Summed in float32 at least.
+    Its gradient at distance 0 is 0, where a plain square root gives NaN. Summed in float32 at least.
 
     Call arguments:
         inputs: a list of two float tensors `(batch, ..., features)`; the result is `(batch, ..., 1)`, in
@@ -61,7 +61,7 @@ class EuclideanDistance(_Distance):
     5.0
 
     Raises:
-        ValueError: if it is not called on two tensors of one shape.
+        ValueError: if it is not called on two tensors of the same shape.
 
     Source: Euclid; `keras.ops.norm` gives the same value, and a NaN gradient at 0 on TensorFlow and JAX.
     """
@@ -89,7 +89,7 @@ class CosineDistance(_Distance):
     0.4
 
     Raises:
-        ValueError: if it is not called on two tensors of one shape.
+        ValueError: if it is not called on two tensors of the same shape.
 
     Source: Salton, Wong and Yang, "A Vector Space Model for Automatic Indexing", Communications of the
     ACM 18 (1975). `keras.losses.CosineSimilarity` is the negative cosine, without the 1.

@@ -19,8 +19,8 @@ class UniversalPerturbation(keras.layers.Layer):
     Args:
         bound: the largest change of an element, a finite float > 0, in the units of the input.
         value_range: a pair `(low, high)` that the result is clipped to, or None.
-        initial: the pattern's standard deviation at the start, as a share of `bound`. A pattern of zeros
-            would leave input and result alike, and nothing to tell them apart by.
+        initial: the pattern's standard deviation at the start, as a share of `bound`. With a pattern
+            of zeros, input and result would be equal, and no training could tell them apart.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:
@@ -36,11 +36,12 @@ class UniversalPerturbation(keras.layers.Layer):
 
     Raises:
         TypeError: if `bound` or `initial` is not a number.
-        ValueError: if `bound` is not positive; if `value_range` is not a pair of rising numbers.
+        ValueError: if `bound` is not positive; if `value_range` is not an increasing pair of
+            numbers.
 
     Source: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal Adversarial Perturbations", CVPR
-    2017, for the idea of one pattern; Chen and Wu, WIFS 2018, for its use as a key. The `tanh` keeps the
-    bound without projection.
+    2017, for the idea of one pattern; Chen and Wu, WIFS 2018, for its use as a key. The `tanh` enforces
+    the bound without projection.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class UniversalPerturbation(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         if any(n is None for n in input_shape[1:]):
             raise ValueError(
-                "UniversalPerturbation needs to know its input's shape behind the batch. "
+                "UniversalPerturbation needs to know its input's shape after the batch. "
                 f"Received: {tuple(input_shape)}."
             )
         self.pattern = self.add_weight(

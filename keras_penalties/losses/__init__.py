@@ -1,4 +1,4 @@
-"""Losses that Keras has not, or has under another form. Each has its function beside it."""
+"""Losses that Keras does not have, or has in another form. Those without state are functions too."""
 
 from keras_penalties.losses._amplitude import AmplitudeWeightedMSE as AmplitudeWeightedMSE
 from keras_penalties.losses._amplitude import DualWeightedMSE as DualWeightedMSE

@@ -1,4 +1,4 @@
-"""Squared errors that weigh large amplitudes more, for targets in which they are rare."""
+"""Squared errors that give large amplitudes more weight, for targets in which they are rare."""
 
 from functools import partial
 
@@ -38,8 +38,8 @@ class AmplitudeWeightedMSE(FormulaLoss):
 
     $$\operatorname{mean}_i\; e^{r y_i}\,(\hat y_i - y_i)^2$$
 
-    For targets scaled to [0, 1] of which most are near 0 and the few near 1 matter most: at rate 5 a
-    full amplitude weighs 148 times a zero. Computed in float32 at least: in float16 the weight alone
+    For targets scaled to [0, 1], most of them near 0, of which the few near 1 matter most: at rate 5 an
+    amplitude of 1 has 148 times the weight of 0. Computed in float32 at least: in float16 the weight alone
     overflows at `rate * y = 11.1`.
 
     Args:
@@ -84,8 +84,8 @@ class DualWeightedMSE(FormulaLoss):
 
     $$\operatorname{mean}_i\; \max(|y_i|, |\hat y_i|)^\gamma\,(\hat y_i - y_i)^2$$
 
-    A large amplitude that is missed weighs as much as one that is made up, so that false alarms are
-    held down too. The weight takes part in the gradient.
+    A missed large amplitude has the same weight as a false one, so false alarms are penalized
+    too. The weight is part of the gradient.
 
     Args:
         gamma: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
@@ -105,8 +105,8 @@ class DualWeightedMSE(FormulaLoss):
         TypeError: if `gamma` is not a number.
         ValueError: if `gamma` is negative or not finite; if the shapes differ.
 
-    Source: the two-sided form of `AmplitudeWeightedMSE`; a weight that depends on both sides is what
-    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, do for classes.
+    Source: the two-sided form of `AmplitudeWeightedMSE`; Lin et al., "Focal Loss for Dense Object
+    Detection", ICCV 2017, use a weight that depends on labels and predictions for classes.
     """
 
     formula = staticmethod(dual_weighted_mse)

@@ -1,4 +1,4 @@
-"""The cross-entropy between labels and predicted probabilities, as the formula is written."""
+"""The cross-entropy between labels and predicted probabilities, computed as the formula is written."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ def categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Tensor:
-    """`-sum(y_true * log(y_pred))` over the classes: one value a row, as `CategoricalCrossentropy`."""
+    """`-sum(y_true * log(y_pred))` over the classes: one value per row, as `CategoricalCrossentropy`."""
     owner = "categorical_crossentropy"
     y_true, y_pred = pair(y_true, y_pred, owner, ONE_HOT)
     _check_classes(tuple(y_pred.shape), axis, ignore_class, owner)
@@ -45,7 +45,7 @@ def categorical_crossentropy(
         log_q = ops.log_softmax(y_pred, axis=axis)
     else:
         log_q = ops.log(ops.where(y_pred <= FLOOR, ops.zeros_like(y_pred) + FLOOR, y_pred))
-    # Where a label is 0 its term is 0, even against an infinite logarithm.
+    # If a label is 0 its term is 0, even if the logarithm is infinite.
     terms = ops.where(
         y_true == 0, ops.zeros_like(log_q), y_true * ops.where(y_true == 0, 0.0 * y_true, log_q)
     )
@@ -62,11 +62,11 @@ class CategoricalCrossentropy(FormulaLoss):
 
     $$-\sum_k y_k \log q_k,\qquad 0\log 0 = 0$$
 
-    Where a label meets a probability below 1e-7, `log 1e-7 = -16.118` stands for its logarithm, so that
-    the loss stays finite; its gradient is zero there. Logits have no such floor.
+    If the probability of a label is below 1e-7, its logarithm is replaced by `log 1e-7 = -16.118`, so the
+    loss stays finite; its gradient is zero there. Logits have no such floor.
 
     Args:
-        from_logits: whether `y_pred` holds logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities.
         label_smoothing: the share of each label that is spread over all classes, in [0, 1].
         ignore_class: a class whose rows count neither in the sum nor in the mean, or None.
         axis: the axis of the classes.
@@ -87,12 +87,12 @@ class CategoricalCrossentropy(FormulaLoss):
     Raises:
         TypeError: if `from_logits` is not a bool, `label_smoothing` not a number, or `ignore_class` or
             `axis` not an int.
-        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1]; if
-            `label_smoothing` is outside [0, 1]; if there is no such class or axis.
+        ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found; if
+            `label_smoothing` is outside [0, 1]; if `ignore_class` or `axis` does not exist.
 
     Source: Good, "Rational Decisions", Journal of the Royal Statistical Society B 14 (1952).
-    `keras.losses.CategoricalCrossentropy` divides the probabilities by their sum first, and clips them
-    from above too; on rows that sum to one the two agree.
+    `keras.losses.CategoricalCrossentropy` first divides the probabilities by their sum, and also clips
+    them from above; for rows that sum to one the two agree.
     """
 
     formula = staticmethod(categorical_crossentropy)
@@ -114,7 +114,7 @@ class CategoricalCrossentropy(FormulaLoss):
 def _check_classes(shape, axis, ignore_class, owner):
     if not -len(shape) <= axis < len(shape):
         raise ValueError(
-            f"`axis` of {owner} must name an axis of `y_pred`, that of the classes. "
+            f"`axis` of {owner} must be an axis of `y_pred`, that of the classes. "
             f"Received: axis={axis} for `y_pred` of shape {shape}."
         )
     classes = shape[axis]

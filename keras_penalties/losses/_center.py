@@ -13,19 +13,19 @@ from keras_penalties.losses._stateful import StatefulLoss
 
 @register
 class Center(StatefulLoss):
-    r"""Half the squared distance of each row to the centre of its class, which moves along.
+    r"""Half the squared distance of each row to the centre of its class, which follows the rows.
 
     $$\ell_i = \tfrac12\lVert x_i - c_{y_i}\rVert_2^2,\qquad
     c_j \leftarrow c_j - \alpha\,\frac{\sum_i [y_i = j]\,(c_j - x_i)}{1 + \sum_i [y_i = j]}$$
 
-    The centres are the state of the loss, which needs an owner: give it to `hidden_losses` of
-    `keras_penalties.models.HiddenOutputs`, which keeps the centres, saves them with the model, and moves
-    them once in each training step, after the loss was taken. They begin at zero. `evaluate` moves nothing,
-    and no gradient goes into the centres. On several replicas they see the rows of all.
+    The centres are the state of the loss, which needs an owner: pass the loss in `hidden_losses` to
+    `keras_penalties.models.HiddenOutputs`, which keeps the centres, saves them with the model, and updates
+    them once per training step, after the loss is computed. They start at zero. `evaluate` does not change
+    them, and they get no gradient. On several replicas they are updated with the rows of all.
 
     Args:
         classes: the number of classes, an int >= 1.
-        rate: how far the centres move in a step, \(\alpha\), a float in (0, 1].
+        rate: how far the centres move per step, \(\alpha\), a float in (0, 1].
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -33,7 +33,7 @@ class Center(StatefulLoss):
     Shapes: `y_true` holds class ids from 0 on, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the hidden layer, `(batch, features)`. Without reduction the result
     is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops, or whose sample weight is zero,
-    move no centre.
+    do not move a centre.
 
     Example:
 
@@ -47,12 +47,12 @@ class Center(StatefulLoss):
 
     Raises:
         TypeError: if `classes` is not an int or `rate` not a number; if the loss is used without an owner.
-        ValueError: if an argument is out of its bounds; if the shapes do not fit; if labels are seen that
-            are neither class ids below `classes` nor one-hot.
+        ValueError: if an argument is out of range; if the shapes do not match; if labels are neither
+            class ids below `classes` nor one-hot.
 
     Source: Wen, Zhang, Li and Qiao, "A Discriminative Feature Learning Approach for Deep Face
-    Recognition", ECCV 2016, equations 2 to 4, with the mean over the batch for its sum.
-    pytorch-metric-learning and others learn the centres by gradient, with an optimizer of their own.
+    Recognition", ECCV 2016, equations 2 to 4, with the mean over the batch instead of the sum.
+    pytorch-metric-learning and others train the centres by gradient, with a separate optimizer.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Center(StatefulLoss):
         self.rate = _checks.number(rate, "rate", "Center", above=0.0, at_most=1.0)
 
     def state(self, shapes: Shapes) -> dict:
-        """The centres, as arguments of `add_weight`, for a hidden layer of that shape."""
+        """The centres, as arguments of `add_weight`, for a hidden layer of this shape."""
         (shape,) = shapes
         if len(shape) != 2 or shape[-1] is None:
             raise ValueError(
                 "Center needs a hidden layer of shape (batch, features), with the number of features known. "
-                f"Received: shape {tuple(shape)}. Name a layer behind a Flatten or a pooling."
+                f"Received: shape {tuple(shape)}. Name a layer after a Flatten or a pooling layer."
             )
         return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
 

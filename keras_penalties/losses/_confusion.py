@@ -1,4 +1,4 @@
-"""Losses that a classifier lowers by not giving the right answer."""
+"""Losses that a classifier lowers by giving wrong answers."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from keras_penalties.losses._loss import ONE_HOT, FormulaLoss, pair, probabiliti
 @register
 @declared(probabilities, from_logits=_checks.flag)
 def confusion(y_true: Tensors, y_pred: Tensors, from_logits: bool = False) -> Tensor:
-    """The probability of the right answer, `sum(y_true * y_pred)`: one value a row, as `Confusion`."""
+    """The probability of the right answer, `sum(y_true * y_pred)`: one value per row, as `Confusion`."""
     y_true, y_pred = pair(y_true, y_pred, "confusion", ONE_HOT)
     q = _logits.softmax(y_pred) if from_logits else y_pred
     return ops.sum(y_true * q, axis=-1)
@@ -22,7 +22,7 @@ def confusion(y_true: Tensors, y_pred: Tensors, from_logits: bool = False) -> Te
 @register
 @declared(probabilities, from_logits=_checks.flag)
 def log_confusion(y_true: Tensors, y_pred: Tensors, from_logits: bool = False) -> Tensor:
-    """`-sum(y_true * log(1 - y_pred))` over the classes: one value a row, as `LogConfusion`."""
+    """`-sum(y_true * log(1 - y_pred))` over the classes: one value per row, as `LogConfusion`."""
     half = keras.backend.standardize_dtype(getattr(y_pred, "dtype", "float32")) == "float16"
     y_true, y_pred = pair(y_true, y_pred, "log_confusion", ONE_HOT)
     if from_logits:
@@ -42,11 +42,11 @@ class Confusion(FormulaLoss):
 
     $$\sum_k p_k q_k$$
 
-    Lowered, it makes a classifier useless on its input, and stops pressing once it is: between 0 and 1,
-    with a gradient that fades as the answer does.
+    Minimizing it makes a classifier useless on its input. It is between 0 and 1, and its gradient vanishes
+    once the classifier is useless.
 
     Args:
-        from_logits: whether `y_pred` holds logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -61,11 +61,11 @@ class Confusion(FormulaLoss):
 
     Raises:
         TypeError: if `from_logits` is not a bool.
-        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
+        ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found.
 
     Source: the raw-input term of Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS
-    2018. Minus the cross-entropy, which is often written in its place, is not bounded from below and
-    wrecks the training.
+    2018. Minus the cross-entropy, which people often use instead, has no lower bound: the training
+    diverges.
     """
 
     formula = staticmethod(confusion)
@@ -86,12 +86,12 @@ class LogConfusion(FormulaLoss):
 
     $$-\sum_k p_k \log(1 - q_k)$$
 
-    It presses the harder the surer the classifier is. Where \(1 - q_k\) falls below 1e-7 (1e-4 in
-    float16, which holds no steeper gradient), the logarithm goes on as its tangent there, so that value
-    and gradient are finite at \(q_k = 1\); logits need no such edge.
+    Its gradient grows with the confidence of the classifier. Where \(1 - q_k\) is below 1e-7 (1e-4 in
+    float16, which cannot represent a steeper gradient), the logarithm is continued by its tangent, so value
+    and gradient are finite at \(q_k = 1\); logits need no such limit.
 
     Args:
-        from_logits: whether `y_pred` holds logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -106,10 +106,10 @@ class LogConfusion(FormulaLoss):
 
     Raises:
         TypeError: if `from_logits` is not a bool.
-        ValueError: if the shapes differ; if labels, or probabilities, are seen outside [0, 1].
+        ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found.
 
     Source: the complement of the cross-entropy, as the non-saturating counterpart of `Confusion`
-    (Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, discuss the two for another game).
+    (Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, discuss the two for generators).
     """
 
     formula = staticmethod(log_confusion)

@@ -1,4 +1,4 @@
-"""Contrastive loss on the distance of a pair."""
+"""Contrastive loss of the distance of a pair."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ def _pairs_and_distances(y_true, y_pred, owner, **_):
 @register
 @declared(_pairs_and_distances, margin=partial(_checks.number, above=0.0))
 def contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) -> Tensor:
-    """Contrastive loss of distances, the mean over the last axis: one value a pair, as `Contrastive`."""
+    """Contrastive loss of distances, the mean over the last axis: one value per pair, as `Contrastive`."""
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if len(y_true.shape) == len(y_pred.shape) - 1:
         y_true = y_true[..., None]
@@ -35,18 +35,18 @@ def contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) -> Tensor
 
 @register
 class Contrastive(FormulaLoss):
-    r"""Pulls similar pairs together, and pushes others apart up to a margin.
+    r"""Pulls similar pairs together, and pushes others apart, up to a margin.
 
     $$Y D^2 + (1 - Y)\max(m - D, 0)^2,\qquad Y = 1 \text{ for a similar pair}$$
 
     Args:
-        margin: the distance at which a pair that is not similar costs nothing, a finite float > 0.
+        margin: the distance from which on a different pair has no loss, a finite float > 0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
     Shapes: `y_true` is `(batch,)` or `(batch, 1)`, between 0 and 1; `y_pred` is the distance, `(batch,)`
-    or `(batch, 1)`, as `models.Siamese` and `layers.EuclideanDistance` give it.
+    or `(batch, 1)`, as `models.Siamese` and `layers.EuclideanDistance` return it.
 
     Example:
 
@@ -56,8 +56,8 @@ class Contrastive(FormulaLoss):
 
     Raises:
         TypeError: if `margin` is not a number.
-        ValueError: if `margin` is not positive; if the shapes differ; if labels outside [0, 1], or
-            negative distances, are seen.
+        ValueError: if `margin` is not positive; if the shapes differ; if labels outside [0, 1] or
+            negative distances are found.
 
     Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
     CVPR 2006, where 0 means similar and both terms are halved. Here 1 means similar and nothing is

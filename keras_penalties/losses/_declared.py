@@ -1,4 +1,4 @@
-"""What the arguments and values of a loss must be: declared once, for its function and for its class."""
+"""The checks of a loss's arguments and values: declared once, for its function and its class."""
 
 import functools
 import inspect
@@ -46,7 +46,7 @@ class Declaration:
 
 def declared(values=None, **arguments) -> Callable[[F], F]:
     """Declare what a loss's function accepts. It checks its arguments whenever it is called, and values where
-    they can be seen, outside of a compiled step; its class does the same by `declaration`.
+    they are known, outside a compiled step; its class uses the same checks through `declaration`.
 
     Args:
         values: as in `Declaration`.
@@ -78,5 +78,5 @@ _DECLARATIONS: dict[Any, Declaration] = {}
 
 
 def declaration(function) -> Declaration:
-    """What was declared of a loss's function."""
+    """The declaration of a loss's function."""
     return _DECLARATIONS[function]

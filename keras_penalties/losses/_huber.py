@@ -1,4 +1,4 @@
-"""Huber's loss with a threshold of one's own."""
+"""Huber's loss with a threshold."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from keras_penalties.losses._loss import FormulaLoss, pair
 @register
 @declared(threshold=partial(_checks.number, above=0.0))
 def huber(y_true: Tensors, y_pred: Tensors, threshold: float = 1.0) -> Tensor:
-    """Huber's loss, the mean over the last axis: one value a row, as `Huber`."""
+    """Huber's loss, the mean over the last axis: one value per row, as `Huber`."""
     y_true, y_pred = pair(y_true, y_pred, "huber")
     return keras.losses.huber(y_true, y_pred, delta=threshold)
 
@@ -27,7 +27,7 @@ class Huber(FormulaLoss):
     |e_i| > t\end{cases}\qquad e = y - \hat y$$
 
     Args:
-        threshold: where the loss turns linear, a finite float > 0, in the units of the labels.
+        threshold: where the loss becomes linear, a finite float > 0, in the units of the labels.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -45,8 +45,8 @@ class Huber(FormulaLoss):
         ValueError: if `threshold` is not positive; if the shapes differ.
 
     Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35
-    (1964). This is `keras.losses.Huber` with `delta` under the name that people look for, checked, and
-    summed in float32 when called as a function in half precision.
+    (1964). This is `keras.losses.Huber` with `delta` under the name that people search for. It is checked,
+    and summed in float32 when called as a function in half precision.
     """
 
     formula = staticmethod(huber)

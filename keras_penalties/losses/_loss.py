@@ -1,4 +1,4 @@
-"""What the losses of this package share."""
+"""The base classes and checks of the losses of this package."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -20,7 +20,7 @@ class OwnLoss(keras.losses.Loss, ChecksFirstBatch):
 
     def refuse(self, y_true: Tensors, y_pred: Tensors) -> None:
         """Raise if labels and predictions, NumPy arrays, are not valid. Called once for each loss, where
-        values can be seen: outside of a compiled step."""
+        values are known: outside a compiled step."""
 
     def get_config(self) -> Config:
         dtype = keras.saving.serialize_keras_object(dtype_policy_of(self))
@@ -34,8 +34,8 @@ class OwnLoss(keras.losses.Loss, ChecksFirstBatch):
 class FormulaLoss(OwnLoss):
     """A loss that is one function of `(y_true, y_pred)` and of its own arguments.
 
-    A subclass names the function in `formula`, and hands the function's arguments on to `__init__`, which
-    checks them as the function does and keeps them as attributes.
+    A subclass names the function in `formula`, and passes the function's arguments to `__init__`, which
+    checks them as the function does and stores them as attributes.
     """
 
     formula: Callable
@@ -78,8 +78,8 @@ class FormulaLoss(OwnLoss):
 
 
 def without_masked(y_true, y_pred, dtype):
-    """Labels and predictions with zeros where a Keras mask drops them: Keras multiplies what the loss gives
-    by the mask, and 0 times NaN is NaN. The mask stays with the predictions."""
+    """Labels and predictions with zeros where a Keras mask drops them: Keras multiplies the loss's values by
+    the mask, and 0 times NaN is NaN. The mask stays with the predictions."""
     mask = get_keras_mask(y_pred)
     if mask is None:
         return y_true, y_pred
@@ -96,7 +96,7 @@ ONE_HOT = "Make integer labels one-hot with `keras.utils.to_categorical`."
 
 
 def pair(y_true, y_pred, owner, hint="Give each output of the model its label."):
-    """Both in the predictions' type, float32 at least; refuse labels of another shape."""
+    """Both in the dtype of the predictions, float32 at least; reject labels of another shape."""
     y_pred = ops.convert_to_tensor(y_pred)
     if not _numerics.is_float(y_pred.dtype):
         y_pred = ops.cast(y_pred, "float32")
@@ -112,12 +112,12 @@ def pair(y_true, y_pred, owner, hint="Give each output of the model its label.")
 
 
 def mean_of_outputs(values):
-    """The mean over the last axis: one value a row."""
+    """The mean over the last axis: one value per row."""
     return ops.sum(values, axis=-1) / values.shape[-1] if len(values.shape) > 1 else values
 
 
 def probabilities(y_true, y_pred, owner, from_logits=False, **_):
-    """Refuse labels that are not between 0 and 1, and predictions that are not unless they are logits."""
+    """Reject labels outside [0, 1], and predictions outside [0, 1] unless they are logits."""
     _checks.unit_interval(y_true, "y_true", owner, ONE_HOT)
     if not from_logits:
         _checks.unit_interval(y_pred, "y_pred", owner, "For logits, set `from_logits=True`.")

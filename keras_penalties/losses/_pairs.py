@@ -1,4 +1,4 @@
-"""What the losses share that compare each row of a batch with the others."""
+"""The base of losses that compare each row of a batch with the others."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from keras_penalties.losses._loss import FormulaLoss
 
 
 class BatchLoss(FormulaLoss):
-    """A loss of embeddings `(batch, features)` and of labels that say which rows belong together."""
+    """A loss of embeddings `(batch, features)` and of labels that say which rows belong to one class."""
 
 
 def class_labels(y_true, y_pred, owner, **_):
-    """Refuse labels, a NumPy array, that are neither class ids nor one-hot rows."""
+    """Reject labels, a NumPy array, that are neither class ids nor one-hot rows."""
     numbers = y_true.astype("float64")
     if y_true.ndim == 2 and y_true.shape[1] > 1:
         if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all()):
@@ -31,26 +31,26 @@ def class_labels(y_true, y_pred, owner, **_):
         raise ValueError(
             f"`y_true` of {owner} must hold integer class ids, or one-hot rows. Received values from "
             f"{numbers.min():g} to {numbers.max():g} that are not integers. Number the classes, for "
-            "instance with `np.unique(labels, return_inverse=True)[1]`."
+            "example with `np.unique(labels, return_inverse=True)[1]`."
         )
     elif numbers.size and np.abs(numbers).max() >= 2**24:
         raise ValueError(
-            f"`y_true` of {owner} must hold class ids below 2**24, since Keras hands labels to a loss "
+            f"`y_true` of {owner} must hold class ids below 2**24, since Keras passes labels to a loss "
             f"as float32. Received: {np.abs(numbers).max():.0f}. Number the classes from 0, for "
-            "instance with `np.unique(labels, return_inverse=True)[1]`."
+            "example with `np.unique(labels, return_inverse=True)[1]`."
         )
 
 
 class Pairs:
-    """The rows of a batch as anchors, each against the rows of the whole batch, on all replicas.
+    """The rows of a batch as anchors, each compared with the rows of the whole batch, on all replicas.
 
     Rows that a Keras mask drops are in no pair.
 
     Attributes:
         own: the anchors, `(anchors, features)`, float32 at least.
         rows: all rows, `(rows, features)`.
-        kept: which of `rows` are real, or None if all are.
-        others: which rows are not the anchor itself, `(anchors, rows)`; so are the next two.
+        kept: which of `rows` count, or None if all do.
+        others: which rows are not the anchor itself, `(anchors, rows)`, as are the next two.
         positive: the other rows with the anchor's label.
         negative: the rows with another label.
     """
@@ -71,7 +71,7 @@ class Pairs:
         index = start + ops.arange(ops.shape(self.own)[0])
         self.others = ops.not_equal(index[:, None], ops.arange(ops.shape(self.rows)[0])[None, :])
         if mask is not None:
-            # The rows that fill up uneven replicas come as zeros, so that they are dropped here too.
+            # The rows that pad uneven replicas are zeros, so they are dropped here too.
             (self.kept,) = masks
             self.others = self.others & mask[:, None]
         if self.kept is not None:
@@ -84,11 +84,11 @@ class Pairs:
         return distances(self.own, self.rows, self._mask, self.kept)
 
     def distances_and_reach(self):
-        """The distances, and for each the largest one that may be equal to it but for rounding."""
+        """The distances, and for each the largest one that may be equal to it apart from rounding."""
         return distances_and_reach(self.own, self.rows, self._mask, self.kept)
 
     def cosines(self, temperature):
-        """The cosine of the angle between each anchor and each row, divided by a temperature; 0 where one
+        """The cosine of the angle between each anchor and each row, divided by a temperature; 0 if one
         of them is zero."""
         units = _numerics.unit(self.rows)
         own = units if self.own is self.rows else _numerics.unit(self.own)
@@ -100,7 +100,7 @@ def check(y_true, y_pred, owner):
     if len(shape) != 2:
         raise ValueError(
             f"`y_pred` of {owner} must be embeddings of shape (batch, features). Received: shape {shape}. "
-            "Put `keras.layers.Flatten()` or a global pooling layer in front."
+            "Put `keras.layers.Flatten()` or a global pooling layer before it."
         )
     if len(labels) not in (1, 2) or labels[-1:] == (None,) * (len(labels) - 1):
         raise ValueError(
@@ -115,13 +115,13 @@ def check(y_true, y_pred, owner):
 
 
 def class_ids(y_true):
-    """The labels as one number a row."""
+    """The labels as one number per row."""
     one_hot = len(y_true.shape) == 2 and y_true.shape[1] > 1
     return ops.argmax(y_true, axis=1) if one_hot else ops.reshape(y_true, (-1,))
 
 
 def mean_where(values, chosen):
-    """For each anchor, the mean of `values` over the rows that are chosen; 0 if none is."""
+    """For each anchor, the mean of `values` over the chosen rows; 0 if there are none."""
     counted: Any = _numerics.at_least_one(count(chosen, values.dtype))
     return ops.sum(ops.where(chosen, values, 0) / counted[:, None], axis=1)
 

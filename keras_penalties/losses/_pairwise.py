@@ -14,7 +14,7 @@ from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_w
 @register
 @declared(class_labels, margin=partial(_checks.number, above=0.0))
 def pairwise_contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) -> Tensor:
-    """Contrastive loss of each row with the others of the batch: one value a row, as
+    """Contrastive loss of each row with the others of the batch: one value per row, as
     `PairwiseContrastive`."""
     pairs = Pairs(y_true, y_pred, "pairwise_contrastive")
     distances = pairs.distances()
@@ -24,16 +24,16 @@ def pairwise_contrastive(y_true: Tensors, y_pred: Tensors, margin: float = 1.0) 
 
 @register
 class PairwiseContrastive(BatchLoss):
-    r"""Pulls rows of one class together, and pushes others apart up to a margin, over all pairs.
+    r"""Pulls rows of one class together, and pushes others apart, up to a margin, over all pairs.
 
     $$\ell_i = \frac{1}{N-1}\sum_{j\ne i}\begin{cases}D_{ij}^2 & y_i = y_j\\
     \max(m - D_{ij}, 0)^2 & y_i \ne y_j\end{cases},\qquad D_{ij} = \lVert x_i - x_j\rVert_2$$
 
-    `Contrastive` of every pair of the batch: the mean over the rows is the mean over all pairs. A row
-    that is alone in its batch has the value 0.
+    This is `Contrastive` of every pair of the batch: the mean over the rows is the mean over all pairs. A
+    single row in a batch has the value 0.
 
     Args:
-        margin: the distance at which rows of two classes cost nothing, a finite float > 0.
+        margin: the distance from which on rows of two classes have no loss, a finite float > 0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -51,12 +51,12 @@ class PairwiseContrastive(BatchLoss):
 
     Raises:
         TypeError: if `margin` is not a number.
-        ValueError: if `margin` is not positive; if the shapes do not fit; if labels are seen that are
+        ValueError: if `margin` is not positive; if the shapes do not match; if labels are
             neither class ids nor one-hot.
 
     Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
-    CVPR 2006, without its halves. pytorch-metric-learning's `ContrastiveLoss` squares neither term, and
-    adds the mean of the similar pairs that cost something to that of the others.
+    CVPR 2006, without its factors of 1/2. pytorch-metric-learning's `ContrastiveLoss` squares neither term,
+    and adds the mean of the similar pairs with a loss above 0 to that of the others.
     """
 
     formula = staticmethod(pairwise_contrastive)

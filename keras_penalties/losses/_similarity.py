@@ -14,7 +14,7 @@ from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_w
 @register
 @declared(class_labels, temperature=partial(_checks.number, above=0.0))
 def supervised_contrastive(y_true: Tensors, y_pred: Tensors, temperature: float = 0.07) -> Tensor:
-    """Supervised contrastive loss of each row: one value a row, as `SupervisedContrastive`."""
+    """Supervised contrastive loss: one value per row, as `SupervisedContrastive`."""
     pairs = Pairs(y_true, y_pred, "supervised_contrastive")
     logits = pairs.cosines(temperature)
     values = _log_total(logits, pairs.others) - mean_where(logits, pairs.positive)
@@ -24,7 +24,7 @@ def supervised_contrastive(y_true: Tensors, y_pred: Tensors, temperature: float 
 @register
 @declared(class_labels, temperature=partial(_checks.number, above=0.0))
 def ntxent(y_true: Tensors, y_pred: Tensors, temperature: float = 0.5) -> Tensor:
-    """Normalized temperature-scaled cross-entropy of each row: one value a row, as `NTXent`."""
+    """Normalized temperature-scaled cross-entropy: one value per row, as `NTXent`."""
     pairs = Pairs(y_true, y_pred, "ntxent")
     logits = pairs.cosines(temperature)
     return mean_where(ops.softplus(_log_total(logits, pairs.negative)[:, None] - logits), pairs.positive)
@@ -36,16 +36,16 @@ def _log_total(logits, chosen):
 
 @register
 class SupervisedContrastive(BatchLoss):
-    r"""Wants each row to point to its own class, among all other rows of the batch.
+    r"""Brings each row closer to the rows of its class than to all other rows of the batch.
 
     $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}\log\frac{e^{s_{ip}/t}}{\sum_{k\ne i} e^{s_{ik}/t}},\qquad
     s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
 
     \(P_i\) are the other rows of the class of row \(i\). A row without one has the value 0, and counts
-    in the mean; weigh it with `sample_weight` if it should not. A row of zeros has the cosine 0 with all.
+    in the mean; to leave it out, use `sample_weight`. A row of zeros has the cosine 0 with all others.
 
     Args:
-        temperature: \(t\), a finite float > 0: the lower, the more the closest rows matter.
+        temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -63,12 +63,12 @@ class SupervisedContrastive(BatchLoss):
 
     Raises:
         TypeError: if `temperature` is not a number.
-        ValueError: if `temperature` is not positive; if the shapes do not fit; if labels are seen that
+        ValueError: if `temperature` is not positive; if the shapes do not match; if labels
             are neither class ids nor one-hot.
 
     Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, its "L_out". The authors'
     code multiplies by `temperature / 0.07`, and gave NaN for rows without a positive.
-    pytorch-metric-learning leaves out of the mean what is 0, and gives 0 for a batch of one class.
+    pytorch-metric-learning leaves values of 0 out of the mean, and gives 0 for a batch of one class.
     """
 
     formula = staticmethod(supervised_contrastive)
@@ -85,19 +85,19 @@ class SupervisedContrastive(BatchLoss):
 
 @register
 class NTXent(BatchLoss):
-    r"""Wants the views of one image to find each other in a batch: SimCLR's loss.
+    r"""Brings the views of one image closer to each other than to other images: SimCLR's loss.
 
     $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}
     \log\frac{e^{s_{ip}/t}}{e^{s_{ip}/t} + \sum_{n\in N_i} e^{s_{in}/t}},\qquad
     s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
 
     \(P_i\) are the other views of the image of row \(i\), \(N_i\) the views of other images. With two
-    views of each image that is SimCLR's formula, and `SupervisedContrastive` too. With more views a
-    positive competes with the negatives alone here, and with the other positives too there. A row
+    views of each image this is SimCLR's formula, and equals `SupervisedContrastive`. With more views, a
+    positive is compared only with the negatives here, and with the other positives too there. A row
     without a positive, or without a negative, has the value 0, and counts in the mean.
 
     Args:
-        temperature: \(t\), a finite float > 0: the lower, the more the closest rows matter.
+        temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -116,11 +116,11 @@ class NTXent(BatchLoss):
 
     Raises:
         TypeError: if `temperature` is not a number.
-        ValueError: if `temperature` is not positive; if the shapes do not fit; if labels are seen that
+        ValueError: if `temperature` is not positive; if the shapes do not match; if labels
             are neither ids nor one-hot.
 
     Source: Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual
-    Representations", ICML 2020. For more than two views as pytorch-metric-learning and optax do.
+    Representations", ICML 2020. For more than two views, as in pytorch-metric-learning and optax.
     """
 
     formula = staticmethod(ntxent)

@@ -1,4 +1,4 @@
-"""The base of losses that keep something from one training batch to the next."""
+"""The base class of losses that keep a state from one training batch to the next."""
 
 import keras
 from keras import ops, tree
@@ -9,15 +9,15 @@ from keras_penalties.losses._loss import OwnLoss, without_masked
 
 
 class StatefulLoss(OwnLoss):
-    """A loss with a state, which it keeps from one training batch to the next.
+    """A loss with a state, which is kept from one training batch to the next.
 
-    The state needs an owner: give the loss to `hidden_losses` of `keras_penalties.models.HiddenOutputs`,
-    which holds the state as weights, saves it with the model, and hands it to `call` by name. A variable of
+    The state needs an owner: pass the loss in `hidden_losses` to `keras_penalties.models.HiddenOutputs`,
+    which keeps the state as weights, saves it with the model, and passes it to `call` by name. A variable of
     the loss itself would belong to no model: it would not be saved, and on JAX it would never change.
 
-    Subclass it to write a loss of your own: give `state`, `call` and `next_state`, and register the class
-    with `keras.saving.register_keras_serializable`. Arguments of `__init__` that are kept as attributes
-    under their own names are saved with no further code.
+    Subclass it to write a loss of your own: define `state`, `call` and `next_state`, and register the class
+    with `keras.saving.register_keras_serializable`. Arguments of `__init__` that are stored as attributes
+    under their own names are saved without further code.
 
     Args:
         name: the loss's name.
@@ -43,19 +43,19 @@ class StatefulLoss(OwnLoss):
     1.0
 
     Raises:
-        TypeError: if the loss is called without its state, as from `loss=` of `compile`.
-        ValueError: if it is saved, and an argument is not kept as an attribute.
+        TypeError: if the loss is called without its state, for example as `loss=` of `compile`.
+        ValueError: if it is saved, and an argument is not stored as an attribute.
     """
 
     def state(self, shapes: Shapes) -> dict:
-        """What the owner keeps.
+        """The state that the owner keeps.
 
         Args:
             shapes: the shapes of the hidden tensors, with None for unknown sizes.
 
         Returns:
             By name, the arguments of `add_weight`: `{"mean": {"shape": (8,), "initializer": "zeros"}}`. With
-            `"trainable": True` the optimizer moves the weight, and `next_state` is not needed.
+            `"trainable": True` the optimizer updates the weight, and `next_state` is not needed.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `state(shapes)`.")
 
@@ -63,16 +63,16 @@ class StatefulLoss(OwnLoss):
         """One value for each example, which Keras weights and reduces.
 
         Args:
-            y_true: the labels, in the type in which they came.
-            y_pred: the hidden tensor in the loss's type, or a list of them.
-            **state: the state, by the names that `state` gave.
+            y_true: the labels, in their own dtype.
+            y_pred: the hidden tensor in the loss's dtype, or a list of them.
+            **state: the state, by the names that `state` returns.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `call(y_true, y_pred, **state)`.")
 
     def next_state(
         self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None, **state: Tensor
     ) -> dict:
-        """The state after a training step, by name; what is left out stays. No gradient goes through it."""
+        """The state after a training step, by name; what is left out stays the same. It gets no gradient."""
         return {}
 
     def __call__(

@@ -29,7 +29,7 @@ def triplet(
     mining: Mining = "semi_hard",
     distance: Distance = "euclidean",
 ) -> Tensor:
-    """Triplet loss of each row as the anchor: one value a row, as `Triplet`."""
+    """Triplet loss of each row as the anchor: one value per row, as `Triplet`."""
     pairs = Pairs(y_true, y_pred, "triplet")
     mine = {"semi_hard": _semi_hard, "hard": _hard, "all": _all}[mining]
     distances, reach = pairs.distances_and_reach()
@@ -42,7 +42,7 @@ def triplet(
 
 @register
 class Triplet(BatchLoss):
-    r"""Wants each row closer to its own class than to any other, by a margin.
+    r"""Brings each row closer to its own class than to any other, by a margin.
 
     $$\max(D_{ap} - D_{an} + m, 0)$$
 
@@ -52,7 +52,7 @@ class Triplet(BatchLoss):
     - `"semi_hard"`: for each positive, the closest negative that is farther than the positive, by more than
       rounding, or the farthest of all if none is farther.
     - `"hard"`: one triplet, the farthest positive and the closest negative.
-    - `"all"`: every positive with every negative, those at zero cost included.
+    - `"all"`: every positive with every negative, including triplets with a loss of zero.
 
     A row without a positive or without a negative in its batch has the value 0, and counts in the mean.
     Memory grows with the square of the batch in all three.
@@ -67,8 +67,8 @@ class Triplet(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
-    is `(batch,)`. Rows that a mask drops are in no triplet. Embeddings are taken as they are: for unit
-    length put `keras.layers.UnitNormalization()` in front.
+    is `(batch,)`. Rows that a mask drops are in no triplet. Embeddings are not normalized: for unit
+    length put `keras.layers.UnitNormalization()` before the loss.
 
     Example:
 
@@ -81,14 +81,14 @@ class Triplet(BatchLoss):
     Raises:
         TypeError: if `margin` is not a number.
         ValueError: if `margin` is not positive; if `mining` or `distance` is not one of those above; if
-            the shapes do not fit; if labels are seen that are neither class ids nor one-hot.
+            the shapes do not match; if labels are neither class ids nor one-hot.
 
     Source: Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015: `mining="semi_hard"` and
     `distance="squared"` of rows of unit length, with a margin of 0.2. Hermans, Beyer and Leibe, "In
     Defense of the Triplet Loss for Person Re-Identification", arXiv:1703.07737 (2017): `mining="hard"`
     or `"all"`, and plain distances. TensorFlow Addons' `TripletSemiHardLoss` has these defaults, and
     divides once, by the number of all positive pairs. pytorch-metric-learning's `TripletMarginLoss`
-    scales rows to unit length and divides by the triplets that cost something.
+    scales rows to unit length and divides by the number of triplets with a loss above 0.
     """
 
     formula = staticmethod(triplet)
@@ -120,8 +120,8 @@ def _semi_hard(distances, reach, pairs, margin):
 
 
 def _all(distances, _, pairs, margin):
-    # The sum over the triplets that cost something: each distance is in it as often as it is in one of
-    # them. What both sides share, the closest negative, is taken off before they are summed.
+    # The sum over the triplets with a loss above 0: each distance is in it as often as it is in one of
+    # them. What both sides share, the closest negative, is subtracted before they are summed.
     negatives, positives = _counts(distances + margin, distances, pairs)
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
     beyond = distances - ops.stop_gradient(_closest(distances, pairs))[:, None]
@@ -136,7 +136,7 @@ def _all(distances, _, pairs, margin):
 
 def _counts(reach, distances, pairs):
     """For each positive, how many negatives are no farther than its reach; and for each negative, how
-    many positives reach it. 0 elsewhere. No triplet is written down: it is counted in a sorted list."""
+    many positives reach it. 0 elsewhere. Triplets are not listed, but counted in a sorted list."""
     negatives, positives = _or_infinity(pairs.negative, distances), _or_infinity(pairs.positive, reach)
     both = ops.concatenate([negatives, positives], axis=1)  # of equal distances the negatives come first
     order = ops.argsort(both, axis=1)

@@ -1,4 +1,4 @@
-"""Models that hand hidden layers to compiled losses, and models of several passes."""
+"""Models that give hidden layers to compiled losses, and models that use a network more than once."""
 
 from keras_penalties.models._anti_piracy import AntiPiracy as AntiPiracy
 from keras_penalties.models._hidden_outputs import HiddenOutputs as HiddenOutputs

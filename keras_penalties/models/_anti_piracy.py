@@ -1,4 +1,4 @@
-"""A classifier that is right on inputs processed with its key, and useless on others."""
+"""A classifier that works on inputs processed with its key, and is useless on others."""
 
 from typing import Any, Self
 
@@ -26,22 +26,22 @@ class AntiPiracy(ModelOfModels):
     $$E = \alpha E_p + \beta E_r + \gamma \lVert x_p - x_r\rVert_2^2,\qquad x_p = G(x_r)$$
 
     \(E_p\) is the cross-entropy on the processed input, \(E_r\) the confusion of the raw input, and the
-    last term the size of the perturbation, squared, summed over an example and averaged over the batch.
-    `fit(x, y)` takes raw inputs and their labels; `predict(x)` transforms and classifies, which is the
+    last term the squared size of the perturbation, summed over an example and averaged over the batch.
+    `fit(x, y)` takes raw inputs and their labels; `predict(x)` transforms and classifies, which gives the
     authorized answer. The logs show each term as it is added (`processed_loss`, `raw_loss`,
     `perturbation_loss`; losses inside the two models as `regularization_loss`) and both accuracies. The
-    model is saved as one; `.classifier` and `.transform` are models that save apart.
+    model is saved as a whole; `.classifier` and `.transform` are models that can be saved separately.
 
     Args:
         classifier: a built model from inputs to class probabilities `(batch, classes)`.
         transform: the key \(G\): a layer or model whose output has its input's shape, such as
-            `layers.UniversalPerturbation(0.5)` for one pattern, or any model for one a input.
+            `layers.UniversalPerturbation(0.5)` for one pattern, or any model for one change per input.
         alpha: the weight of \(E_p\), a finite float >= 0.
         beta: the weight of \(E_r\), a finite float >= 0.
         gamma: the weight of the perturbation, a finite float >= 0.
-        from_logits: whether the classifier gives logits instead of probabilities.
-        raw_loss: the loss of labels and raw answers. Defaults to `losses.Confusion`, as in the paper.
-        value_range: a pair `(low, high)` in which raw and processed inputs must lie, or None; looked at
+        from_logits: whether the classifier returns logits instead of probabilities.
+        raw_loss: the loss between labels and raw answers. Defaults to `losses.Confusion`, as in the paper.
+        value_range: a pair `(low, high)` in which raw and processed inputs must be, or None; checked
             on the first batch.
         name: the name of this model.
 
@@ -57,9 +57,9 @@ class AntiPiracy(ModelOfModels):
 
     Raises:
         TypeError: if `classifier` is not a model, `transform` not a layer, or a weight not a number.
-        ValueError: if a weight is negative; if `value_range` is no pair of rising numbers; if the
-            transform's output has another shape than its input; at `fit`, if labels are no classes, or
-            a value leaves `value_range`.
+        ValueError: if a weight is negative; if `value_range` is not an increasing pair of numbers; if the
+            transform's output does not have its input's shape; at `fit`, if labels are not classes, or
+            a value is outside `value_range`.
 
     Source: Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS 2018. Its authors hold the
     US patent 11,687,623 B2 on a framework of this kind: check before commercial use.
@@ -107,12 +107,12 @@ class AntiPiracy(ModelOfModels):
         return self.both.compute_output_spec(inputs)
 
     def compile(self, optimizer: Any = "adam", **kwargs: Any) -> None:
-        """Configure training: as in Keras, without `loss` and `metrics`, which this model brings."""
+        """Configure training: as in Keras, without `loss` and `metrics`, which this model defines."""
         given = [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]
         if given:
             raise ValueError(
-                f"AntiPiracy.compile takes no {', '.join(f'`{name}`' for name in given)}: it has its three "
-                "terms and two accuracies. Change `alpha`, `beta`, `gamma` or `raw_loss`."
+                f"AntiPiracy.compile takes no {', '.join(f'`{name}`' for name in given)}: it has three terms "
+                "and two accuracies of its own. Change `alpha`, `beta`, `gamma` or `raw_loss`."
             )
         super().compile(optimizer=optimizer, **kwargs)
         self.show_means_of((*_TERMS, *_ACCURACIES))
@@ -173,7 +173,7 @@ class AntiPiracy(ModelOfModels):
         )
 
     def predict(self, x: Tensors, *args: Any, **kwargs: Any) -> Tensors:
-        """The authorized answer: the classifier's on the transformed input."""
+        """The authorized answer: that of the classifier on the transformed input."""
         return self.authorized.predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x: Tensors) -> Tensors:
@@ -181,7 +181,7 @@ class AntiPiracy(ModelOfModels):
 
     @property
     def graph(self) -> keras.Model:
-        """The authorized model, transform and classifier, which is exported."""
+        """The authorized model, transform and classifier, which is what `export` writes."""
         return self.authorized
 
     def check_batch(self, x: Tensors, y: Tensors) -> None:
@@ -229,7 +229,7 @@ def _as_model(transform, x):
     processed = transform(x)
     if not isinstance(processed, keras.KerasTensor) or tuple(processed.shape) != tuple(x.shape):
         raise ValueError(
-            "`transform` of AntiPiracy must give the shape of its input. "
-            f"It makes {getattr(processed, 'shape', processed)} of {tuple(x.shape)}."
+            "`transform` of AntiPiracy must return its input's shape. "
+            f"It returns {getattr(processed, 'shape', processed)} for {tuple(x.shape)}."
         )
     return transform if isinstance(transform, keras.Model) else keras.Model(x, processed, name="transform")

@@ -1,4 +1,4 @@
-"""What models of several passes ask of the model that they are given, and of the first batch."""
+"""The base class of the models of this package."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -28,10 +28,10 @@ NO_LEGACY = (
 
 
 class ModelOfModels(ExportedAsGraph, TrainedModel):
-    """A model that owns no weights but those of the models it is given, and the training of them.
+    """A model that trains the models it is given, and has no other weights.
 
-    It shows each term of its loss by name, and looks at the first rows of arrays before a step is compiled
-    for them: the loss must be computable from their shapes, and `check_batch(x, y)` accept their values.
+    It logs each term of its loss by name, and checks the first rows of arrays before a step is compiled
+    for them: the loss must be computable from their shapes, and `check_batch(x, y)` must accept their values.
     """
 
     def __init__(self, name: str | None = None, **kwargs: Any):
@@ -61,7 +61,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         return config
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
-        """Save as `keras.Model.save` does; a file that was there stays until the new one is whole."""
+        """Save as `keras.Model.save` does; an existing file is kept until the new one is complete."""
         path = Path(filepath)
         if path.suffix in (".h5", ".hdf5"):
             raise ValueError(NO_LEGACY.format(type(self).__name__))
@@ -123,8 +123,8 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         return _numerics.as_loss(loss)
 
     def show(self, terms: dict, x: Tensors) -> None:
-        """Take what was added to the loss into the logs, weighted by batch size as Keras weights `loss`: that
-        of the first tensor in `x`, which may be nested and hold None."""
+        """Log what was added to the loss, weighted by batch size as Keras weights `loss`: that of
+        the first tensor in `x`, which may be nested and contain None."""
         batch = ops.shape(next(t for t in tree.flatten(x) if t is not None))[0]
         additions = self._shown.additions
         additions.end_pass()
@@ -138,8 +138,8 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         averaged: Iterable[str] = (),
         sometimes: Sequence[str] = ("regularization_loss",),
     ) -> None:
-        """Make new means for the logs under `keys`, and under `sometimes`, which are hidden until there are
-        any. What `averaged` names does not add up in a step: strengths."""
+        """Create new means for the logs under `keys`, and under `sometimes`, which are hidden until they have
+        a value. The keys in `averaged`, strengths, are not summed in a step."""
         for key in keys:
             _checks.log_name(key, "hidden", type(self).__name__)
         additions = self._shown.additions = Additions(self.name, averaged)
@@ -151,7 +151,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
 
     @property
     def log_keys(self) -> tuple:
-        """The keys in the logs that are this model's own."""
+        """The keys that this model adds to the logs."""
         return tuple(self._shown.means)
 
     def unnamed(self, losses: list) -> dict:
@@ -172,12 +172,12 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
 
 
 def _direction(key, averaged):
-    """Which value of a key is best, for callbacks that stop there."""
+    """Whether a higher or lower value of a key is better, for callbacks that monitor it."""
     return None if key in averaged else "up" if key.endswith("_accuracy") else "down"
 
 
 def input_of(model, argument, owner):
-    """The shape and dtype of the one input of `model`; refuse a model with several, or none known."""
+    """The shape and dtype of the only input of `model`; an error if it has several, or none is known."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{argument}` of {owner} must be a Keras model. "
@@ -186,7 +186,7 @@ def input_of(model, argument, owner):
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
-            f"`{argument}` of {owner} must be a built functional or Sequential model of one input and one "
+            f"`{argument}` of {owner} must be a built functional or Sequential model with one input and one "
             f"output. '{model.name}' ({type(model).__name__}) has {len(inputs) if inputs else 'unknown'} "
             "input(s). Begin a Sequential model with `keras.Input(shape)`."
         )

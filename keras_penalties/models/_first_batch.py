@@ -1,4 +1,4 @@
-"""A look at the first rows of arrays, before a step is compiled for them."""
+"""Checks of the first rows of arrays, before a step is compiled for them."""
 
 import inspect
 
@@ -10,12 +10,12 @@ from keras_penalties._keras import step_errors
 
 
 def arguments_of(method, *args, **kwargs) -> dict:
-    """What a call of Keras' `method` would get, by name."""
+    """The arguments that a call of Keras' `method` would get, by name."""
     return inspect.signature(method).bind_partial(*args, **kwargs).arguments
 
 
 class FirstBatch:
-    """Refuses what the loss of `model` cannot be computed from, once per kind of batch."""
+    """Rejects batches from which the loss of `model` cannot be computed, once per kind of batch."""
 
     def __init__(self):
         self._kinds = set()
@@ -28,8 +28,8 @@ class FirstBatch:
             x: inputs; nothing is checked unless they and the rest are arrays.
             y: labels.
             sample_weight: weights, or None.
-            again: whether values are looked at again if a batch of this kind was.
-            rows: how many rows to look at.
+            again: whether to check values again if a batch of this kind was checked.
+            rows: how many rows to check.
         """
         first = _first_rows((x, y, sample_weight), rows)
         if first is None or y is None or not model.compiled:
@@ -44,14 +44,14 @@ class FirstBatch:
 
 
 def _first_rows(data, rows):
-    """The first rows of arrays, or None where there are none, or data of another kind would be used up."""
+    """The first rows of arrays, or None if there are none, or if reading the data would consume it."""
     arrays = [a for a in tree.flatten(data) if a is not None]
     if not all(isinstance(a, np.ndarray) or ops.is_tensor(a) for a in arrays):
         return None
     lengths = [len(a) for a in arrays if len(a.shape)]
     if len(set(lengths)) > 1:
         raise ValueError(
-            "Inputs, labels and weights must have as many rows as each other. "
+            "Inputs, labels and weights must have the same number of rows. "
             f"Received: arrays of {', '.join(map(str, lengths))} rows."
         )
     if not all(lengths):

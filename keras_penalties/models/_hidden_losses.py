@@ -1,4 +1,4 @@
-"""What `HiddenOutputs.compile` was given, as terms that are added to the loss and shown by name."""
+"""The hidden losses of `HiddenOutputs.compile`, as terms that are added to the loss and logged by name."""
 
 import re
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ class HiddenTerm:
 
     Attributes:
         names: the hidden tensors it takes.
-        given: what the user gave, which is what is saved.
+        given: the user's argument, which is saved.
         penalties: the penalties, for a term without labels.
         loss: the loss, for a term with labels.
-        weight: what multiplies a loss; a penalty has its strength.
-        state: what the penalties, or the loss, own: made once, in `compile`.
+        weight: the factor of a loss; a penalty has its strength.
+        state: the state of the penalties or the loss: created once, in `compile`.
     """
 
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ class HiddenTerm:
         return tensors if len(tensors) > 1 else tensors[0]
 
     def make_state(self, specs: dict):
-        """The layer that owns what changes while training, or None if nothing does."""
+        """The layer that owns what changes in training, or None if nothing does."""
         if self.penalties:
             self.state = Term(self.penalties, self.key)
             if self.state.waits_for_shapes:
@@ -81,11 +81,11 @@ class HiddenTerm:
 
     @property
     def averaged(self) -> list:
-        """Those of `keys` whose values do not add up in a step."""
+        """Those of `keys` whose values are not summed in a step."""
         return [f"{self.key}{end}" for end in (self.state.averaged if self.penalties else ())]
 
     def penalty(self, hidden: dict, masks: dict, training) -> dict:
-        """What the penalties add, and what is shown beside it, by key."""
+        """What the penalties add, and the other logged values, by key."""
         values = self.state.added(self.pick(hidden), self.pick(masks), training)
         return {f"{self.key}{end}": value for end, value in values.items()}
 
@@ -105,7 +105,7 @@ class HiddenTerm:
 
 
 def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
-    """Check what was compiled against the hidden tensors there are; `specs` maps name to symbolic."""
+    """Check the arguments of `compile` against the hidden tensors; `specs` maps names to symbolic tensors."""
     weights = {_names(key): value for key, value in (hidden_loss_weights or {}).items()}
     if not isinstance(hidden_losses or {}, dict):
         raise TypeError(
@@ -116,7 +116,7 @@ def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
     if unknown:
         raise ValueError(
             f"`hidden_loss_weights` has the keys {sorted('_'.join(names) for names in unknown)}, which "
-            "`hidden_losses` has not. Use the same keys."
+            "`hidden_losses` does not have. Use the same keys."
         )
     return terms
 
@@ -140,8 +140,8 @@ def refuse_values(loss, terms: list, y, run):
 
 
 def refuse_hidden_names(arguments: dict, specs: dict, outputs):
-    """Refuse hidden tensors as keys of Keras' own arguments, which are for outputs; Keras ignores keys where
-    there is one output."""
+    """Reject hidden tensors as keys of Keras' own arguments, which are for outputs; with one output, Keras
+    ignores keys."""
     for argument, value in arguments.items():
         names = (
             [key for key in value if key in specs and key not in outputs] if isinstance(value, dict) else []
@@ -154,8 +154,8 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
             "loss_weights": f"Write hidden_loss_weights={{{name!r}: {value[name]!r}}}.",
         }
         measure = (
-            f"Make {name!r} an output, of the same layers: `keras.Model(model.inputs, [*model.outputs, "
-            f"model.get_layer({name!r}).output])`."
+            f"Make {name!r} an output of a model of the same layers: `keras.Model(model.inputs, "
+            f"[*model.outputs, model.get_layer({name!r}).output])`."
         )
         raise ValueError(
             f"`{argument}` has the key {name!r}, which is a hidden tensor. It is for outputs"
@@ -172,8 +172,8 @@ def _make_term(key, value, weights, specs):
     for name in names:
         if name not in specs:
             raise ValueError(
-                f"`hidden_losses` has the key {key!r}, and '{name}' is not exposed. The hidden tensors "
-                f"are {', '.join(map(repr, specs))}: add it to `hidden=` of `HiddenOutputs`."
+                f"`hidden_losses` has the key {key!r}, and '{name}' is not a hidden tensor. The hidden "
+                f"tensors are {', '.join(map(repr, specs))}: add it to `hidden=` of `HiddenOutputs`."
             )
     first = value[0] if isinstance(value, (list, tuple)) and value else value
     if isinstance(first, type):
@@ -184,8 +184,8 @@ def _make_term(key, value, weights, specs):
     if isinstance(first, keras.regularizers.Regularizer):
         if names in weights:
             raise ValueError(
-                f"`hidden_loss_weights[{key!r}]` weighs a penalty, which carries its own strength. "
-                "Set the strength, and leave the weight out."
+                f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has a strength of its "
+                "own. Set the strength, and omit the weight."
             )
         penalties = as_penalties(value, f"hidden_losses[{key!r}]", OWNER)
         term = HiddenTerm(names, value, penalties=penalties)
@@ -200,8 +200,8 @@ def _weight(value, key):
     argument = f"hidden_loss_weights[{key!r}]"
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         raise TypeError(
-            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels cannot move. "
-            f"Give a number, hidden_loss_weights={{{key!r}: 0.5}}, and compile again with another one. The "
-            "strength of a penalty may be a schedule."
+            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels must be a "
+            f"number. Give one, hidden_loss_weights={{{key!r}: 0.5}}, and compile again for another one. "
+            "The strength of a penalty may be a schedule."
         )
     return _checks.number(value, argument, OWNER)

@@ -1,4 +1,4 @@
-"""A wrapper that hands hidden layers to compiled losses."""
+"""A wrapper that gives hidden tensors to compiled losses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -28,18 +28,18 @@ from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_ste
 
 @register
 class HiddenOutputs(ModelAround, ModelOfModels):
-    """A model whose compiled losses see its hidden layers, by name, in one forward pass.
+    """A model whose compiled losses and penalties get its hidden tensors, by name, in one forward pass.
 
     `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
-    those of the wrapped model, which stays reachable as `.model` and shares its weights. The logs show
-    `loss`, which is `main_loss` (the compiled loss alone) plus `<name>_loss` for each hidden term (the
-    slashes of a path as `_`), the wrapped model's `ActivityPenalty` layers under their own names, and
-    `regularization_loss`, the sum of its other losses, where it has any. Checkpoints of the wrapped model
-    load into this one, and back.
+    those of the wrapped model, which is available as `.model` and shares its weights. The logs show
+    `loss`, which is `main_loss` (the compiled loss alone) plus `<name>_loss` for each hidden term (with
+    `_` for the slashes of a path), the wrapped model's `ActivityPenalty` layers under their own names, and
+    `regularization_loss`, the sum of its other losses, if it has any. `evaluate` returns a list, or a dict
+    with `return_dict=True`. Checkpoints of the wrapped model load into this one, and the reverse.
 
     Args:
         model: a built Keras model: functional, Sequential, or subclassed with a `call` alone.
-        hidden: the hidden tensors, as a list of names or a dict of name to reference. A reference is a
+        hidden: the hidden tensors, as a list of names or a dict of names to references. A reference is a
             layer's name, a path through what holds it (`"vgg16/block3_conv3"`,
             `"transformer_layer_3/feedforward_intermediate_dense"`), a layer's second output (`"lstm:1"`), the
             second use of a layer that is called more than once (`"encoder@1"`), what goes into its activation
@@ -48,7 +48,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             `list_tensors` lists the names.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
             dict of names of hidden tensors to such names. It is combined with the mask that Keras keeps with
-            a tensor. Penalties and losses leave out what it drops.
+            a tensor. Penalties and losses do not count what it drops.
         name: the name of this model.
 
     Example:
@@ -67,8 +67,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     Raises:
         TypeError: if `model` is not a Keras model.
         ValueError: if `model` is not built, or has a training step, a loss, a `fit` or the like of its own,
-            which this model would pass over; if `hidden` names what is not there, what several layers match,
-            or what runs in a loop over time or is rematerialized.
+            which this model would not use; if a name in `hidden` matches nothing, or several layers, or a
+            layer that runs in a loop over time or is rematerialized.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     @property
     def hidden(self) -> dict:
-        """Where each hidden tensor is: its reference, by its name."""
+        """The reference of each hidden tensor, by its name."""
         return dict(self._state.references)
 
     @property
@@ -112,7 +112,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return self._state.joint_loss
 
     def get_running_model(self) -> keras.Model:
-        """The model that runs: the wrapped one, in which the layers of hidden tensors hand them out."""
+        """The model that runs: the wrapped one, in which the layers of hidden tensors return them."""
         return self._state.probe.tapped
 
     layers = of_wrapped("layers")
@@ -152,7 +152,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         joint_loss: Callable | None = None,
         **kwargs: Any,
     ) -> None:
-        """Configure training: Keras' own arguments, and what is done with the hidden tensors.
+        """Configure training: Keras' own arguments, and the losses of the hidden tensors.
 
         Args:
             optimizer: as in Keras; so are `loss`, `loss_weights`, `metrics`, `weighted_metrics` and
@@ -202,7 +202,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             if term.key in taken:
                 raise ValueError(
                     f"`hidden_losses` has the key {term.names!r}, which would be logged as '{term.key}', "
-                    "a name that is taken. Give the hidden tensor another name with a dict: "
+                    "a key that is already used. Give the hidden tensor another name with a dict: "
                     f"hidden={{'another': '{self._state.references[term.names[0]]}'}}."
                 )
             taken.add(term.key)
@@ -264,7 +264,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     @property
     def graph(self) -> keras.Model:
-        """The wrapped model, which is exported: nothing of this package is left in the file."""
+        """The wrapped model, which is what `export` writes: nothing of this package is in the file."""
         return self.model
 
     def get_config(self) -> Config:

@@ -9,13 +9,13 @@ from keras_penalties.models._loss_arguments import REGISTER, FunctionLoss, compa
 
 
 def one_label(y):
-    """The labels of a model with one output as the tensor that they are; others as they came."""
+    """The labels of a model with one output as one tensor; others unchanged."""
     flat = tree.flatten(y)
     return flat[0] if len(flat) == 1 else y
 
 
 def labels_for(loss, y, argument):
-    """What `loss` gets of `y`: one of Keras or of this package the only array, any other all of it."""
+    """The part of `y` that `loss` gets: a loss of Keras or this package the only array, another all of it."""
     y = one_label(y)
     if not compares_with_labels(loss):
         return y
@@ -46,13 +46,13 @@ def _how_to_pick(loss, key):
 
 
 def one_weight(sample_weight, argument):
-    """The weights as the one array that they are, or None."""
+    """The weights as one array, or None."""
     flat = [w for w in tree.flatten(sample_weight) if w is not None]
     if len(flat) > 1:
         raise ValueError(
             f"`sample_weight` must be one array for `{argument}`. Received: {len(flat)} arrays, one per "
-            "output (Keras repeats a single array if `y` holds several), and it is not said which weighs the "
-            "hidden tensor. Give batches with one array of weights, which stays one: a generator or "
+            "output (Keras repeats a single array if `y` has several), and it is unknown which one is for "
+            "the hidden tensor. Give batches with one array of weights, which stays one: a generator or "
             "`keras.utils.PyDataset` of `(x, y, sample_weight)`."
         )
     return flat[0] if flat else None
@@ -60,7 +60,7 @@ def one_weight(sample_weight, argument):
 
 @contextlib.contextmanager
 def naming(argument, **tensors):
-    """Name `argument`, and the shapes of what it got, in an error, of which each backend has its own kind."""
+    """Name `argument`, and the shapes that it got, in an error; each backend raises its own kind."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What `compile` accepts as a loss between labels and hidden tensors."""
+"""The losses between labels and hidden tensors that `compile` accepts."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
 
 
 class FunctionLoss(keras.losses.Loss):
-    """A function of `(y_true, y_pred)`, reduced and weighted as Keras does it."""
+    """A function of `(y_true, y_pred)`, reduced and weighted as in Keras."""
 
     def __init__(self, function):
         super().__init__(name=function.__name__)
@@ -37,7 +37,7 @@ class FunctionLoss(keras.losses.Loss):
 
 
 def mask_of(y_pred):
-    """The mask of a tensor; of several, what their masks have in common, if each has one of the same rank."""
+    """The mask of a tensor; for several, the intersection of their masks, if all have the same rank."""
     masks = [get_keras_mask(x) for x in tree.flatten(y_pred)]
     if any(mask is None or len(mask.shape) != len(masks[0].shape) for mask in masks):
         return None
@@ -92,11 +92,11 @@ def compares_with_labels(loss):
 
 
 def refuse_unreduced(losses, argument):
-    """Refuse a Keras loss that gives one value per example: what is trained on is one number."""
+    """Reject a Keras loss that returns one value per example: training needs one number."""
     for loss in tree.flatten(losses):
         if isinstance(loss, keras.losses.Loss) and loss.reduction in (None, "none"):
             raise ValueError(
-                f"`{argument}` holds {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
+                f"`{argument}` has {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
                 "one value per example, and training needs one number. Use reduction='sum_over_batch_size' "
                 "(the mean) or 'sum'."
             )
@@ -111,12 +111,12 @@ def refuse_lambda(value, argument):
 
 
 def serialize(value, argument):
-    """`value` as JSON; refuse an unregistered function, which no file could bring back."""
+    """`value` as JSON; an error for an unregistered function, which no file could restore."""
     if callable(value) and hasattr(value, "__name__"):
         builtin = getattr(value, "__module__", "").startswith("keras.")
         if not builtin and not _serialization.is_registered(value):
             raise ValueError(
-                f"`{argument}` is the function `{value.__name__}`, which is not registered, so that no "
-                f"file that names it could be loaded. Put `{REGISTER}` above it."
+                f"`{argument}` is the function `{value.__name__}`, which is not registered, so a "
+                f"file with its name could not be loaded. Put `{REGISTER}` above it."
             )
     return keras.saving.serialize_keras_object(value)

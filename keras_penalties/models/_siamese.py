@@ -1,4 +1,4 @@
-"""One encoder on two inputs, and the distance between what it makes of them."""
+"""One encoder for two inputs, and the distance between the two embeddings."""
 
 from typing import Any, Literal, Self
 
@@ -19,12 +19,12 @@ _DISTANCES = {"euclidean": EuclideanDistance, "cosine": CosineDistance}
 class Siamese(ModelOfModels):
     """The distance between the embeddings of two inputs by one encoder.
 
-    `fit([a, b], similar)` trains it, with `losses.Contrastive` as a rule; `predict([a, b])` gives the
+    `fit([a, b], similar)` trains it, usually with `losses.Contrastive`; `predict([a, b])` returns the
     distances, and `embed(x)` the embedding of one input. Penalties inside the encoder count once for
-    each of its two uses, on every backend, since each use is a layer's output that is punished.
+    each of its two uses, on every backend.
 
     Args:
-        encoder: a built model of one input and one output, the embedding `(batch, ..., features)`.
+        encoder: a built model with one input and one output, the embedding `(batch, ..., features)`.
         distance: `"euclidean"`, `"cosine"`, or a layer that takes a list of two tensors.
         name: the name of this model.
 
@@ -39,7 +39,7 @@ class Siamese(ModelOfModels):
     Raises:
         TypeError: if `encoder` is not a Keras model, or `distance` neither a name nor a layer.
         ValueError: if `encoder` has several inputs or outputs, or is not built; at `fit`, if the two
-            inputs or the labels are not of one length, or the loss refuses the first labels.
+            inputs and the labels differ in length, or the loss rejects the first labels.
 
     Source: Bromley, Guyon, LeCun, Säckinger and Shah, "Signature Verification Using a 'Siamese' Time
     Delay Neural Network", NIPS 1993.
@@ -75,21 +75,21 @@ class Siamese(ModelOfModels):
         return self.pair.compute_output_spec(inputs)
 
     def embed(self, x: Tensors, **kwargs: Any) -> Tensor:
-        """The embeddings of `x`, as `predict` gives them and with its arguments."""
+        """The embeddings of `x`, as `predict` returns them, with the same arguments."""
         kwargs.setdefault("verbose", 0)
         return self.encoder.predict(x, **kwargs)
 
     @property
     def graph(self) -> keras.Model:
-        """The distance of a pair, a model of Keras layers and a distance, which is exported."""
+        """The distance of a pair, a model of Keras layers and a distance, which is what `export` writes."""
         return self.pair
 
     def fit(self, x: Tensors = None, y: Tensors = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
         if isinstance(x, (list, tuple)) and (len(lengths) != 3 or len(set(lengths)) != 1):
             raise ValueError(
-                "Siamese.fit takes `[first, second], similar`: two arrays and one label a pair, all of one "
-                f"length. Received: arrays of {', '.join(map(str, lengths))} rows."
+                "Siamese.fit takes `[first, second], similar`: two arrays and one label per pair, all of "
+                f"the same length. Received: arrays of {', '.join(map(str, lengths))} rows."
             )
         return super().fit(x, y, *args, **kwargs)
 
@@ -108,18 +108,18 @@ class Siamese(ModelOfModels):
 
 
 def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: int | None = None) -> tuple:
-    """Pairs from labelled data, half of them of one class and half of two, in random order.
+    """Pairs from labelled data, half of them of the same class and half of different ones, in random order.
 
     Args:
         x: an array `(rows, ...)`.
         labels: `(rows,)`, the class of each row.
-        count: how many pairs, an even number >= 2. Defaults to twice the rows: each row stands first in
+        count: the number of pairs, an even number >= 2. Defaults to twice the rows: each row is the first of
             one pair of each kind.
-        seed: what makes the choice repeatable.
+        seed: the seed of the random choice.
 
     Returns:
         `[first, second], similar`: two arrays `(count, ...)`, and float32 `(count,)` with 1 for pairs of
-        one class.
+        the same class.
 
     Example:
 
@@ -132,19 +132,19 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
     True
 
     Raises:
-        ValueError: if lengths differ, a class has one row alone, there is one class alone, or `count` is
+        ValueError: if lengths differ, a class has only one row, there is only one class, or `count` is
             not even.
     """
     x, labels = np.asarray(x), np.asarray(labels)
     if labels.ndim != 1 or len(x) != len(labels):
         raise ValueError(
-            "`labels` of balanced_pairs must hold one class a row of `x`. Received: labels of shape "
+            "`labels` of balanced_pairs must hold one class per row of `x`. Received: labels of shape "
             f"{labels.shape} for {len(x)} rows."
         )
     classes, sizes = np.unique(labels, return_counts=True)
     if len(classes) < 2 or sizes.min() < 2:
         raise ValueError(
-            "`labels` of balanced_pairs must hold two classes at least, each with two rows at least. "
+            "`labels` of balanced_pairs must have at least two classes, each with at least two rows. "
             f"Received: {dict(zip(classes.tolist(), sizes.tolist(), strict=True))}."
         )
     count = 2 * len(x) if count is None else count

@@ -1,4 +1,4 @@
-"""What `HiddenOutputs` holds beside its model."""
+"""What `HiddenOutputs` has in addition to its model."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_penalties._keras.layers import allow_state
 
 
 class Owned(keras.layers.Layer):
-    """The state of compiled terms, which comes after the wrapper was built."""
+    """The state of compiled terms, which is created after the wrapper is built."""
 
     def __init__(self):
         super().__init__(name="hidden_losses", dtype="float32")
@@ -22,7 +22,7 @@ class Owned(keras.layers.Layer):
 
 
 class HiddenState:
-    """What the wrapper holds beside layers and weights, out of sight of attribute tracking."""
+    """What the wrapper has in addition to layers and weights, hidden from attribute tracking."""
 
     def __init__(self, references):
         self.references = references

@@ -1,4 +1,4 @@
-"""The model inside a `HiddenOutputs`: what is taken from it, and what it may not do in its own way."""
+"""The model inside a `HiddenOutputs`: its attributes, and the methods that it may not override."""
 
 import keras
 
@@ -11,7 +11,7 @@ def of_wrapped(name):
 
 
 def of_graph(name):
-    """As `of_wrapped`; a Sequential model has these of its own only once it was called."""
+    """As `of_wrapped`; a Sequential model has its own only after it was called."""
     doc = f"The wrapped model's `{name}`."
     return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 

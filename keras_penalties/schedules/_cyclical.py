@@ -1,4 +1,4 @@
-"""A strength that rises again and again."""
+"""A strength that rises in cycles."""
 
 import keras
 from keras import ops
@@ -10,18 +10,18 @@ from keras_penalties._types import Config, Tensor
 
 @register
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
-    r"""A strength that rises from zero in each cycle, and rests at its height until the cycle ends.
+    r"""A strength that rises from zero in each cycle, then stays at its maximum until the cycle ends.
 
     $$s_k = s\,\min\!\left(1, \frac{\tau_k}{R}\right),\qquad \tau_k = \frac{k \bmod T}{T}$$
 
     \(k\) counts training batches from 0, \(T\) is the length of a cycle and \(R\) the share of it in which
-    the strength rises. It is a Keras schedule, so that an optimizer takes it too.
+    the strength rises. It is a Keras schedule, so an optimizer accepts it too.
 
     Args:
-        strength: the height \(s\), a finite float >= 0.
-        cycle_steps: how many training batches a cycle has, an int >= 1.
+        strength: the maximum \(s\), a finite float >= 0.
+        cycle_steps: the number of training batches in a cycle, an int >= 1.
         ratio: the share \(R\) of a cycle in which the strength rises, a float in (0, 1].
-        cycles: after how many cycles the strength stays at its height. Defaults to None: never.
+        cycles: after how many cycles the strength stays at its maximum. Defaults to None: never.
         name: the schedule's name.
 
     Example:
@@ -33,11 +33,11 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
         TypeError: if an argument is not a number, or `cycle_steps` or `cycles` not an int.
-        ValueError: if an argument is out of its bounds.
+        ValueError: if an argument is out of range.
 
     Source: Fu, Li, Liu, Gao, Celikyilmaz and Carin, "Cyclical Annealing Schedule: A Simple Approach to
     Mitigating KL Vanishing", NAACL 2019, equations 6 and 7, with the linear rise; there the strength is 1,
-    the ratio 0.5, and four cycles fill the training.
+    the ratio 0.5, and a training has four cycles.
     """
 
     def __init__(

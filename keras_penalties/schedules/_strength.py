@@ -9,7 +9,7 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties.schedules._target import Target
 
-# Where a schedule is looked at when it is given: densely at first, then ever more sparsely.
+# The steps at which a schedule is checked when it is given: dense at first, then more and more sparse.
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 
 
@@ -18,7 +18,7 @@ Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | 
 
 
 def check(value, owner):
-    """`value` as a strength, refused if it is none."""
+    """`value` as a strength; an error if it is not valid."""
     if isinstance(value, Target):
         return value
     if not is_moving(value):
@@ -40,29 +40,29 @@ def is_moving(value) -> bool:
 
 
 def fixed(value):
-    """A strength that does not move as a float, or None."""
+    """A constant strength as a float, or None."""
     return float(value) if isinstance(value, (int, float)) else None
 
 
 def at(schedule, step):
-    """What a schedule gives at `step`, in float32; NaN, which nobody overlooks, where it is negative."""
+    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative."""
     strength = ops.cast(schedule(step), "float32")
     return ops.where(strength >= 0, strength, float("nan") * ops.ones_like(strength))
 
 
 def keep_kind(penalty):
-    """Let the strength of `penalty`, which a layer or model owns now, be replaced by one of its kind alone:
-    the owner keeps other variables for another kind."""
+    """Allow the strength of `penalty`, which a layer or model owns now, to be replaced only by one of the
+    same kind: the owner has no variables for another kind."""
     if hasattr(penalty, "_owned"):  # not a regularizer of Keras
         penalty._owned = True
 
 
 def check_kind(value, before, owner):
-    """Refuse a strength of another kind than the one `before`."""
+    """Raise an error if a strength is of another kind than the one `before`."""
     if _kind(value) != _kind(before):
         raise ValueError(
             f"`strength` of this {owner} must stay {_kind(before)}, since a layer or model owns the penalty "
-            f"and has variables for that. Received: {value!r}. Make another layer, or give `compile` "
+            f"and has variables only for that. Received: {value!r}. Make another layer, or give `compile` "
             "another penalty."
         )
 

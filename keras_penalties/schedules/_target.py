@@ -1,4 +1,4 @@
-"""A strength that finds itself."""
+"""A self-tuning strength."""
 
 from typing import Self
 
@@ -11,28 +11,30 @@ from keras_penalties._types import Config, Tensor
 
 @register
 class Target:
-    r"""Moves a penalty's strength until what it measures meets a value: say how sparse, not how hard.
+    r"""Adjusts a penalty's strength until the penalty measures a given value.
 
     $$s_k = \sigma_k\,\exp(\kappa\,c_k),\qquad \sigma_{k+1} = \sigma_k\,\exp(\eta\,c_k),\qquad
     c_k = \min\!\Big(1, \max\!\Big(-1, \frac{m_k - v}{v}\Big)\Big)$$
 
-    \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the value to
-    meet. The strength grows while the measure is above the value and falls while it is below, between
-    `minimum` and `maximum`. \(\sigma_k\) sums up the errors so far, at the rate \(\eta\); the damping
-    \(\kappa\) answers the error of this batch alone. Without it the strength grows until the measure has
-    come down, which is too late, since a layer follows slowly: the measure overshoots and swings.
-    \(\sigma\) is the multiplier of the constraint \(m \le v\): a penalty that stays below the value by
-    itself ends at `minimum`, and one that cannot come down to it at `maximum`, which `audit` reports.
+    \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the target
+    value. The strength rises while the measure is above the value and falls while it is below, between
+    `minimum` and `maximum`. \(\sigma_k\) accumulates the errors so far, at the rate \(\eta\); the damping
+    \(\kappa\) responds to the error of this batch alone. Without damping the strength rises until the measure
+    has fallen, which is too late, since a layer responds slowly: the measure overshoots and oscillates.
+    \(\sigma\) is the multiplier of the constraint \(m \le v\). If the measure is below the value without a
+    penalty, the strength ends at `minimum`; if it cannot fall to the value, at `maximum`, which `audit`
+    reports. A target needs a few hundred batches; until then `audit` says *not there yet*. The logs show the
+    measure as `<key>_measure`.
 
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
-        rate: how fast the logarithm of the strength moves in a training batch, a float in (0, 1].
+        rate: how much the logarithm of the strength changes per training batch, at most; a float in (0, 1].
         initial: the strength in the first training batch, without damping, a float between `minimum` and
             `maximum`.
-        minimum: the least strength, a float > 0.
-        maximum: the greatest strength, a finite float.
+        minimum: the lowest strength, a float > 0.
+        maximum: the highest strength, a finite float.
         damping: how much the error of a batch changes the logarithm of the strength in that batch, a float
-            >= 0. Defaults to 4. A file of a release that did not have it goes on without, with 0.
+            >= 0. Defaults to 4. Files saved before it was added load with 0.
 
     Example:
 
@@ -45,11 +47,11 @@ class Target:
 
     Raises:
         TypeError: if an argument is not a number.
-        ValueError: if an argument is out of its bounds.
+        ValueError: if an argument is out of range.
 
     Source: Sohrabi, Ramirez, Zhang, Lacoste-Julien and Gallego-Posada, "On PI Controllers for Updating
     Lagrange Multipliers in Constrained Optimization", ICML 2024: the integral and the proportional term of
-    the controller \(\nu\)PI with \(\nu = 0\). Here they move the logarithm of the multiplier, as in
+    the controller \(\nu\)PI with \(\nu = 0\). Here they change the logarithm of the multiplier, as in
     Rezende and Viola, "Taming VAEs", 2018 (GECO), whose update is
     \(\lambda \leftarrow \lambda \exp(\eta\,C)\); and the error is relative to the value and bounded, so
     that one rate serves penalties of any size.
@@ -74,12 +76,12 @@ class Target:
         self.damping = _checks.number(damping, "damping", "Target", at_least=0.0)
 
     def after(self, strength: Tensor, measured: Tensor) -> Tensor:
-        """The strength that follows `strength`, both without damping, once `measured` was seen."""
+        """The strength after `strength`, both without damping, in a batch that measures `measured`."""
         return self.moved(strength, self.error(measured))
 
     def error(self, measured: Tensor) -> Tensor:
-        """How far `measured` is from the value, as a share of it: between -1 and 1. What is not finite
-        moves nothing: it may be an overflow that a loss scale is about to mend."""
+        """How far `measured` is from the value, as a share of it: between -1 and 1. A value
+        that is not finite changes nothing: it may be an overflow that a loss scale is about to fix."""
         measured = ops.convert_to_tensor(measured, "float32")
         error = ops.clip((measured - self.value) / self.value, -1.0, 1.0)
         return ops.where(ops.isfinite(measured), error, ops.zeros_like(error))
@@ -89,7 +91,7 @@ class Target:
         return ops.clip(strength * ops.exp(self.rate * error), self.minimum, self.maximum)
 
     def damped(self, strength: Tensor, error: Tensor) -> Tensor:
-        """What `strength` is in a batch with this `error`."""
+        """What is added in a batch with this `error` in place of `strength`."""
         return ops.clip(strength * ops.exp(self.damping * error), self.minimum, self.maximum)
 
     def get_config(self) -> Config:
@@ -98,5 +100,5 @@ class Target:
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        # Files of the releases before `damping` mean a strength without it.
+        # Files saved before `damping` was added mean a strength without it.
         return made(cls, {"damping": 0.0, **config} if isinstance(config, dict) else config)

@@ -115,7 +115,11 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
         ({"beta": float("nan")}, ValueError, "`beta`"),
         ({"gamma": "1"}, TypeError, "`gamma`.*of type str"),
         ({"value_range": (1.0, 0.0)}, ValueError, "`value_range` of AntiPiracy.*low < high"),
-        ({"transform": layers.Dense(3)}, ValueError, r"must give the shape.*\(None, 3\) of \(None, 4\)"),
+        (
+            {"transform": layers.Dense(3)},
+            ValueError,
+            r"must return its input's shape.*\(None, 3\) for \(None, 4\)",
+        ),
         ({"transform": 3}, TypeError, "`transform` of AntiPiracy must be a layer.*of type int"),
         ({"classifier": layers.Dense(3)}, TypeError, "`classifier` of AntiPiracy must be a Keras model"),
     ],

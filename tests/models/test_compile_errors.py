@@ -28,7 +28,7 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_5": L2(0.1)}},
             ValueError,
-            "'dense_5' is not exposed.*are 'dense_4', 'out'",
+            "'dense_5' is not a hidden tensor.*are 'dense_4', 'out'",
         ),
         ({"hidden_losses": {"dense_4": L2}}, TypeError, r"must be an object, not a class.*L2\(\.\.\.\)"),
         (
@@ -46,12 +46,12 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_loss_weights": {"dense_4": 2.0}},
             ValueError,
-            "carries its own strength",
+            "a strength of its own",
         ),
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"out": 2.0}},
             ValueError,
-            "'out'.*`hidden_losses` has not",
+            "'out'.*`hidden_losses` does not have",
         ),
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": "2"}},
@@ -61,7 +61,7 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": FALL}},
             TypeError,
-            r"'dense_4'\]` is a PolynomialDecay.*cannot move.*hidden_loss_weights={'dense_4': 0.5}",
+            r"'dense_4'\]` is a PolynomialDecay.*must be a number.*hidden_loss_weights={'dense_4': 0.5}",
         ),
         ({"hidden_losses": {("dense_4", "out"): "mse"}}, ValueError, TWO.format("mean_squared_error")),
         ({"hidden_losses": {("dense_4", "out"): keras.losses.Huber()}}, ValueError, TWO.format("huber_loss")),
@@ -112,10 +112,10 @@ def test_one_value_per_example_is_no_loss_to_train_on(reduction):
         with pytest.raises(ValueError, match=f"`loss` holds.*{message}"):
             model.compile("sgd", loss)
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
-    with pytest.raises(ValueError, match=f"`loss` holds Contrastive with {message}"):
+    with pytest.raises(ValueError, match=f"`loss` has Contrastive with {message}"):
         kp.models.Siamese(encoder).compile("sgd", kp.losses.Contrastive(reduction=reduction))
     transform = kp.layers.UniversalPerturbation(0.5)
-    with pytest.raises(ValueError, match=f"`raw_loss` holds Confusion with {message}"):
+    with pytest.raises(ValueError, match=f"`raw_loss` has Confusion with {message}"):
         kp.models.AntiPiracy(encoder, transform, raw_loss=kp.losses.Confusion(reduction=reduction))
 
 

@@ -94,7 +94,7 @@ def test_balanced_pairs():
         (lambda: Siamese(layers.Dense(2)), TypeError, "`encoder` of Siamese must be a Keras model.*Dense"),
         (lambda: Siamese(keras.Sequential([layers.Dense(2)])), ValueError, "must be a built.*keras.Input"),
         (lambda: Siamese(encoder(), "manhattan"), TypeError, "`distance` of Siamese.*'manhattan'"),
-        (lambda: balanced_pairs(np.zeros(3), np.zeros(2)), ValueError, "one class a row"),
+        (lambda: balanced_pairs(np.zeros(3), np.zeros(2)), ValueError, "one class per row"),
         (
             lambda: balanced_pairs(np.zeros(3), np.array([0, 0, 1])),
             ValueError,
