@@ -38,8 +38,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "backends(*names): skipped on any other backend of Keras")
     config.addinivalue_line("markers", "slow: runs with `--all` alone, or when it is named")
     config.addinivalue_line("markers", "every_case: runs with every case of a class on each backend")
-    about = "on these backends of Keras, run with --every-case alone"
-    config.addinivalue_line("markers", f"only_with_every_case(*names): {about}")
 
 
 def without_repetition(items):
@@ -88,9 +86,6 @@ def pytest_collection_modifyitems(config, items):
         for marker in item.iter_markers("backends"):
             if backend not in marker.args:
                 item.add_marker(pytest.mark.skip(reason=f"not for the {backend} backend"))
-        for marker in item.iter_markers("only_with_every_case"):
-            if backend in marker.args and not config.getoption("--every-case"):
-                item.add_marker(pytest.mark.skip(reason="slow: runs with --every-case"))
         for marker in item.iter_markers("needs"):
             missing = [name for name in marker.args if importlib.util.find_spec(name) is None]
             if missing:

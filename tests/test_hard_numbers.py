@@ -300,9 +300,6 @@ def value_and_slope(function, x, compiled):
         both = jax.value_and_grad(function)
         both = jax.jit(both) if compiled else both
     else:
-        import torch
-
-        function = torch.compile(function, backend=TORCH_COMPILER) if compiled else function
 
         def both(x):
             x = x.detach().clone().requires_grad_()
@@ -314,17 +311,12 @@ def value_and_slope(function, x, compiled):
     return float(value), to_numpy(slope)
 
 
-# What a graph of operations computes, without the minutes that building native code takes.
-TORCH_COMPILER = "aot_eager"
+# Keras compiles nothing on PyTorch by default, and compiling these would take minutes there.
+by_compiler = pytest.param(True, marks=pytest.mark.backends("tensorflow", "jax"))
 
 
-def ways():
-    """On PyTorch, where Keras compiles nothing by default and compiling takes minutes, with --every-case."""
-    by_compiler = pytest.param(True, marks=pytest.mark.only_with_every_case("torch"))
-    return pytest.mark.parametrize("compiled", [False, by_compiler], ids=["eager", "compiled"])
-
-
-@ways()
+@pytest.mark.parametrize("compiled", [False, by_compiler], ids=["eager", "compiled"])
+@pytest.mark.every_case
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
 def test_number(number, compiled):
     value, slope = value_and_slope(number.function, number.x, compiled)
