@@ -63,7 +63,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     parts: tuple = ()
     outside_0_and_1: Any = None  # or a property
     _warned = False
-    _owned = False
+    has_owner = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -88,7 +88,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     @strength.setter
     def strength(self, value):
         value = _strength.check(value, self._owner)
-        if self._owned:
+        if self.has_owner:
             _strength.check_kind(value, self._strength, self._owner)
         self._strength = value
 

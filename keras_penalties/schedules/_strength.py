@@ -53,8 +53,8 @@ def at(schedule, step):
 def keep_kind(penalty):
     """Allow the strength of `penalty`, which a layer or model owns now, to be replaced only by one of the
     same kind: the owner has no variables for another kind."""
-    if hasattr(penalty, "_owned"):  # not a regularizer of Keras
-        penalty._owned = True
+    if hasattr(penalty, "has_owner"):  # not a regularizer of Keras
+        penalty.has_owner = True
 
 
 def check_kind(value, before, owner):
