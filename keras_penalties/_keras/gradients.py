@@ -39,17 +39,10 @@ def watched(value, on_gradient):
     """`value`, which calls `on_gradient()` when a gradient is taken of it; itself where that is None."""
     if on_gradient is None:
         return value
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        def slope(upstream):
-            on_gradient()
-            return upstream
-
-        return tf.custom_gradient(lambda x: (tf.identity(x), slope))(value)
     if keras.backend.backend() == "jax":
         import jax
 
+        # As `marked`, but by a rule that forward differentiation can use too, as Hessians do.
         def slope_along(x, along):
             on_gradient()
             return x[0], along[0]
@@ -57,9 +50,7 @@ def watched(value, on_gradient):
         same = jax.custom_jvp(lambda x: x)
         same.defjvp(slope_along)
         return same(value)
-    if value.requires_grad:
-        value.register_hook(lambda _: on_gradient())
-    return value
+    return marked(value, on_slope=lambda _: on_gradient())
 
 
 def _ignore(_):
