@@ -129,8 +129,8 @@ def sharing():
 
 def is_training() -> bool:
     """Whether the outermost layer that runs was called with `training=True`."""
-    find = private.find("keras.src.backend.common.global_state.get_global_attribute")
-    context = find("current_call_ctx")
+    get = private.find("keras.src.backend.common.global_state.get_global_attribute")
+    context = get("current_call_ctx")
     return bool(context is not None and context.training)
 
 
