@@ -134,3 +134,13 @@ def test_a_mask_that_does_not_fit_is_refused(way):
             wrapped = kp.models.HiddenOutputs(network(), hidden=["out"], mask_from="given")
             wrapped.compile(loss=None, hidden_losses={"out": Absolute()})
             wrapped.evaluate(INPUTS, np.zeros((4, 2)), verbose=0, batch_size=4)
+
+
+def test_a_block_that_runs_outside_of_its_model():
+    """In training this is an error, as the penalty would be left out; elsewhere nobody asks for its value."""
+    penalized = kp.penalize(network(), {"block/inner": kp.regularizers.L2(STRENGTH)}, mask_from="given")
+    block, x = penalized.get_layer("block"), np.ones((4, 5, 6), "float32")
+    block(x)
+    assert not block.losses
+    with pytest.raises(ValueError, match="'inner' takes its mask from the input 'given', and runs outside"):
+        block(x, training=True)

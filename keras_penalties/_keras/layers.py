@@ -127,6 +127,13 @@ def sharing():
     return private.find("keras.src.saving.serialization_lib.ObjectSharingScope")()
 
 
+def is_training() -> bool:
+    """Whether the outermost layer that runs was called with `training=True`."""
+    get = private.find("keras.src.backend.common.global_state.get_global_attribute")
+    context = get("current_call_ctx")
+    return bool(context is not None and context.training)
+
+
 def takes_training(layer) -> bool:
     """Whether `call` of `layer` has an argument `training`. Keras hands it down to layers that have it."""
     return private.of(layer, "_call_has_training_arg")

@@ -231,7 +231,11 @@ PARTS: tuple[PrivatePart, ...] = (
         in_symbolic_scope="scopes",
     ),
     *_parts(_STATE, "set back what a step changes, for `audit`", GLOBAL_STATE_TRACKER="snapshots"),
-    *_parts(_STATE, "refuse files in legacy HDF5", get_global_attribute="saving"),
+    *_parts(
+        _STATE,
+        "refuse files in legacy HDF5, and know that a layer trains",
+        get_global_attribute="layers saving",
+    ),
     *_parts(
         "keras.src.backend.common.variables.KerasVariable",
         "set back what a step changes, for `audit`",

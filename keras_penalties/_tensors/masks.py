@@ -12,9 +12,10 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 
-from keras import tree
+from keras import ops, tree
 
-from keras_penalties._keras import graphs, scopes
+from keras_penalties._keras import graphs, scopes, trainers
+from keras_penalties._keras import layers as keras_layers
 
 _local = threading.local()
 
@@ -56,18 +57,32 @@ def available(masks: dict):
 
 
 def current(name: str, owner: str):
-    """The mask of the innermost source that has one called `name`; None where Keras runs a layer by itself to
-    learn shapes."""
+    """The mask of the innermost source that has one called `name`.
+
+    Outside of every source there is none. That is an error in a step of training or evaluation, and None
+    where no loss is asked for: where Keras learns shapes, and where KerasHub's `generate` runs the blocks of
+    a model by themselves.
+    """
     for masks in reversed(getattr(_local, "stack", [])):
         if name in masks:
             return masks[name]
-    if scopes.is_symbolic():
+    if scopes.is_symbolic() or not (keras_layers.is_training() or trainers.caller() == "step"):
         return None
     raise ValueError(
         f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
         "input. Call "
         "the penalized model itself, not layers or tensors taken from it."
     )
+
+
+def of_scores(mask, scores):
+    """A mask of `(batch, steps)` for attention scores of `(batch, heads, queries, keys)`: that of the
+    queries, or, where the steps are not as many as the queries, of the keys. Other masks stay as they are."""
+    if mask is None or len(mask.shape) != 2 or len(scores.shape) != 4:
+        return mask
+    queries, steps = scores.shape[2], mask.shape[1]
+    axes = (1, 2) if None not in (queries, steps) and queries != steps else (1, 3)
+    return ops.expand_dims(mask, axes)
 
 
 class MaskSource:

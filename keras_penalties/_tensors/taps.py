@@ -38,16 +38,22 @@ class Receiver:
     mask_from: str | None = None
 
     def __call__(self, x, owner: str):
-        """Call it on `x`, which the layer called `owner` has computed."""
+        """Call it on `x`, which the layer called `owner` has computed, unless its mask is not to be had."""
         if self.mask_from is None:
-            return self.layer(x)
-        return self.layer(x, mask=masks.current(self.mask_from, owner))
+            self.layer(x)
+            return
+        mask = masks.current(self.mask_from, owner)
+        if mask is not None:
+            self.layer(x, mask=self._fitted(mask, x))
 
     def in_graph(self, x, graph):
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""
         if self.mask_from is None:
             return self.layer(x)
-        return self.layer(x, mask=graphs.input_called(graph, self.mask_from))
+        return self.layer(x, mask=self._fitted(graphs.input_called(graph, self.mask_from), x))
+
+    def _fitted(self, mask, x):
+        return masks.of_scores(mask, x) if self.part == Part("output", 1) else mask
 
 
 @dataclass(frozen=True)
