@@ -1,4 +1,4 @@
-"""Layers that punish what passes through them, and what the package's models are made of."""
+"""Layers that penalize their input, and layers that the models of this package use."""
 
 from keras_penalties.layers._activity_penalty import ActivityPenalty as ActivityPenalty
 from keras_penalties.layers._distances import CosineDistance as CosineDistance

@@ -65,7 +65,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         path = Path(filepath)
         if path.suffix in (".h5", ".hdf5"):
             raise ValueError(NO_LEGACY.format(type(self).__name__))
-        keras.saving.serialize_keras_object(self)  # what cannot be saved is refused before a file is touched
+        keras.saving.serialize_keras_object(self)  # raises before a file is opened
         if not (overwrite and path.suffix == ".keras" and path.is_file()):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         beside = path.with_name(f"{path.stem}.{os.getpid()}.keras")

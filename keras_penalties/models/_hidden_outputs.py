@@ -38,7 +38,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     with `return_dict=True`. Checkpoints of the wrapped model load into this one, and the reverse.
 
     Args:
-        model: a built Keras model: functional, Sequential, or subclassed with a `call` alone.
+        model: a built Keras model: functional, Sequential, or subclassed with only a `call`. For a model
+            with a `train_step`, `fit` or the like of its own, use `penalize`.
         hidden: the hidden tensors, as a list of names or a dict of names to references. A reference is a
             layer's name, a path through what holds it (`"vgg16/block3_conv3"`,
             `"transformer_layer_3/feedforward_intermediate_dense"`), a layer's second output (`"lstm:1"`), the
@@ -160,19 +161,19 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             hidden_losses: a dict of hidden name, or tuple of names for what compares tensors, to a
                 penalty, a list of penalties, a Keras loss, or a function of `(y_true, hidden)`. Losses
                 use `sample_weight`, `class_weight` and the mask of the hidden tensor as Keras does for
-                an output; penalties use the mask alone. A loss takes the labels of a model with one
+                an output; penalties use only the mask. A loss gets the labels of a model with one
                 output; a function gets the whole `y`.
             hidden_loss_weights: a dict of the same keys to floats, for losses; a penalty has its
                 strength.
             joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
-                gives a scalar, or one value per example or per step. It is reduced with weights and
-                with the mask of `y_pred` as Keras reduces a loss function, added, and shown as
-                `joint_loss`.
+                returns a scalar, or one value per example or per step. It is reduced with weights and
+                with the mask of `y_pred` as Keras reduces a loss function, added to the loss, and
+                logged as `joint_loss`.
 
         Raises:
-            TypeError: if an argument is of a kind that it cannot be.
-            ValueError: if a hidden tensor is named that is not exposed, or is a key of an argument for
-                outputs; if a loss compares labels with several tensors, or reduces nothing.
+            TypeError: if an argument has a wrong type.
+            ValueError: if a key is not a hidden tensor, or a hidden tensor is a key of an argument for
+                outputs; if a loss compares labels with several tensors, or has no reduction.
         """
         self._capture_again()
         specs = self._state.probe.specs()

@@ -18,7 +18,7 @@ def of_graph(name):
 
 # What `HiddenOutputs` takes from the wrapped model, apart from what it does as a layer.
 KEPT = {"export", "get_layer", "get_quantization_layer_structure", "layers", "summary", "to_json"}
-# What the wrapped model may do in its own way, and `HiddenOutputs` does in Keras' way instead.
+# The methods that the wrapped model may not override: `HiddenOutputs` uses Keras' own.
 PUBLIC = {name for name in dir(keras.Model) if not name.startswith("_")}
 LOST = (PUBLIC - {*dir(keras.layers.Layer)} - KEPT) | {"metrics", "quantize"}
 

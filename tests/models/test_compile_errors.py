@@ -107,9 +107,9 @@ def test_one_value_per_example_is_no_loss_to_train_on(reduction):
         kp.losses.Huber(0.7, reduction=reduction),
         keras.losses.MeanSquaredError(reduction=reduction),
     ):
-        with pytest.raises(ValueError, match=rf"`hidden_losses\['dense_4'\]` holds.*{message}"):
+        with pytest.raises(ValueError, match=rf"`hidden_losses\['dense_4'\]` has.*{message}"):
             model.compile("sgd", "mse", hidden_losses={"dense_4": loss})
-        with pytest.raises(ValueError, match=f"`loss` holds.*{message}"):
+        with pytest.raises(ValueError, match=f"`loss` has.*{message}"):
             model.compile("sgd", loss)
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
     with pytest.raises(ValueError, match=f"`loss` has Contrastive with {message}"):

@@ -112,7 +112,7 @@ def test_pairs_of_unequal_length_and_labels_that_are_none():
     model = Siamese(encoder())
     model.compile("sgd", kp.losses.Contrastive())
     (a, b), y = pairs()
-    with pytest.raises(ValueError, match="all of one length. Received: arrays of 10, 4, 10 rows"):
+    with pytest.raises(ValueError, match="all of the same length. Received: arrays of 10, 4, 10 rows"):
         model.fit([a, b[:4]], y)
     with pytest.raises(ValueError, match="Received: arrays of 10, 10, 3 rows"):
         model.fit([a, b], y[:3])
