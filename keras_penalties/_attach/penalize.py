@@ -124,10 +124,8 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
         name = f"{tensor.place.name}{tensor.part}"
         raise ValueError(
             f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a "
-            "layer that "
-            f"is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of layers can "
-            "be told "
-            f"apart by their use. Name '{name}', which means every use."
+            f"layer that is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of "
+            f"layers can be told apart by their use. Name '{name}', which means every use."
         )
     return replace(tensor, uses=(None,))
 

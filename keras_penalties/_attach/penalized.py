@@ -163,8 +163,7 @@ def fulfil(layer: Penalized):
         missing = next(request for request in waiting if request not in found)
         raise ValueError(
             f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {list(missing.steps)}, and "
-            "holds "
-            "no layer there. Has its code changed since?"
+            "holds no layer there. Has its code changed since?"
         )
     tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])
     others = {id(inner): tapping.of(inner, outermost=False) for inner in keras_layers.held_by(layer)}

@@ -60,8 +60,7 @@ def strip(model: keras.Model) -> keras.Model:
             raise ValueError(
                 f"`model` of strip has a part of this package that is not a penalty: {type(layer).__name__} "
                 f"('{layer.name}'). It computes what '{model.name}' gives, so there is no plain model "
-                "without it. "
-                "Use `model.export(folder)`: what it writes is loaded without this package."
+                "without it. Use `model.export(folder)`: what it writes is loaded without this package."
             )
     return new
 

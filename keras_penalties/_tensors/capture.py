@@ -96,8 +96,7 @@ class Capture:
         if index >= len(found) or (len(found) != count and tensor.use is None):
             raise ValueError(
                 f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which is "
-                "meant, "
-                f"counted from 0: '{place.name}@{len(found) - 1}'."
+                f"meant, counted from 0: '{place.name}@{len(found) - 1}'."
             )
         return found[index]
 

@@ -70,8 +70,7 @@ def current(name: str, owner: str):
         return None
     raise ValueError(
         f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
-        "input. Call "
-        "the penalized model itself, not layers or tensors taken from it."
+        "input. Call the penalized model itself, not layers or tensors taken from it."
     )
 
 

@@ -14,6 +14,5 @@ def check_built(model, owner: str):
     if not model.built or (isinstance(model, keras.Sequential) and not graphs.is_graph(model)):
         raise ValueError(
             f"`model` of {owner} must be built. '{model.name}' ({type(model).__name__}) has no weights yet. "
-            "Call "
-            "it on a batch first, or begin a Sequential model with `keras.Input(shape)`."
+            "Call it on a batch first, or begin a Sequential model with `keras.Input(shape)`."
         )

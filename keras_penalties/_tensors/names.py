@@ -15,8 +15,7 @@ SEGMENT = re.compile(r"(?P<layer>[^/@:]+)(?:@(?P<use>\d+))?")
 PART = re.compile(r"(?P<kind>input|preactivation)?(?::?(?P<index>\d+))?")
 GRAMMAR = (
     "Write a layer's name ('dense_4') or a path ('encoder/dense_4'); '@1' after a layer means its second "
-    "use, "
-    "':1' at the end its second output, ':input' what goes into it, ':preactivation' what goes into its "
+    "use, ':1' at the end its second output, ':input' what goes into it, ':preactivation' what goes into its "
     "activation."
 )
 

@@ -117,8 +117,7 @@ class Rebuild:
 
 def through(receivers, tensors, graph):
     """`tensors` of the functional model `graph`, after each of `receivers` was called on its own; what it
-    gives
-    takes the tensor's place."""
+    gives takes the tensor's place."""
     flat = tree.flatten(tensors)
     for receiver in receivers:
         kind, index = receiver.part.kind, receiver.part.index

@@ -64,8 +64,7 @@ def from_config(search: Search, config: Mapping) -> Tensor:
             return Tensor(place, tuple(config["uses"]), Part(*config["part"]), config["name"])
     raise ValueError(
         f"`hidden` was saved with the tensor of '{config['name']}' at {steps}, and '{search.model.name}' "
-        "holds "
-        "no layer there. Has its code changed since?"
+        "holds no layer there. Has its code changed since?"
     )
 
 

@@ -81,8 +81,7 @@ class Search:
         if len({id(place.operation) for place in places}) > 1:
             raise ValueError(
                 f"`{self.argument}` of {self.owner} names {key!r}, which several layers of "
-                f"'{self.model.name}' "
-                f"match: {_some([p.name for p in places])}. Give the whole path of one."
+                f"'{self.model.name}' match: {_some([p.name for p in places])}. Give the whole path of one."
             )
         return self._one(
             min(places, key=lambda place: len(place.path)), name
@@ -99,8 +98,7 @@ class Search:
                         return Tensor(place, (*uses, use), Part("output", index), place.operation.name)
         raise ValueError(
             f"`{self.argument}` of {self.owner} holds the tensor {tensor}, which '{self.model.name}' does "
-            "not "
-            "compute on the way to its outputs. Take a tensor of the same graph, or a layer's name."
+            "not compute on the way to its outputs. Take a tensor of the same graph, or a layer's name."
         )
 
     def _places(self, key, name: TensorName | None) -> list[Place]:
@@ -130,8 +128,7 @@ class Search:
                 choices = ", ".join(repr(f"{step.operation.name}@{i}") for i in range(count))
                 raise ValueError(
                     f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is "
-                    "used "
-                    f"{count} times, so that several tensors match. Say which use: {choices}."
+                    f"used {count} times, so that several tensors match. Say which use: {choices}."
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
@@ -147,8 +144,7 @@ class Search:
             layer = place.operation.name
             raise ValueError(
                 f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is "
-                "used "
-                f"{len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: "
+                f"used {len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: "
                 f"'{layer}@0:0'."
             )
 
@@ -158,10 +154,8 @@ class Search:
             if keras_layers.is_rematerialized(holder.operation):
                 raise ValueError(
                     f"`{self.argument}` of {self.owner} names '{place.name}', which is inside "
-                    f"'{holder.name}': "
-                    f"{type(holder.operation).__name__} is rematerialized, so what it computes inside exists "
-                    "only "
-                    f"while it runs. Name '{holder.name}' itself."
+                    f"'{holder.name}': {type(holder.operation).__name__} is rematerialized, so what it "
+                    f"computes inside exists only while it runs. Name '{holder.name}' itself."
                 )
             return self._of_loop(place, holder, part)
         if part.kind == "preactivation":
@@ -186,10 +180,8 @@ class Search:
             return loop, part
         raise ValueError(
             f"`{self.argument}` of {self.owner} names '{place.name}'{part if part.kind != 'output' else ''}, "
-            "which "
-            f"is inside '{loop.name}': {type(wrapper).__name__} runs it in a loop over time. Name "
-            f"'{loop.name}' "
-            "itself; its output is that of the layer at each step, for a cell if it has "
+            f"which is inside '{loop.name}': {type(wrapper).__name__} runs it in a loop over time. Name "
+            f"'{loop.name}' itself; its output is that of the layer at each step, for a cell if it has "
             "return_sequences=True."
         )
 

@@ -69,8 +69,7 @@ class HiddenTerm:
             if specs[name] is None:
                 raise ValueError(
                     f"`{self.argument}` learns weights, and the shape of '{name}' is not known yet. Give the "
-                    "model's "
-                    "`build` the shape of its input, or begin the model with `keras.Input`."
+                    "model's `build` the shape of its input, or begin the model with `keras.Input`."
                 )
         return [tuple(specs[name].shape) for name in self.names]
 
