@@ -98,8 +98,8 @@ def plain(model, receivers=None):
 
 
 def _taken_apart(model) -> dict:
-    """The activations that `penalize` of 0.1 has taken from the layers of `model`, by the ids of those layers:
-    it called `dense`, then the penalty, then an `Activation` by the name of `dense_activation`."""
+    """The activations that `penalize` of 0.1 has taken from the layers of `model`, by the ids of these: it
+    called `dense`, then the penalty, then an `Activation` by the name of `dense_activation`."""
     taken = {}
     for operation in graphs.as_functional(model).operations:
         if isinstance(operation, keras.layers.Activation) and operation.name.endswith("_activation"):
