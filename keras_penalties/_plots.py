@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_penalties._audit import strengths
+from keras_penalties._audit import strength_verdicts
+from keras_penalties._training.log_names import MEASURE, STRENGTH
 from keras_penalties._training.logged_mean import LoggedMean
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # told apart without colour vision
@@ -88,7 +89,7 @@ def _terms(logs, model):
     if model is not None:
         own = {metric.name for metric in model.metrics if isinstance(metric, LoggedMean)}
     else:
-        own = {key for key in plain if key.endswith(("_penalty", "_loss")) or f"{key}_strength" in logs}
+        own = {key for key in plain if key.endswith(("_penalty", "_loss")) or f"{key}{STRENGTH}" in logs}
     found = [key for key in plain if key in own and key not in BESIDE]
     if not found:
         raise ValueError(
@@ -101,8 +102,8 @@ def _terms(logs, model):
 
 def _is_beside(key, logs):
     """Whether `key` shows no term, but a strength or what a target measures."""
-    of_target = key.endswith("_measure") and f"{key.removesuffix('_measure')}_strength" in logs
-    return key.endswith("_strength") or of_target
+    of_target = key.endswith(MEASURE) and f"{key.removesuffix(MEASURE)}{STRENGTH}" in logs
+    return key.endswith(STRENGTH) or of_target
 
 
 def _chosen(logs, keys):
@@ -121,7 +122,7 @@ def _strengths(logs):
     found = {}
     for key in logs:
         owners = [k for k in logs if key.startswith(f"{k}_")]
-        if key.endswith("_strength") and not key.startswith("val_") and owners:
+        if key.endswith(STRENGTH) and not key.startswith("val_") and owners:
             found[key] = max(owners, key=len)
     return found
 
@@ -135,7 +136,7 @@ def _colours(plt, count):
 def _line(axis, logs, key, colour, label, **options):
     epochs = np.arange(1, len(logs[key]) + 1)
     axis.plot(epochs, logs[key], "o-", color=colour, lw=2, ms=4, label=label, **options)
-    if f"val_{key}" in logs and not key.endswith("_strength"):
+    if f"val_{key}" in logs and not key.endswith(STRENGTH):
         axis.plot(epochs, logs[f"val_{key}"], "--", color=colour, lw=1.5, label="_nolegend_", **options)
 
 
@@ -189,12 +190,12 @@ def _bars(axes, audit):
     if audit.main_loss is not None and audit.main_loss > 0:
         axes[0].axvline(audit.main_loss, color="black", ls="--", lw=1)
         axes[0].set_title("dashed: the main loss", loc="left", fontsize=10)
-    low, high = strengths.DROWNED / 10, strengths.DOMINATES * 10
+    low, high = strength_verdicts.DROWNED / 10, strength_verdicts.DOMINATES * 10
     ratios = [np.clip(r["ratio"], 1.5 * low, high / 1.5) if r["ratio"] else np.nan for r in audit.records]
     axes[1].scatter(ratios, places, color=colours, s=60)
     axes[1].axvline(1.0, color="black", ls="--", lw=1)
     axes[1].set_xlim(low, high)
-    for edge in ((low, strengths.DROWNED), (strengths.DOMINATES, high)):
+    for edge in ((low, strength_verdicts.DROWNED), (strength_verdicts.DOMINATES, high)):
         axes[1].axvspan(*edge, color=ORANGE, alpha=0.12)
     axes[1].set_xlabel("gradient at its layer, of the main loss's")
     axes[1].set_title("orange: drowned, or dominates", loc="left", fontsize=10)

@@ -52,7 +52,8 @@ class Requests:
 
     Attributes:
         here: those that are in place.
-        waiting: those of a layer that is not built yet, and makes what they are on when it is.
+        waiting: requests for inner layers that do not exist yet, because this layer makes them when it is
+            built.
     """
 
     def __init__(self, here=(), waiting=()):
@@ -129,7 +130,8 @@ class Attaching(Tapping):
             new.requests = Requests(earlier.here, earlier.waiting)
 
     def of_model(self, model):
-        """`model` with the receivers, each noted where a file that holds it begins."""
+        """A copy of `model` with its receivers. Each is recorded as a request on the outermost `Penalized`
+        layer around it, which writes it to the file."""
         new = self.of(model)
         for tap in self.taps:
             place = tap.tensor.place

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from keras_penalties import _plots
-from keras_penalties._audit import strengths, verdicts
+from keras_penalties._audit import strength_verdicts, verdicts
 
 
 class Audit:
@@ -135,7 +135,7 @@ def _record(evidence, model, step, has_main):
         "formula": _formula(evidence.penalty),
         "strength": evidence.strength,
         "value": evidence.value,
-        "measure": strengths.measured(evidence),
+        "measure": strength_verdicts.measured(evidence),
         "share": counted / total if has_main and total and math.isfinite(total) else None,
         "gradient": evidence.gradient,
         "main_gradient": evidence.main_gradient if has_main else None,

@@ -15,7 +15,7 @@ from keras_penalties._keras.snapshots import Snapshot
 
 
 class Step:
-    """One training step of a model, run several times from the same state, which is the state afterwards.
+    """One training step, run several times: each run starts from the same state, and leaves the model in it.
 
     Args:
         model: a Keras model, built.
@@ -89,7 +89,8 @@ class Step:
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
-            # Where the main loss does not come by, this is what rounding leaves of the penalties.
+            # If the main loss does not depend on this tensor, this is only the rounding error that subtracting
+            # the penalties leaves.
             if of_main[origin] < 1e-10 * sum(squares[origin] for _, squares in norms):
                 of_main[origin] = 0.0
         connected = self._connected(additions) if self.own_step else [True] * len(additions)

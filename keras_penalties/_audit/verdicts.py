@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties._audit import strengths
+from keras_penalties._audit import strength_verdicts
 from keras_penalties._audit.sources import is_distiller, needs_training
 from keras_penalties._keras import graphs, releases, replicas
 from keras_penalties._keras import layers as keras_layers
@@ -32,12 +32,12 @@ def verdict_on(evidence, model, step):
             )
         )
     elif evidence.value == 0.0 and not dropped:
-        state, sentence = strengths.zero(evidence)
+        state, sentence = strength_verdicts.zero(evidence)
         if sentence:
             found.append((state, sentence))
     elif not dropped:
-        found += strengths.problems(evidence)
-        state = strengths.progress(evidence)
+        found += strength_verdicts.problems(evidence)
+        state = strength_verdicts.progress(evidence)
     text = ", ".join(dict.fromkeys(text for text, _ in found))
     return text or state or FINE, [sentence for _, sentence in found]
 

@@ -10,7 +10,8 @@ import keras
 
 from keras_penalties._keras import private, scopes
 
-_DIFFERENTIATED = ("JVPTrace", "LinearizeTrace")  # traces of JAX that a value leaves without its gradient
+# JAX traces that take gradients. A value may be used outside of them, without its gradient.
+_DIFFERENTIATED = ("JVPTrace", "LinearizeTrace")
 
 
 def place():
@@ -51,7 +52,8 @@ def lost(owner) -> str:
 
 
 def is_recomputed() -> bool:
-    """Whether what is added to the loss here is lost, as far as that shows before it is read."""
+    """Whether a loss that is added here will be lost. Some cases show only when the loss is read: see
+    `cannot_leave`."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return _tape_is_stopped()

@@ -103,7 +103,8 @@ _local = threading.local()
 
 @contextmanager
 def running(layer):
-    """Within, `call` of `layer` is called by its `__call__` on this thread."""
+    """Mark that `layer.__call__` runs on this thread, so that `call` runs the plain layer and does not go
+    through `__call__` again."""
     stack = _local.__dict__.setdefault("stack", [])
     stack.append(layer)
     try:

@@ -103,8 +103,9 @@ class Tapping(Rebuild):
 
     Args:
         taps: the receivers.
-        dress: called on the class of each copy at which a saved file has to begin: the outermost one that is
-            not a plain graph of layers. It gives the class to use.
+        dress: takes the class of a copied layer, and returns the class to use instead. It is called only for
+            the outermost copies that are not plain graphs of layers, where this package's own saved
+            configuration starts.
     """
 
     def __init__(self, taps: list[Tap], dress: Callable = lambda cls: cls):

@@ -62,9 +62,9 @@ class Additions:
     of `fit` or `evaluate` may have several; it ends when a metric is asked for its result, or with its graph.
     In a loop of the user's own each pass is a step.
 
-    What is added counts once somebody reads it from `losses`, which is how it gets into a training step: a
-    plain `model(x)` shows nothing, nor does what a callback reads. It is counted at once where a variable can
-    be assigned, and else, on JAX, when the metric is asked for its result.
+    A value is logged only after something reads it from `losses`, as a training step does. A plain `model(x)`
+    logs nothing, and reads by callbacks are ignored. The metrics count it immediately where a variable can be
+    assigned; otherwise, on JAX, when the metric is asked for its result.
 
     Args:
         owner: what to call the layer in errors.
@@ -104,7 +104,8 @@ class Additions:
         here.earlier = [a for a in (*here.earlier, *here.current) if a.waiting and _belongs_here(a)]
         here.current = []
         for addition in here.earlier:
-            addition.loss = addition.given = None  # with which all that they were computed from would stay
+            # They would keep everything they were computed from in memory.
+            addition.loss = addition.given = None
         if (here.earlier or here.started) and trainers.caller() == "own":
             here.earlier, here.started = [], {}
 

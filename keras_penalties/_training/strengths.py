@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_penalties._keras import replicas
+from keras_penalties._training import log_names
 from keras_penalties._training.state import State
 from keras_penalties._training.untracked import Untracked
 from keras_penalties.schedules import Target, _strength
@@ -26,11 +27,9 @@ class Strengths(State):
         self._penalties = tuple(penalties)
         strengths = [self._of(i) for i in range(len(penalties))]
         moving = {i: strength for i, strength in enumerate(strengths) if _strength.is_moving(strength)}
-        kinds = {i: type(penalties[i]).__name__.lower() for i in moving}
-        self.keys = {i: "_strength" if len(kinds) == 1 else f"_{kinds[i]}_strength" for i in kinds}
-        self.keys |= {i: f"_{kinds[i]}_{i}_strength" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
+        self.keys = log_names.strength_keys({i: penalties[i] for i in moving})
         targets = [i for i in moving if isinstance(moving[i], Target)]
-        self.measure_keys = {i: self.keys[i].removesuffix("_strength") + "_measure" for i in targets}
+        self.measure_keys = {i: log_names.measure_key(self.keys[i]) for i in targets}
         self._now = Untracked(steps={})
         for penalty in penalties:
             _strength.keep_kind(penalty)
