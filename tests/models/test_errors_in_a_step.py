@@ -91,7 +91,7 @@ def test_labels_of_another_shape_are_found_before_a_step(term, method, monkeypat
 @pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
 def test_a_wrong_number_of_labels(method):
     model = hidden_outputs(hidden_losses={"h": difference})
-    with pytest.raises(ValueError, match="as many rows.*arrays of 6, 5 rows"):
+    with pytest.raises(ValueError, match="the same number of rows.*arrays of 6, 5 rows"):
         getattr(model, method)(inputs(), labels()[:5])
 
 
