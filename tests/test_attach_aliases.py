@@ -2,12 +2,15 @@
 
 import h5py
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 import keras_penalties as kp
+from keras_penalties._tensors import Search
 from tests.support.attach_networks import (
     assert_same,
+    batch_for,
     blocks,
     nested_and_shared,
     outputs,
@@ -66,7 +69,29 @@ class Task(keras.Model):
         return {"name": self.name}
 
 
+@keras.saving.register_keras_serializable("tests")
+class Forgets(layers.Layer):
+    """As KerasHub's `MLP`: Keras tracks layers, and no attribute leads to them any more."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.stack = [layers.Dense(5, "tanh", name="first"), layers.Dense(6, name="second")]
+        self.stack = keras.Sequential(self.stack, name="stack")
+
+    def build(self, shape):
+        self.stack.build(shape)
+
+    def call(self, x):
+        return self.stack(x)
+
+
+def forgets():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, Forgets(name="block")(Forgets(name="other")(inputs)))
+
+
 MODELS = {
+    "forgets": forgets,
     "backbone": Backbone,
     "task": Task,
     "blocks": blocks,
@@ -142,3 +167,20 @@ def test_the_penalty_is_there_by_each_way(name, tmp_path):
 def reloaded(model, folder):
     model.save(folder / "model.keras")
     return keras.saving.load_model(folder / "model.keras")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_leads_to_each_layer(name, tmp_path):
+    model = MODELS[name]()
+    x = batch_for(model) if name not in ("backbone", "task", "forgets") else keras.random.normal((4, 6))
+    places = Search(model, "pattern", "list_tensors").reachable()
+    steps = [tuple(place.steps) for place in places]
+    assert len(set(steps)) == len(steps)
+    penalties = {place.name: kp.regularizers.L2(0.1 + i) for i, place in enumerate(places)}
+    penalized = kp.penalize(model, penalties)
+    found = reloaded(penalized, tmp_path)
+    for each in (penalized, found):
+        each(x, training=False)
+    ours, theirs = ([to_numpy(loss) for loss in each.losses] for each in (penalized, found))
+    assert len(ours) >= len(places) > 1
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5)

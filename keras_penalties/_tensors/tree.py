@@ -96,8 +96,11 @@ def within(place: Place) -> Iterator[Place]:
 
 
 def step_to(holder, layer) -> tuple:
-    """The attribute of `holder`, with indices or keys, at which `layer` is."""
+    """The attribute of `holder`, with indices or keys, at which `layer` is; without one, as in KerasHub's
+    `MLP`, its place among the layers that Keras tracks."""
     found = list(_steps(holder, layer))
+    if not found:
+        return next((("_layers", i) for i, held in enumerate(holder._layers) if held is layer), ())
     # Public names are the ones that Keras' own files use; the shortest is the plainest.
     return min(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step))) if found else ()
 
