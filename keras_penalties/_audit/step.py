@@ -89,8 +89,8 @@ class Step:
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
-            # If the main loss does not depend on this tensor, this is only the rounding error that subtracting
-            # the penalties leaves.
+            # If the main loss does not depend on this tensor, this is only what rounding leaves when the
+            # penalties are subtracted.
             if of_main[origin] < 1e-10 * sum(squares[origin] for _, squares in norms):
                 of_main[origin] = 0.0
         connected = self._connected(additions) if self.own_step else [True] * len(additions)

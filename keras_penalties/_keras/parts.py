@@ -262,6 +262,11 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts("jax._src.core", "know a compiled step", trace_ctx="scopes"),
     *_parts("jax.core.Tracer", "know a compiled step", _trace="scopes"),
+    *_parts(
+        "jax._src.interpreters.partial_eval",
+        "see what JAX traces by itself",
+        trace_to_jaxpr_dynamic="places",
+    ),
     *_parts("torch._C", "see whether gradients are being computed", _current_graph_task_id="places"),
     *_parts("torch._C._autograd", "see what is rematerialized", _top_saved_tensors_default_hooks="places"),
     *_parts(

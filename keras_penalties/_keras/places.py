@@ -5,6 +5,7 @@ JAX fails, TensorFlow drops the gradient, and PyTorch adds it again in the backw
 """
 
 import itertools
+import sys
 
 import keras
 
@@ -58,14 +59,7 @@ def is_recomputed() -> bool:
     if backend == "tensorflow":
         return _tape_is_stopped()
     if backend == "jax":
-        scope = scopes.stateless_scope()
-        outer = scopes.traces()[1:]  # the innermost and another one that compiles
-        return (
-            scope is not None
-            and scope.collect_losses
-            and scopes.is_staged(scopes.traces()[0])
-            and any(scopes.is_staged(trace) or type(trace).__name__ in _DIFFERENTIATED for trace in outer)
-        )
+        return is_traced_apart()
     return _checkpointed() or in_backward_pass()
 
 
@@ -74,6 +68,40 @@ def in_backward_pass() -> bool:
     if keras.backend.backend() != "torch":
         return False
     return private.find("torch._C._current_graph_task_id")() != -1
+
+
+def is_traced_apart() -> bool:
+    """Whether JAX traces a function by itself, within the call of a layer or model, and the code runs in it:
+    `keras.remat`, `jax.jit`, the body of a `scan`. What is added to a loss there cannot leave. And where JAX
+    knows the function from an earlier call, as that of building, it would not run at all in a training step.
+
+    The traces do not tell which of them was begun within a call, and which around the model. The stack does.
+    """
+    if keras.backend.backend() != "jax" or not scopes.is_staged(scopes.traces()[0]):
+        return False
+    tracer, layer, shapes = (private.find(where).__module__ for where in _ENTRIES)
+    begun, within_jax, frame = 0, False, sys._getframe(1)
+    while frame is not None:
+        module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if module == tracer and name.startswith("trace_to_jaxpr"):
+            begun += not within_jax
+            within_jax = True
+        elif not module.startswith("jax."):
+            within_jax = False
+        if begun and module == layer and name in ("__call__", "stateless_call"):
+            return True
+        if module == shapes and name == "compute_output_spec":
+            return begun > 1  # one of them is Keras' own, which asks for shapes
+        frame = frame.f_back
+    return False
+
+
+# Where a trace of JAX begins, and a call of Keras.
+_ENTRIES = (
+    "jax._src.interpreters.partial_eval.trace_to_jaxpr_dynamic",
+    "keras.src.layers.layer.Layer",
+    "keras.src.backend.jax.core.compute_output_spec",
+)
 
 
 def _tape_is_stopped():

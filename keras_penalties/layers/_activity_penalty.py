@@ -135,11 +135,11 @@ class ActivityPenalty(LayerWithLosses):
         self._term.learn(shapes)
 
     def call(self, inputs: Tensors, mask: Tensors = None, training: bool | None = None) -> Tensors:
+        if places.in_backward_pass() or places.is_traced_apart():
+            raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
         if scopes.is_symbolic():  # only shapes are asked for, which the batch has no size in yet
             check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
             return inputs
-        if places.in_backward_pass():
-            raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
         if self._additions.enter(scopes.stateless_scope()):
             self.allow_same_losses()
         first = tree.flatten(inputs)[0]

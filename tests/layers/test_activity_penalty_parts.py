@@ -36,6 +36,29 @@ class Rematerialized(Block):
         return keras.remat(lambda x: Block.call(self, x))(x)
 
 
+class Kept(Block):
+    """A function that is made once: JAX traces it once, and does not run its code again."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.function = self.transformed(lambda x: Block.call(self, x))
+
+    def call(self, x):
+        return self.function(x)
+
+
+class RematerializedKept(Kept):
+    transformed = staticmethod(keras.remat)
+
+
+class JittedKept(Kept):
+    @staticmethod
+    def transformed(function):
+        import jax
+
+        return jax.jit(function)
+
+
 class Mapped(Block):
     """A loop over the batch that the backend compiles by itself."""
 
@@ -59,6 +82,31 @@ def trained(block, eager):
     model = keras.Model(inputs, layers.Dense(1)(block(inputs)))
     compiled(model, run_eagerly=eager)
     return model.fit(x, y, batch_size=4, verbose=0)
+
+
+@EAGER
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize(
+    "part", [RematerializedKept, pytest.param(JittedKept, marks=pytest.mark.backends("jax"))]
+)
+def test_a_function_that_a_layer_keeps_is_refused_by_name(part, built, eager):
+    """In a model of its own class, which Keras builds before the step, where nobody reads losses."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.block = part()
+
+        def call(self, x):
+            return self.block(x)
+
+    x, y = data(8)
+    with pytest.raises(ValueError, match=LOST):
+        model = Net()
+        if built:
+            model(x)
+        compiled(model, run_eagerly=eager)
+        model.fit(x, y[:, :1] * np.ones((1, 3), "float32"), batch_size=8, verbose=0)
 
 
 @EAGER
@@ -112,8 +160,10 @@ def test_the_older_checkpoints_of_torch_are_refused_in_the_backward_pass():
         y.sum().backward()
 
 
+@pytest.mark.backends("tensorflow", "torch")
 def test_prediction_is_not_refused():
-    """Nothing is added to a loss there."""
+    """Nothing is added to a loss there. On JAX a training step could reuse what prediction has traced, and the
+    penalty would not run."""
     x, _ = data(4)
     inputs = keras.Input((3,))
     outputs = keras.Model(inputs, Rematerialized()(inputs)).predict(x, verbose=0)
