@@ -154,12 +154,13 @@ def largest(x, axis):
 
 
 def scale(size):
-    """What to divide numbers by whose largest is `size`, so that the type holds their squares.
+    """What to divide numbers by whose largest is `size`, so that the type holds their squares, and the fourth
+    powers that gradients of quotients need.
 
     It is 1 for ordinary sizes, where a division would only round. For others it is an eighth of the largest:
     compilers may divide by multiplying with the inverse, which for the largest floats is flushed to zero.
     """
-    extreme = ops.logical_or(size > 1e12, ops.logical_and(size < 1e-12, size > 1e-36))
+    extreme = ops.logical_or(size > 1e9, ops.logical_and(size < 1e-9, size > 1e-36))
     return ops.where(extreme, size / 8.0, 1)
 
 

@@ -69,6 +69,11 @@ def list_held(layer, others):
             listed.append(other)
 
 
+def place_among_tracked(holder, layer) -> tuple:
+    """The place of `layer` among the layers that Keras tracks of `holder`, as an attribute and an index."""
+    return next((("_layers", i) for i, held in enumerate(private.of(holder, "_layers")) if held is layer), ())
+
+
 def sublayers(layer) -> list:
     """The layers that `layer` holds itself, not those within them."""
     return private.of(layer, "_flatten_layers")(include_self=False, recursive=False)

@@ -79,7 +79,8 @@ def is_traced_apart() -> bool:
     """
     if keras.backend.backend() != "jax" or not scopes.is_staged(scopes.traces()[0]):
         return False
-    tracer, layer, shapes = (private.find(where).__module__ for where in _ENTRIES)
+    tracer = private.find("jax._src.interpreters.partial_eval.trace_to_jaxpr_dynamic").__module__
+    layer, shapes = keras.layers.Layer.__module__, scopes.compute_output_spec.__module__
     begun, within_jax, frame = 0, False, sys._getframe(1)
     while frame is not None:
         module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
@@ -94,14 +95,6 @@ def is_traced_apart() -> bool:
             return begun > 1  # one of them is Keras' own, which asks for shapes
         frame = frame.f_back
     return False
-
-
-# Where a trace of JAX begins, and a call of Keras.
-_ENTRIES = (
-    "jax._src.interpreters.partial_eval.trace_to_jaxpr_dynamic",
-    "keras.src.layers.layer.Layer",
-    "keras.src.backend.jax.core.compute_output_spec",
-)
 
 
 def _tape_is_stopped():

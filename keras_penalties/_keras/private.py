@@ -47,14 +47,19 @@ def put(obj, name: str, value):
     setattr(obj, name, value)
 
 
-@functools.cache
-def find(where: str) -> Any:
-    """The private class, function or module at a path like `"keras.src.utils.tracking.DotNotTrackScope"`; a
-    `Missing` object in its place if there is none."""
+def find_now(where: str) -> Any:
+    """What is at a path like `"keras.src.utils.tracking.DotNotTrackScope"` just now: for what Keras replaces
+    while it runs, as `clear_session` does its global state. A `Missing` object if there is nothing."""
     try:
         return look_up(where)
     except (ImportError, AttributeError):
         return Missing(next(part for part in PARTS if part.where == where))
+
+
+@functools.cache
+def find(where: str) -> Any:
+    """The private class, function or module at a path; a `Missing` object in its place if there is none."""
+    return find_now(where)
 
 
 def look_up(where: str) -> Any:

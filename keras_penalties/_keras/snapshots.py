@@ -36,7 +36,7 @@ class Snapshot:
     def __init__(self, *roots):
         self.objects, self._undo, found_before = [], [], set()
         # Names, seeds and scopes that Keras keeps for a thread.
-        self._todo = [*roots, private.find("keras.src.backend.common.global_state.GLOBAL_STATE_TRACKER")]
+        self._todo = [*roots, private.find_now("keras.src.backend.common.global_state.GLOBAL_STATE_TRACKER")]
         while self._todo:
             found = self._todo.pop()
             if id(found) not in found_before:

@@ -100,9 +100,9 @@ def step_to(holder, layer) -> tuple:
     `MLP`, its place among the layers that Keras tracks."""
     found = list(_steps(holder, layer))
     if not found:
-        return next((("_layers", i) for i, held in enumerate(holder._layers) if held is layer), ())
+        return keras_layers.place_among_tracked(holder, layer)
     # Public names are the ones that Keras' own files use; the shortest is the plainest.
-    return min(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step))) if found else ()
+    return min(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step)))
 
 
 def _steps(holder, layer):

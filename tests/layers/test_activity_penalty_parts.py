@@ -162,8 +162,8 @@ def test_the_older_checkpoints_of_torch_are_refused_in_the_backward_pass():
 
 @pytest.mark.backends("tensorflow", "torch")
 def test_prediction_is_not_refused():
-    """Nothing is added to a loss there. On JAX a training step could reuse what prediction has traced, and the
-    penalty would not run."""
+    """Nothing is added to a loss there. On JAX a training step could use what prediction has traced, without
+    the penalty."""
     x, _ = data(4)
     inputs = keras.Input((3,))
     outputs = keras.Model(inputs, Rematerialized()(inputs)).predict(x, verbose=0)
