@@ -42,6 +42,35 @@ def test_l2_on_six_layers_costs_what_keras_own_costs():
     assert accessed <= 1.01 * keras_bytes
 
 
+def test_l2_by_name_on_six_inner_layers_costs_what_keras_own_costs():
+    def blocks(regularizer=None):
+        stack = [Wrapped(regularizer, name=f"block_{i}") for i in range(6)]
+        return keras.Sequential([keras.Input((64,)), *stack, layers.Dense(10)])
+
+    penalty = kp.regularizers.L2(1e-3)
+    for build, pattern in ((mlp, "hidden_?"), (blocks, "block_?/inner")):
+        keras_flops, keras_bytes = cost(build(keras.regularizers.L2(1e-3)))
+        plain_flops, _ = cost(build())
+        flops, accessed = cost(kp.penalize(build(), {pattern: penalty}))
+        assert plain_flops < keras_flops
+        assert flops <= keras_flops + 6 * 10  # the means that are shown, as above
+        assert accessed <= 1.01 * keras_bytes
+
+
+class Wrapped(layers.Layer):
+    """A block around a layer."""
+
+    def __init__(self, regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = layers.Dense(64, "relu", name="inner", activity_regularizer=regularizer)
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x)
+
+
 class ByHand(keras.Model):
     """What one would write instead of `HiddenOutputs`."""
 
