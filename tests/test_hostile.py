@@ -33,7 +33,17 @@ DOORS = {
     "distance": ("Siamese", "config", "distance"),
     "raw loss": ("AntiPiracy", "config", "raw_loss"),
     "transform": ("AntiPiracy", "config", "transform"),
+    "layer with penalties inside": ("inside-subclassed", "config", "layer"),
+    "block with penalties inside": ("inside-blocks", "config", "layers", 1, "config", "layer"),
+    "penalty inside": ("inside-subclassed", "config", "penalties", 0, "penalty"),
     "dtype of a loss": ("Huber", "compile_config", "loss", "config", "dtype"),
+}
+DENSE = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
+PENALTY = {
+    "module": "keras_penalties.regularizers",
+    "class_name": "L2",
+    "config": {"strength": 1.0},
+    "registered_name": "keras_penalties>L2",
 }
 
 
@@ -50,12 +60,16 @@ def test_a_damaged_archive(case):
 
 
 def with_bait(door, bait):
-    name, *place = DOORS[door]
+    return with_value(*DOORS[door], value=bait)
+
+
+def with_value(name, *place, value):
+    """The file called `name`, in which `value` is at a place of its config."""
     members = members_of(BY_NAME[name])
     config = json.loads(members["config.json"])
     parent = parent_of(config, place)
-    assert place[-1] in parent or isinstance(parent, list), (door, parent)
-    parent[place[-1]] = copy.deepcopy(bait)
+    assert place[-1] in parent or isinstance(parent, list), (name, place, parent)
+    parent[place[-1]] = copy.deepcopy(value)
     return zipped(members | {"config.json": json.dumps(config).encode()})
 
 
@@ -63,6 +77,52 @@ def with_bait(door, bait):
 def test_no_door_of_this_package_lets_code_in(door):
     for bait in BAITS:
         load(with_bait(door, bait))
+
+
+INSIDE = ("inside-subclassed", "config", "penalties")
+REQUEST = (*INSIDE, 0)
+WRONG = {
+    "no list": (INSIDE, 3),
+    "a dict": (INSIDE, {"steps": []}),
+    "no request": (REQUEST, None),
+    "text for a request": (REQUEST, "canary"),
+    "no steps": ((*REQUEST, "steps"), None),
+    "steps that are text": ((*REQUEST, "steps"), "canary"),
+    "steps of numbers": ((*REQUEST, "steps"), [1, 2]),
+    "steps of dicts": ((*REQUEST, "steps"), [[{"a": 1}]]),
+    "steps to a class": ((*REQUEST, "steps"), [["__class__"], ["__init__"]]),
+    "steps to a method": ((*REQUEST, "steps"), [["block"], ["call"]]),
+    "steps that lead elsewhere": ((*REQUEST, "steps"), [["block"], ["..", 0]]),
+    "steps to a list": ((*REQUEST, "steps"), [["block"], ["others", 10**9]]),
+    "many steps": ((*REQUEST, "steps"), [["block"]] * 100_000),
+    "a use that is text": ((*REQUEST, "use"), "canary"),
+    "a huge use": ((*REQUEST, "use"), 10**30),
+    "no part": ((*REQUEST, "part"), None),
+    "a part of three": ((*REQUEST, "part"), ["output", 0, 0]),
+    "an unknown part": ((*REQUEST, "part"), ["canary", 0]),
+    "a part that is a list": ((*REQUEST, "part"), [["output"], 0]),
+    "a negative index": ((*REQUEST, "part"), ["output", -1]),
+    "an index that is text": ((*REQUEST, "part"), ["output", "0"]),
+    "an index of a preactivation": ((*REQUEST, "part"), ["preactivation", 1]),
+    "preactivation of what has none": ((*INSIDE, 1, "steps"), [["block"]]),
+    "no penalty": ((*REQUEST, "penalty"), None),
+    "a function for a penalty": ((*REQUEST, "penalty"), "l2"),
+    "a layer for a penalty": ((*REQUEST, "penalty"), DENSE),
+    "a mask that is a number": ((*REQUEST, "mask_from"), 3),
+    "a mask that is a list": ((*REQUEST, "mask_from"), ["inputs"]),
+    "an unknown mask": ((*REQUEST, "mask_from"), "canary"),
+    "no layer": (("inside-subclassed", "config", "layer"), None),
+    "a number for a layer": (("inside-subclassed", "config", "layer"), 3),
+    "a penalty for a layer": (("inside-subclassed", "config", "layer"), PENALTY),
+    "a class for a layer": (("inside-subclassed", "config", "layer"), "canary"),
+}
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_place_of_a_penalty_is_refused(wrong):
+    place, value = WRONG[wrong]
+    assert load(with_value(*place, value=value)).startswith("keras_penalties: ")
 
 
 def test_the_guard_sees_code_that_runs(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_penalties._attach import saved
 from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
@@ -42,6 +43,7 @@ class Request:
     @classmethod
     def from_config(cls, config) -> Request:
         penalty = keras.saving.deserialize_keras_object(config["penalty"])
+        saved.check_penalty(penalty)
         steps = tuple(tuple(step) for step in config["steps"])
         receiver = Receiver(Part(*config["part"]), penalty, config["mask_from"])
         return cls(steps, config["use"], receiver)
@@ -71,6 +73,15 @@ class Penalized:
     requests: Requests
     name: str
 
+    def __call__(self, *args, **kwargs):
+        outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        if (
+            "requests" in vars(self) and self.requests.waiting
+        ):  # a layer without `build` makes its layers here
+            with keras_layers.unlocked(self):
+                fulfil(self)
+        return outputs
+
     def get_config(self):
         inner = keras.saving.serialize_keras_object(plain(self, self.requests.receivers))
         inner = saving.without_compiling(inner)
@@ -91,7 +102,9 @@ class PenalizedFile:
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        saved.check(config)
         layer = keras.saving.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
+        saved.check_layer(layer)
         new = penalized(layer, [Request.from_config(request) for request in config["penalties"]])
         if isinstance(layer, keras.Model) and layer.compiled:  # as KerasHub's tasks are when they are made
             copies.compile_as(new, layer)
@@ -152,6 +165,8 @@ def penalized(layer, requests: list[Request]):
     waiting = [request for request in requests if request not in found]
     if not waiting:
         return Attaching([Tap(tensor, request.receiver) for request, tensor in found.items()]).of_model(layer)
+    if layer.built and isinstance(layer, keras.Model):
+        raise ValueError(missing(layer, waiting[0]))
     shell = copies.copy(layer, {}, penalized_class(type(layer)))
     shell.requests = Requests(waiting=requests)
     return shell
@@ -162,20 +177,28 @@ def fulfil(layer: Penalized):
     waiting = layer.requests.waiting
     found = _found(layer, waiting)
     if len(found) < len(waiting):
-        missing = next(request for request in waiting if request not in found)
-        raise ValueError(
-            f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {list(missing.steps)}, and "
-            "holds no layer there. Has its code changed since?"
-        )
+        raise ValueError(missing(layer, next(request for request in waiting if request not in found)))
     tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])
     others = {id(inner): tapping.of(inner, outermost=False) for inner in keras_layers.held_by(layer)}
     copies.swap(layer, others)
     layer.requests = Requests(here=waiting)
 
 
+def missing(layer, request: Request) -> str:
+    """What to say where `layer` has no layer for the penalty of a file."""
+    steps = saved.said(list(request.steps))
+    return (
+        f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, and holds no layer "
+        "there: the place must be one of its layers. Has its code changed since?"
+    )
+
+
 def _found(layer, requests) -> dict[Request, Tensor]:
     root = Place((), layer)
     places = {tuple(place.steps): place for place in [root, *walk(root)]} if requests else {}
+    for request in requests:
+        if request.steps in places:
+            saved.check_place(places[request.steps], request)
     return {
         request: Tensor(
             places[request.steps], (request.use,), request.receiver.part, places[request.steps].operation.name

@@ -70,6 +70,11 @@ def chosen(part: Part, tensors: list) -> list:
         return tensors
     if part.kind == "input" and part.index is None:
         return [tensors if len(tensors) > 1 else tensors[0]]
+    if (part.index or 0) >= len(tensors):
+        raise ValueError(
+            f"A penalty asks for {part.kind} {part.index} of a layer that has {len(tensors)}: the index must "
+            f"be at most {len(tensors) - 1}. Count from 0."
+        )
     return [tensors[part.index or 0]]
 
 

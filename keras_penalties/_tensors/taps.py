@@ -75,7 +75,7 @@ class Tap:
                 return holder.operation
         raise ValueError(
             f"`mask_from` names {name!r}, and no model or layer around '{place.name}' has an input of that "
-            f"name. '{place.around[-1].operation.name}' has "
+            f"name. It must be one of those of '{place.around[-1].operation.name}': "
             f"{sorted(masks.input_names(place.around[-1].operation))}."
         )
 

@@ -5,14 +5,28 @@ import copy
 import io
 import json
 import marshal
+import tempfile
 import zipfile
+from pathlib import Path
 
 from hypothesis import strategies as st
 
-import keras_penalties
+import keras_penalties as kp
 from tests.saved.write import FOLDER
+from tests.support import attach_networks
 
-FILES = sorted((FOLDER / keras_penalties.__version__).glob("*.keras"))
+
+def penalized_files():
+    """A subclassed model and a graph of blocks, with penalties inside: their files say where those are."""
+    folder = Path(tempfile.mkdtemp())
+    inside = {"inner": kp.regularizers.L2(0.1), "last:preactivation": kp.regularizers.L1(0.1)}
+    for build in (attach_networks.subclassed, attach_networks.blocks):
+        file = folder / f"inside-{build.__name__}.keras"
+        kp.penalize(build(), inside).save(file)
+        yield file
+
+
+FILES = [*sorted((FOLDER / kp.__version__).glob("*.keras")), *penalized_files()]
 
 _code = compile("lambda *a, **k: __import__('canary').sing()", "<file>", "eval").co_consts[0]
 _LAMBDA = {"code": base64.b64encode(marshal.dumps(_code)).decode(), "defaults": None, "closure": None}
