@@ -1,4 +1,4 @@
-"""The cases of `tests/test_hard_numbers.py`: what is hard about each, and what the formula gives in float64."""
+"""The cases of `tests/test_hard_numbers.py`: what is hard about each, and what its formula gives."""
 
 import functools
 from collections.abc import Callable
