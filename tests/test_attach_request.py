@@ -9,7 +9,7 @@ import pytest
 from keras import layers, tree
 
 import keras_penalties as kp
-from keras_penalties.models._wrapped import LOST
+from keras_penalties.models._wrapped import LOST, public_names
 from tests.support.attach_networks import batch_for, logs_of, outputs
 from tests.support.helpers import ROOT
 
@@ -76,11 +76,7 @@ def test_an_unused_output_inside_a_nested_model_and_of_a_second_use():
 
 
 # All but what a file is made of: there a penalized model says more than a plain one.
-PUBLIC = sorted(
-    name
-    for name in dir(keras.Model)
-    if not name.startswith("_") and name not in ("get_config", "from_config")
-)
+PUBLIC = sorted(name for name in public_names(keras.Model) if name not in ("get_config", "from_config"))
 
 
 def replacing(name, base=keras.Model):

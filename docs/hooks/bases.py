@@ -36,6 +36,8 @@ def _public(member, pkg, public):
     for base in member.bases:
         path = getattr(base, "canonical_path", str(base))
         if path.startswith(f"{pkg.path}.") and path not in public:
-            yield from _public(pkg[path.removeprefix(f"{pkg.path}.")], pkg, public)
+            private = pkg[path.removeprefix(f"{pkg.path}.")]
+            if private.is_class:  # else it is a class of Keras that is looked up by its path
+                yield from _public(private, pkg, public)
         else:
             yield base

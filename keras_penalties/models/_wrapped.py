@@ -16,11 +16,16 @@ def of_graph(name):
     return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 
 
+def public_names(cls) -> set[str]:
+    """The public names of one of Keras' classes, without those of PyTorch's modules, which its layers are."""
+    classes = [kind for kind in cls.__mro__ if not kind.__module__.startswith("torch.")]
+    return {name for kind in classes for name in vars(kind) if not name.startswith("_")}
+
+
 # What `HiddenOutputs` takes from the wrapped model, apart from what it does as a layer.
 KEPT = {"export", "get_layer", "get_quantization_layer_structure", "layers", "summary", "to_json"}
 # The methods that the wrapped model may not override: `HiddenOutputs` uses Keras' own.
-PUBLIC = {name for name in dir(keras.Model) if not name.startswith("_")}
-LOST = (PUBLIC - {*dir(keras.layers.Layer)} - KEPT) | {"metrics", "quantize"}
+LOST = (public_names(keras.Model) - public_names(keras.layers.Layer) - KEPT) | {"metrics", "quantize"}
 
 
 def refuse_own_steps(model):
