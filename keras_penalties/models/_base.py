@@ -48,7 +48,13 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         refuse_unreduced(loss, "loss")
         super().compile(optimizer, loss, *args, **kwargs)
-        self._first = FirstBatch()
+        self._first, self._jit_compile_argument = FirstBatch(), kwargs.get("jit_compile", "auto")
+
+    def get_compile_config(self) -> dict:
+        if not self.compiled:
+            return {}
+        # Keras saves what "auto" stands for on this backend. On PyTorch, True asks for a C++ compiler.
+        return {**super().get_compile_config(), "jit_compile": self._jit_compile_argument}
 
     def compile_from_config(self, config: Config) -> None:
         config = keras.saving.deserialize_keras_object(for_any_backend(config))

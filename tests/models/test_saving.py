@@ -73,6 +73,15 @@ def test_json_and_clone_model():
         assert copy.evaluate(x, y, verbose=0, return_dict=True) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("given", [{}, {"jit_compile": True}, {"jit_compile": False}], ids=str)
+def test_a_file_says_how_to_compile_as_the_user_said_it(given):
+    """What "auto" stands for differs from backend to backend: a file is for all of them."""
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
+    assert model.get_compile_config() == {}
+    model.compile("sgd", "mse", **given)
+    assert model.get_compile_config()["jit_compile"] == given.get("jit_compile", "auto")
+
+
 def test_weights_files_of_the_plain_model_and_back(tmp_path):
     x, _ = data()
     plain, model = one_hidden(), wrapped()
