@@ -46,7 +46,7 @@ class Tapped(hooks.HoldsHelpers):
         for receiver in self.receivers.all:
             part = receiver.part
             for tensor in chosen(part, tree.flatten(tensors[part.kind])):
-                receiver(tensor, self.name)
+                receiver(tensor, self.name, kwargs.get("training"))
         if hides_scores:
             outputs = [tensor for i, tensor in enumerate(outputs) if i != 1]
             return outputs[0] if len(outputs) == 1 else tuple(outputs)

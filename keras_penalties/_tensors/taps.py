@@ -9,6 +9,7 @@ the layer several times, and for an operation that is not a layer, the receiver 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,14 +38,17 @@ class Receiver:
     layer: keras.layers.Layer
     mask_from: str | None = None
 
-    def __call__(self, x, owner: str):
+    def __call__(self, x, owner: str, training: bool | None = None):
         """Call it on `x`, which the layer called `owner` has computed, unless its mask is not to be had."""
+        # In JAX's training step `owner` is the outermost call, whose `training` Keras forgets when it ends.
+        takes_training = "training" in inspect.signature(self.layer.call).parameters
+        options = {"training": training} if takes_training and training is not None else {}
         if self.mask_from is None:
-            self.layer(x)
+            self.layer(x, **options)
             return
         mask = masks.current(self.mask_from, owner)
         if mask is not None:
-            self.layer(x, mask=self._fitted(mask, x))
+            self.layer(x, mask=self._fitted(mask, x), **options)
 
     def in_graph(self, x, graph):
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""

@@ -164,9 +164,9 @@ def squares(y_true, hidden):
         (kp.losses.Center(3), "Center has state of its own: wrap a model with one output"),
         (
             kp.losses.Triplet(),
-            r"keras_penalties.losses.Triplet\(..., reduction=None\)\(y_true\['who'\], hidden\)",
+            r"keras_penalties.losses.Triplet\(..., reduction=None\)\(y_true\['(who|age)'\], hidden\)",
         ),
-        ("mse", r"keras.losses.mean_squared_error\(y_true\['who'\], hidden\)"),
+        ("mse", r"keras.losses.mean_squared_error\(y_true\['(who|age)'\], hidden\)"),
     ],
 )
 @pytest.mark.parametrize("eager", [False, True])
@@ -175,7 +175,7 @@ def test_the_labels_of_one_head_are_picked_by_a_function(loss, instead, eager):
     losses = {"who": "sparse_categorical_crossentropy", "age": "mse"}
     model.compile("sgd", losses, hidden_losses={"features": loss}, run_eagerly=eager)
     message = (
-        rf"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: 'who', 'age'.*{instead}"
+        rf"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: '\w+', '\w+'.*{instead}"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
         model.fit(x, y, verbose=0)
