@@ -20,8 +20,8 @@ MUTATIONS = [
     (
         "DeCov loses its half",
         "regularizers/_decorrelation.py",
-        "return 0.5 * _gram.off_diagonal_squares(z, z, _numerics.shares(rows, weights))",
-        "return _gram.off_diagonal_squares(z, z, _numerics.shares(rows, weights))",
+        "return 0.5 * _gram.squares([z], [_numerics.shares(rows, weights)], diagonal=False)",
+        "return _gram.squares([z], [_numerics.shares(rows, weights)], diagonal=False)",
         "tests/regularizers",
     ),
     (
@@ -83,7 +83,7 @@ MUTATIONS = [
     ),
     (
         "evaluation counts as training",
-        "strengths.py",
+        "_training/strengths.py",
         'if training and hasattr(self, "step"):',
         'if hasattr(self, "step"):',
         "tests/test_strength_over_time.py tests/layers",
@@ -98,7 +98,7 @@ MUTATIONS = [
     (
         "the wrapper drops the losses of the model inside",
         "models/_hidden_outputs.py",
-        "losses.extend(self._aggregate_additional_loss(loss) for loss in own)",
+        "losses.extend(self.scaled(loss) for loss in own)",
         "losses.extend(own[:0])",
         "tests/models",
     ),
@@ -111,7 +111,7 @@ MUTATIONS = [
     ),
     (
         "the state that a file holds is not loaded",
-        "state.py",
+        "_training/state.py",
         "if len(store):",
         "if not len(store):",
         "tests/test_saved.py tests/test_strength_over_time.py",
