@@ -100,7 +100,7 @@ def sequential(cls=keras.Sequential):
 
 @pytest.mark.parametrize(("build", "base"), [(functional, keras.Model), (sequential, keras.Sequential)])
 def test_every_method_that_keras_has_and_a_class_replaces(build, base):
-    """`penalize` keeps it; `HiddenOutputs` has it from the model inside, or says that it has not."""
+    """`penalize` keeps the method. `HiddenOutputs` calls that of the wrapped model, or raises an error."""
     assert {"fit", "evaluate", "predict", "train_on_batch", "compile", "get_metrics_result"} <= LOST
     for name in PUBLIC:
         model = build(replacing(name, base))

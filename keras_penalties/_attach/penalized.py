@@ -75,9 +75,8 @@ class Penalized:
 
     def __call__(self, *args, **kwargs):
         outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        if (
-            "requests" in vars(self) and self.requests.waiting
-        ):  # a layer without `build` makes its layers here
+        # A layer without `build` makes its layers in its first call.
+        if "requests" in vars(self) and self.requests.waiting:
             with keras_layers.unlocked(self):
                 fulfil(self)
         return outputs

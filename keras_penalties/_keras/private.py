@@ -58,7 +58,8 @@ def find_now(where: str) -> Any:
 
 @functools.cache
 def find(where: str) -> Any:
-    """The private class, function or module at a path; a `Missing` object in its place if there is none."""
+    """The private class, function or module at a path. If there is none, a `Missing` object, which raises an
+    error when it is used."""
     return find_now(where)
 
 

@@ -59,9 +59,8 @@ def available(masks: dict):
 def current(name: str, owner: str):
     """The mask of the innermost source that has one called `name`.
 
-    Outside of every source there is none. That is an error in a step of training or evaluation, and None
-    where no loss is asked for: where Keras learns shapes, and where KerasHub's `generate` runs the blocks of
-    a model by themselves.
+    If no such source is running, this raises an error in a step of training or evaluation. Elsewhere it gives
+    None: when Keras asks for shapes, and when KerasHub's `generate` calls the blocks of a model directly.
     """
     for masks in reversed(getattr(_local, "stack", [])):
         if name in masks:

@@ -9,6 +9,7 @@ the layer several times, and for an operation that is not a layer, the receiver 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from keras_penalties._tensors.names import Part
 from keras_penalties._tensors.rebuild import Rebuild
 from keras_penalties._tensors.search import Tensor
 from keras_penalties._tensors.tapped import Receivers, RecordedActivation, Tapped, source_class, tapped_class
+
+
+@functools.cache
+def _takes_training(cls) -> bool:
+    return "training" in inspect.signature(cls.call).parameters
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ class Receiver:
     def __call__(self, x, owner: str, training: bool | None = None):
         """Call it on `x`, which the layer called `owner` has computed, unless its mask is not to be had."""
         # In JAX's training step `owner` is the outermost call, whose `training` Keras forgets when it ends.
-        takes_training = "training" in inspect.signature(self.layer.call).parameters
-        options = {"training": training} if takes_training and training is not None else {}
+        passes_on = training is not None and _takes_training(type(self.layer))
+        options = {"training": training} if passes_on else {}
         if self.mask_from is None:
             self.layer(x, **options)
             return

@@ -146,7 +146,7 @@ def uses(tree):
             yield from (item.name for item in node.body if isinstance(item, ast.FunctionDef))
 
 
-# Of Keras too, but the name of something of this package, on an object that is none of Keras'.
+# Names that Keras has too, but that belong to objects of this package here.
 SAME_NAME = {
     "_audit/recorder.py": {"_regularizer"},
     "_audit/report.py": {"_name"},
