@@ -13,6 +13,7 @@ from keras import ops, tree
 from keras_penalties._audit.padding import KnownMasks
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras import gradients, graphs, masks, steps
+from keras_penalties._training.log_names import WEIGHT
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Recorder:
             stack.enter_context(_replaced(target, name, make(getattr(target, name))))
 
         if source.way == "HiddenOutputs" and layer.loss is not None:
-            instead(layer, "labelled", lambda old: self._labelled(source, old))
+            instead(layer, "added", lambda old: self._labelled(source, old))
         elif source.way == "HiddenOutputs":
             instead(layer.state, "added", lambda old: self._added(source, layer.state, old))
         elif source.way == "ActivityPenalty":
@@ -146,12 +147,13 @@ class Recorder:
         return added
 
     def _labelled(self, source, old):
-        def labelled(y, hidden, masks, sample_weight, training):
-            value = old(y, hidden, masks, sample_weight, training)
+        def added(data, hidden, masks, training):
+            value, shown = old(data, hidden, masks, training)
             x, mask = source.layer.pick(hidden), source.layer.pick(masks)
-            return self._add(source, value, [value], x, mask, [source.layer.weight])
+            weight = shown.get(f"{source.layer.key}{WEIGHT}", source.layer.weight)
+            return self._add(source, value, [value], x, mask, [weight]), shown
 
-        return labelled
+        return added
 
     def _regularizer(self, layer, old):
         def regularizer(x):

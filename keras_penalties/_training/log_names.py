@@ -1,24 +1,24 @@
-"""The names of penalties in the logs: each is there once. A changing strength ends in `_strength`, and what a
-target measures in `_measure`."""
+"""The names of penalties in the logs: each is there once. A changing strength ends in `_strength`, a changing
+weight of a loss in `_weight`, and what a target measures in `_measure`."""
 
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import trainers
 from keras_penalties._training.logged_mean import LoggedMean
 
-STRENGTH, MEASURE = "_strength", "_measure"
+STRENGTH, WEIGHT, MEASURE = "_strength", "_weight", "_measure"
 
 
-def strength_keys(penalties) -> dict[int, str]:
+def strength_keys(penalties, ending: str = STRENGTH) -> dict[int, str]:
     """The ends of the log keys of the strengths of `penalties`, a dict by place: with the class where several
     share a name, and with the place too where several are of one class."""
     kinds = {i: type(penalty).__name__.lower() for i, penalty in penalties.items()}
-    keys = {i: STRENGTH if len(kinds) == 1 else f"_{kinds[i]}{STRENGTH}" for i in kinds}
-    return keys | {i: f"_{kinds[i]}_{i}{STRENGTH}" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
+    keys = {i: ending if len(kinds) == 1 else f"_{kinds[i]}{ending}" for i in kinds}
+    return keys | {i: f"_{kinds[i]}_{i}{ending}" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
 
 
-def measure_key(strength_key: str) -> str:
+def measure_key(strength_key: str, ending: str = STRENGTH) -> str:
     """The end of the log key of what a target measures, whose strength is logged with `strength_key`."""
-    return strength_key.removesuffix(STRENGTH) + MEASURE
+    return strength_key.removesuffix(ending) + MEASURE
 
 
 def gathered(layer) -> list:

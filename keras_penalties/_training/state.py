@@ -18,6 +18,18 @@ class State(keras.layers.Layer):
         if len(store):
             super().load_own_variables(store)
 
+    def fits(self, other) -> bool:
+        """Whether `other` has variables of the same shapes."""
+        return isinstance(other, State) and [v.shape for v in self.variables] == [
+            v.shape for v in other.variables
+        ]
+
+    def keep_state_of(self, other):
+        """Take over the values of `other`, if it has variables of the same shapes."""
+        if self.fits(other):
+            for mine, theirs in zip(self.variables, other.variables, strict=True):
+                mine.assign(theirs.value)
+
 
 class Learned(State):
     """Variables by name, made from the arguments of `add_weight` that `learned` of a penalty, or `state` of a

@@ -17,19 +17,24 @@ class Strengths(State):
 
     Each training batch counts once: what is used a second time in a step sees the strengths of the first.
 
+    Args:
+        penalties: the penalties, or losses with a weight, each with an attribute `strength`.
+        name: the name of this layer.
+        ending: how the log keys of the strengths end.
+
     Attributes:
         keys: an end of a log key for each strength that moves, by the penalty's place.
         measure_keys: one for what a penalty with a target measures, by its place.
     """
 
-    def __init__(self, penalties, name):
+    def __init__(self, penalties, name, ending=log_names.STRENGTH):
         super().__init__(name)
         self._penalties = tuple(penalties)
         strengths = [self._of(i) for i in range(len(penalties))]
         moving = {i: strength for i, strength in enumerate(strengths) if _strength.is_moving(strength)}
-        self.keys = log_names.strength_keys({i: penalties[i] for i in moving})
+        self.keys = log_names.strength_keys({i: penalties[i] for i in moving}, ending)
         targets = [i for i in moving if isinstance(moving[i], Target)]
-        self.measure_keys = {i: log_names.measure_key(self.keys[i]) for i in targets}
+        self.measure_keys = {i: log_names.measure_key(self.keys[i], ending) for i in targets}
         self._now = Untracked(steps={})
         for penalty in penalties:
             _strength.keep_kind(penalty)

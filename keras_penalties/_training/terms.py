@@ -97,6 +97,12 @@ class Term(keras.layers.Layer):
         needed = [p.learned(shapes) if isinstance(p, Penalty) else {} for p in self.penalties]
         self.learned = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
 
+    def keep_state_of(self, other: "Term"):
+        """Take over what `other`, a term of the same penalties, has learned, and its strengths."""
+        pairs = zip(self.learned, other.learned, strict=False)
+        self.learned = [theirs if mine.fits(theirs) else mine for mine, theirs in pairs]
+        self.strengths.keep_state_of(other.strengths)
+
     def added(self, x, mask=None, training=False, first=True) -> dict:
         """What is added to the loss for `x`: the sum under `""`, and beside it what is shown, by `keys`
         (a strength, and what a target measures, in the first use of a step alone).

@@ -42,6 +42,9 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
     def build(self, input_shape: Any = None) -> None:
         self.built = True
 
+    def note_weights(self, training: bool, y: Tensors, sample_weight: Tensors) -> None:
+        """Called with the labels and weights of steps, before they run."""
+
     def check_batch(self, x: Tensors, y: Tensors) -> None:
         """Raise if the values of the first rows, arrays, are not valid."""
 
@@ -88,6 +91,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         given = arguments_of(super().fit, *args, **kwargs)
+        self.note_weights(True, given.get("y"), given.get("sample_weight"))
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"), again=True)
         validation = given.get("validation_data")
         if isinstance(validation, (list, tuple)):
@@ -95,19 +99,20 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         return super().fit(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        self._check_arrays(super().evaluate, *args, **kwargs)
+        self._check_arrays(False, super().evaluate, *args, **kwargs)
         return super().evaluate(*args, **kwargs)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        self._check_arrays(super().train_on_batch, *args, **kwargs)
+        self._check_arrays(True, super().train_on_batch, *args, **kwargs)
         return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        self._check_arrays(super().test_on_batch, *args, **kwargs)
+        self._check_arrays(False, super().test_on_batch, *args, **kwargs)
         return super().test_on_batch(*args, **kwargs)
 
-    def _check_arrays(self, method, *args, **kwargs):
+    def _check_arrays(self, training, method, *args, **kwargs):
         given = arguments_of(method, *args, **kwargs)
+        self.note_weights(training, given.get("y"), given.get("sample_weight"))
         self._first.check(self, given.get("x"), given.get("y"), given.get("sample_weight"))
 
     def compute_loss(

@@ -1,138 +1,157 @@
-"""The hidden losses of `HiddenOutputs.compile`, as terms that are added to the loss and logged by name."""
+"""The arguments of `HiddenOutputs.compile` for hidden tensors, checked, and the terms they make."""
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from keras_penalties import _checks
-from keras_penalties._keras.losses import weights_for
-from keras_penalties._keras.masks import with_masks
-from keras_penalties._training.state import Learned
-from keras_penalties._training.terms import Term, as_penalties
+from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties._value_checks import ChecksFirstBatch
-from keras_penalties.losses import StatefulLoss
-from keras_penalties.models._labels import labels_for, naming, one_label, one_weight
-from keras_penalties.models._loss_arguments import as_loss
+from keras_penalties.models._hidden_terms import HiddenTerm, LossTerm, PenaltyTerm, log_name
+from keras_penalties.models._loss_arguments import as_loss, serialize
+from keras_penalties.models._step_data import StepData, one_array, one_label
 from keras_penalties.regularizers import Penalty
+from keras_penalties.schedules import _strength
 
 OWNER = "HiddenOutputs.compile"
+METRICS = ("hidden_metrics", "hidden_weighted_metrics")
 
 
-@dataclass
-class HiddenTerm:
-    """A penalty on hidden tensors, or a loss between the labels and them.
+class HiddenArguments:
+    """The arguments of `compile` that have hidden tensors as keys, by argument, and in it by names.
 
-    Attributes:
-        names: the hidden tensors it takes.
-        given: the user's argument, which is saved.
-        penalties: the penalties, for a term without labels.
-        loss: the loss, for a term with labels.
-        weight: the factor of a loss; a penalty has its strength.
-        state: the state of the penalties or the loss: created once, in `compile`.
+    Args:
+        specs: the hidden tensors as symbolic ones, by name; None where no shape is known.
+        **arguments: what the user gave.
     """
 
-    names: tuple[str, ...]
-    given: object
-    penalties: list = field(default_factory=list)
-    loss: Any = None
-    weight: float = 1.0
-    state: Any = None
-
-    @property
-    def argument(self) -> str:
-        """How messages name it."""
-        return f"hidden_losses[{self.names[0] if len(self.names) == 1 else self.names!r}]"
-
-    @property
-    def key(self) -> str:
-        return re.sub("[/:@]", "_", "_".join(self.names)) + "_loss"  # Keras lets no name hold a slash
-
-    def pick(self, hidden: dict):
-        tensors = [hidden[name] for name in self.names]
-        return tensors if len(tensors) > 1 else tensors[0]
-
-    def make_state(self, specs: dict):
-        """The layer that owns what changes in training, or None if nothing does."""
-        if self.penalties:
-            self.state = Term(self.penalties, self.key)
-            if self.state.waits_for_shapes:
-                self.state.learn(self._shapes(specs))
-        elif isinstance(self.loss, StatefulLoss):
-            self.state = Learned(self.loss.state(self._shapes(specs)), self.key)
-        return self.state
-
-    def _shapes(self, specs: dict) -> list:
-        for name in self.names:
-            if specs[name] is None:
+    def __init__(self, specs: dict, **arguments: Any):
+        self._specs = specs
+        self.given = {argument: _by_names(argument, value) for argument, value in arguments.items()}
+        for argument in ("hidden_losses", *METRICS):
+            for names in self.given[argument]:
+                self._check_names(argument, names)
+        known = {names for argument in ("hidden_losses", *METRICS) for names in self.given[argument]}
+        for argument in ("hidden_loss_weights", "hidden_targets", "hidden_names"):
+            allowed = set(self.given["hidden_losses"]) if argument == "hidden_loss_weights" else known
+            unknown = [names for names in self.given[argument] if names not in allowed]
+            if unknown:
                 raise ValueError(
-                    f"`{self.argument}` learns weights, and the shape of '{name}' is not known yet. Give the "
-                    "model's `build` the shape of its input, or begin the model with `keras.Input`."
+                    f"`{argument}` has the keys {sorted('_'.join(names) for names in unknown)}, which "
+                    f"`hidden_losses`{'' if argument == 'hidden_loss_weights' else ' and `hidden_metrics`'} "
+                    "does not have. Use the same keys."
                 )
-        return [tuple(specs[name].shape) for name in self.names]
+        for argument in ("hidden_targets", "hidden_names"):
+            for names, value in self.given[argument].items():
+                if not isinstance(value, str) or not value:
+                    raise TypeError(
+                        f"`{argument}[{_key(names)!r}]` must be a name, a str. "
+                        f"Received: {value!r} (of type {type(value).__name__})."
+                    )
+
+    def _check_names(self, argument, names):
+        for name in names:
+            if name not in self._specs:
+                raise ValueError(
+                    f"`{argument}` has the key {_key(names)!r}, and '{name}' is not a hidden tensor. The "
+                    f"hidden tensors are {', '.join(map(repr, self._specs))}: add it to `hidden=` of "
+                    "`HiddenOutputs`."
+                )
+        if argument in METRICS and len(names) > 1:
+            raise ValueError(
+                f"`{argument}` has the key {names!r}, and a metric measures one tensor. Use one name."
+            )
 
     @property
-    def keys(self) -> list:
-        """The keys in the logs."""
-        return [self.key, *(f"{self.key}{end}" for end in (self.state.keys if self.penalties else ()))]
+    def targets(self) -> dict:
+        return self.given["hidden_targets"]
 
-    @property
-    def averaged(self) -> list:
-        """Those of `keys` whose values are not summed in a step."""
-        return [f"{self.key}{end}" for end in (self.state.averaged if self.penalties else ())]
+    def terms(self) -> list[HiddenTerm]:
+        return [self._term(names, value) for names, value in self.given["hidden_losses"].items()]
 
-    def penalty(self, hidden: dict, masks: dict, training) -> dict:
-        """What the penalties add, and the other logged values, by key."""
-        values = self.state.added(self.pick(hidden), self.pick(masks), training)
-        return {f"{self.key}{end}": value for end, value in values.items()}
+    def metrics(self) -> dict[tuple, tuple[str, list, list]]:
+        """By names, the name in the logs, and the metrics without and with weights."""
+        found = {}
+        for names in dict.fromkeys(names for argument in METRICS for names in self.given[argument]):
+            shown = self.given["hidden_names"].get(names) or log_name(names)
+            found[names] = (shown, *(_as_list(self.given[argument].get(names)) for argument in METRICS))
+        return found
 
-    def labelled(self, y, hidden: dict, masks: dict, sample_weight, training):
-        """What the loss adds."""
-        x, y = self.pick(with_masks(hidden, masks)), labels_for(self.loss, y, self.argument)
-        weight = one_weight(sample_weight, self.argument)
-        values = self.state.values if self.state is not None else {}
-        with naming(self.argument, labels=y, hidden=x, sample_weight=weight):
-            own = weights_for(weight, x if len(self.names) == 1 else None)
-            value = self.weight * self.loss(y, x, sample_weight=own, **values)
-            if len(value.shape):
-                raise ValueError(f"It gives values of shape {tuple(value.shape)} in place of one number.")
-            if training and self.state is not None:
-                self.state.assign(self.loss.next_state(y, x, weight, **values))
-        return value
+    def labels_of(self, name: str, data: StepData) -> tuple[Any, Any]:
+        """The labels of the metrics of a hidden tensor, and their weights."""
+        target, argument = self.targets.get((name,)), f"hidden_metrics[{name!r}]"
+        if target is not None:
+            return data.labels(target, f"hidden_targets[{name!r}]"), data.weight_of(target, argument)
+        data = data.of_outputs(data.keys) if data.outputs else data
+        return one_array(data.y, argument), data.common_weight(argument)
+
+    def config(self) -> dict:
+        """The arguments as JSON; the names as a list, since no key of JSON is a tuple."""
+        config = {}
+        for argument, values in self.given.items():
+            pairs = [
+                [list(names), _serialized(value, f"{argument}[{_key(names)!r}]")]
+                for names, value in values.items()
+            ]
+            if pairs or argument in ("hidden_losses", "hidden_loss_weights"):
+                config[argument] = pairs
+        return config
+
+    @staticmethod
+    def from_config(config: dict) -> dict:
+        """The arguments of `compile`, from a config in which those of hidden tensors are as `config` gives
+        them."""
+        config = dict(config)
+        for argument in [name for name in config if name.startswith("hidden_")]:
+            config[argument] = {_key(tuple(names)): value for names, value in config[argument]}
+        return config
+
+    def _term(self, names, value):
+        key, shown = _key(names), self.given["hidden_names"].get(names, "")
+        argument, weights = f"hidden_losses[{key!r}]", self.given["hidden_loss_weights"]
+        first = value[0] if isinstance(value, (list, tuple)) and value else value
+        if isinstance(first, type):
+            raise TypeError(
+                f"`{argument}` must be an object, not a class. Received: {first.__name__}. "
+                f"Call it: {first.__name__}(...)."
+            )
+        if isinstance(first, keras.regularizers.Regularizer):
+            if names in weights:
+                raise ValueError(
+                    f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has a strength of its "
+                    "own. Set the strength, and omit the weight."
+                )
+            if names in self.targets and not any(names in self.given[of] for of in METRICS):
+                raise ValueError(
+                    f"`hidden_targets[{key!r}]` gives labels to a penalty, which takes none. Omit it, or "
+                    "give `hidden_losses` a loss."
+                )
+            penalties = as_penalties(value, argument, OWNER)
+            term = PenaltyTerm(names, value, shown, penalties=penalties)
+            if all(self._specs[name] is not None for name in names):
+                check_penalties(penalties, term.pick(self._specs), argument)
+            return term
+        loss = as_loss(value, argument, names)
+        weight = _weight(weights.get(names, 1.0), f"hidden_loss_weights[{key!r}]")
+        return LossTerm(names, value, shown, loss=loss, weight=weight, target=self.targets.get(names))
 
 
-def make_terms(hidden_losses, hidden_loss_weights, specs: dict) -> list:
-    """Check the arguments of `compile` against the hidden tensors; `specs` maps names to symbolic tensors."""
-    weights = {_names(key): value for key, value in (hidden_loss_weights or {}).items()}
-    if not isinstance(hidden_losses or {}, dict):
-        raise TypeError(
-            f"`hidden_losses` must be a dict of hidden name to penalty or loss. Received: {hidden_losses!r}."
-        )
-    terms = [_make_term(key, value, weights, specs) for key, value in (hidden_losses or {}).items()]
-    unknown = set(weights) - {term.names for term in terms}
-    if unknown:
-        raise ValueError(
-            f"`hidden_loss_weights` has the keys {sorted('_'.join(names) for names in unknown)}, which "
-            "`hidden_losses` does not have. Use the same keys."
-        )
-    return terms
-
-
-def refuse_values(loss, terms: list, y, run):
-    """Raise if a loss or penalty does not accept the values of the first rows; `run()` gives the outputs, the
-    hidden tensors and their masks."""
+def refuse_values(loss, terms: list, run):
+    """Raise if a loss or penalty does not accept the values of the first rows; `run()` gives the step's data,
+    the outputs, the hidden tensors and their masks."""
     losses = [(loss, None), *((term.loss, term) for term in terms)]
     losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
     penalties = [(penalty, term) for term in terms for penalty in term.penalties]
     penalties = [(p, term) for p, term in penalties if isinstance(p, Penalty) and p.refuses_values]
     if not losses and not penalties:
         return
-    output, hidden, masks = run()
+    data, output, hidden, masks = run()
+    targets = [term.target for term in terms if isinstance(term, LossTerm) and term.target is not None]
     for loss, term in losses:
         prediction = output if term is None else term.pick(hidden)
-        labels = one_label(y) if term is None else labels_for(loss, y, term.argument)
+        labels = one_label(data.of_outputs(targets).y) if term is None else term.labels(data)[0]
         loss.refuse(labels, keras.ops.convert_to_numpy(prediction))
     for penalty, term in penalties:
         penalty.measured_parts(*penalty.validate(term.pick(hidden), term.pick(masks)))
@@ -142,65 +161,42 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
     """Reject hidden tensors as keys of Keras' own arguments, which are for outputs; with one output, Keras
     ignores keys."""
     for argument, value in arguments.items():
-        names = (
-            [key for key in value if key in specs and key not in outputs] if isinstance(value, dict) else []
-        )
-        if not names:
+        keys = value if isinstance(value, dict) else ()
+        name = next((key for key in keys if key in specs and key not in outputs), None)
+        if name is None:
             continue
-        name = names[0]
-        instead = {
-            "loss": f"Write hidden_losses={{{name!r}: {value[name]!r}}}.",
-            "loss_weights": f"Write hidden_loss_weights={{{name!r}: {value[name]!r}}}.",
-        }
-        measure = (
-            f"Make {name!r} an output of a model of the same layers: `keras.Model(model.inputs, "
-            f"[*model.outputs, model.get_layer({name!r}).output])`."
-        )
+        instead = {"loss": "hidden_losses", "loss_weights": "hidden_loss_weights"}
         raise ValueError(
             f"`{argument}` has the key {name!r}, which is a hidden tensor. It is for outputs"
-            f"{': ' * bool(outputs)}{', '.join(map(repr, outputs))}. {instead.get(argument, measure)}"
+            f"{': ' * bool(outputs)}{', '.join(map(repr, outputs))}. Write "
+            f"{instead.get(argument, f'hidden_{argument}')}={{{name!r}: {value[name]!r}}}."
         )
 
 
-def _names(key):
-    return key if isinstance(key, tuple) else (key,)
-
-
-def _make_term(key, value, weights, specs):
-    names = _names(key)
-    for name in names:
-        if name not in specs:
-            raise ValueError(
-                f"`hidden_losses` has the key {key!r}, and '{name}' is not a hidden tensor. The hidden "
-                f"tensors are {', '.join(map(repr, specs))}: add it to `hidden=` of `HiddenOutputs`."
-            )
-    first = value[0] if isinstance(value, (list, tuple)) and value else value
-    if isinstance(first, type):
+def _by_names(argument, value) -> dict[tuple, Any]:
+    if not isinstance(value or {}, Mapping):
         raise TypeError(
-            f"`hidden_losses[{key!r}]` must be an object, not a class. Received: {first.__name__}. "
-            f"Call it: {first.__name__}(...)."
+            f"`{argument}` must be a dict of hidden name to its value. Received: {value!r} (of type "
+            f"{type(value).__name__})."
         )
-    if isinstance(first, keras.regularizers.Regularizer):
-        if names in weights:
-            raise ValueError(
-                f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has a strength of its "
-                "own. Set the strength, and omit the weight."
-            )
-        penalties = as_penalties(value, f"hidden_losses[{key!r}]", OWNER)
-        term = HiddenTerm(names, value, penalties=penalties)
-        if all(specs[name] is not None for name in names):
-            check_penalties(penalties, term.pick(specs), f"hidden_losses[{key!r}]")
-        return term
-    loss = as_loss(value, f"hidden_losses[{key!r}]", names)
-    return HiddenTerm(names, value, loss=loss, weight=_weight(weights.get(names, 1.0), key))
+    return {key if isinstance(key, tuple) else (key,): item for key, item in (value or {}).items()}
 
 
-def _weight(value, key):
-    argument = f"hidden_loss_weights[{key!r}]"
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        raise TypeError(
-            f"`{argument}` is a {type(value).__name__}, and the weight of a loss with labels must be a "
-            f"number. Give one, hidden_loss_weights={{{key!r}: 0.5}}, and compile again for another one. "
-            "The strength of a penalty may be a schedule."
-        )
+def _key(names):
+    return names if len(names) > 1 else names[0]
+
+
+def _as_list(metrics) -> list:
+    return list(metrics) if isinstance(metrics, (list, tuple)) else [] if metrics is None else [metrics]
+
+
+def _serialized(value, argument):
+    if isinstance(value, (list, tuple)):
+        return [serialize(item, argument) for item in value]
+    return serialize(value, argument)
+
+
+def _weight(value, argument):
+    if _strength.is_moving(value):
+        return _strength.check(value, OWNER, argument)
     return _checks.number(value, argument, OWNER)

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
-from keras import ops, tree
+from keras import tree
 
-from keras_penalties import _numerics
-from keras_penalties._keras import graphs, replicas, steps
+from keras_penalties._keras import graphs, replicas, scopes, steps
 from keras_penalties._keras.hooks import ModelAround
 from keras_penalties._keras.layers import all_sublayers
 from keras_penalties._keras.losses import weights_for
-from keras_penalties._keras.masks import with_masks
+from keras_penalties._keras.metrics import add_hidden_metrics, hidden_metrics
 from keras_penalties._serialization import made, register
 from keras_penalties._tensors.capture import Capture
 from keras_penalties._tensors.masks import mask_names
@@ -21,8 +20,8 @@ from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
-from keras_penalties.models._labels import naming, one_label, one_weight
 from keras_penalties.models._state import HiddenState, Owned
+from keras_penalties.models._step_data import StepData
 from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_steps
 
 
@@ -150,10 +149,16 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         *,
         hidden_losses: Mapping | None = None,
         hidden_loss_weights: Mapping | None = None,
+        hidden_targets: Mapping | None = None,
+        hidden_metrics: Mapping | None = None,
+        hidden_weighted_metrics: Mapping | None = None,
+        hidden_names: Mapping | None = None,
         joint_loss: Callable | None = None,
         **kwargs: Any,
     ) -> None:
-        """Configure training: Keras' own arguments, and the losses of the hidden tensors.
+        """Configure training: Keras' own arguments, and the same for hidden tensors.
+
+        Compiling again keeps what terms that stay the same have learned, and their place in a schedule.
 
         Args:
             optimizer: as in Keras; so are `loss`, `loss_weights`, `metrics`, `weighted_metrics` and
@@ -161,10 +166,18 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             hidden_losses: a dict of hidden name, or tuple of names for what compares tensors, to a
                 penalty, a list of penalties, a Keras loss, or a function of `(y_true, hidden)`. Losses
                 use `sample_weight`, `class_weight` and the mask of the hidden tensor as Keras does for
-                an output; penalties use only the mask. A loss gets the labels of a model with one
-                output; a function gets the whole `y`.
-            hidden_loss_weights: a dict of the same keys to floats, for losses; a penalty has its
-                strength.
+                an output; penalties use only the mask.
+            hidden_loss_weights: a dict of the same keys to numbers, or to a strength over time, for losses;
+                a penalty has its strength. A weight that moves is logged as `<name>_loss_weight`.
+            hidden_targets: a dict of the same keys to whose labels, and sample weights, a hidden tensor
+                gets: the name of an output, another key of `y`, or the name of an input, which the tensor
+                has to reconstruct. Without it, a loss gets the labels of the only output, and a function
+                all of `y`.
+            hidden_metrics: a dict of hidden name to a metric or a list of metrics, logged as
+                `<name>_<metric>`, with the labels of the hidden tensor.
+            hidden_weighted_metrics: as `hidden_metrics`, with sample weights.
+            hidden_names: a dict of the same keys to other names in the logs:
+                `{("mean", "log_var"): "kl"}` gives `kl_loss`.
             joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
                 returns a scalar, or one value per example or per step. It is reduced with weights and
                 with the mask of `y_pred` as Keras reduces a loss function, added to the loss, and
@@ -180,17 +193,22 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         arguments = ("loss", "loss_weights", "metrics", "weighted_metrics")
         of_outputs = dict(zip(arguments, (loss, loss_weights, metrics, weighted_metrics), strict=True))
         _hidden_losses.refuse_hidden_names(of_outputs, specs, graphs.output_names(self.model))
-        terms = _hidden_losses.make_terms(hidden_losses, hidden_loss_weights, specs)
-        _loss_arguments.refuse_lambda(joint_loss, "joint_loss")
-        if joint_loss is not None and not callable(joint_loss):
-            raise TypeError(
-                "`joint_loss` must be a function of (y_true, y_pred, hidden). "
-                f"Received: {joint_loss!r} (of type {type(joint_loss).__name__})."
-            )
+        hidden = _hidden_losses.HiddenArguments(
+            specs,
+            hidden_losses=hidden_losses,
+            hidden_loss_weights=hidden_loss_weights,
+            hidden_targets=hidden_targets,
+            hidden_metrics=hidden_metrics,
+            hidden_weighted_metrics=hidden_weighted_metrics,
+            hidden_names=hidden_names,
+        )
+        terms = hidden.terms()
+        _loss_arguments.check_joint_loss(joint_loss)
         self._refuse_taken_keys(terms)
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
-        self._state.terms, self._state.joint_loss = terms, joint_loss
-        self._owned.hold([term.make_state(specs) for term in terms])
+        add_hidden_metrics(self, {name: of for name, *of in hidden.metrics().values()})
+        self._state.compile(hidden, terms, joint_loss, specs)
+        self._owned.hold([state for term in terms for state in term.states])
         keys = [*(["main_loss"] if loss is not None else []), *(key for term in terms for key in term.keys)]
         keys += ["joint_loss"] if joint_loss is not None else []
         self.show_means_of(keys, [key for term in terms for key in term.averaged])
@@ -202,18 +220,29 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         for term in terms:
             if term.key in taken:
                 raise ValueError(
-                    f"`hidden_losses` has the key {term.names!r}, which would be logged as '{term.key}', "
-                    "a key that is already used. Give the hidden tensor another name with a dict: "
-                    f"hidden={{'another': '{self._state.references[term.names[0]]}'}}."
+                    f"`hidden_losses` has the key {term.config_key!r}, which would be logged as "
+                    f"'{term.key}', a key that is already used. Give it another name: "
+                    f"hidden_names={{{term.config_key!r}: 'another'}}."
                 )
             taken.add(term.key)
+
+    def note_weights(self, training: bool, y: Tensors, sample_weight: Tensors) -> None:
+        copied = tree.is_nested(y) and sample_weight is not None and not tree.is_nested(sample_weight)
+        if copied != self._state.one_weight[training]:  # what was compiled may be for the other kind
+            self._state.one_weight[training] = copied
+            setattr(self, "train_function" if training else "test_function", None)
+
+    def _data(self, x, y, sample_weight, y_pred, training=False) -> StepData:
+        outputs = graphs.output_names(self.model) or (list(y_pred) if isinstance(y_pred, dict) else [])
+        inputs = graphs.input_names(self.model) if graphs.is_graph(self.model) else []
+        return StepData(x, y, sample_weight, outputs, inputs, self._state.one_weight[bool(training)])
 
     def check_batch(self, x: Tensors, y: Tensors) -> None:
         def run():
             output = self(x)
-            return output, *self._state.seen[replicas.replica()]
+            return self._data(x, y, None, output), output, *self._state.caught
 
-        _hidden_losses.refuse_values(self.loss, self._state.terms, y, run)
+        _hidden_losses.refuse_values(self.loss, self._state.terms, run)
 
     def compute_loss(
         self,
@@ -223,26 +252,20 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         sample_weight: Tensors = None,
         training: bool | None = True,
     ) -> Tensor:
-        state, losses, shown = self._state, [], {}
-        compiled = steps.compiled_loss(self)
+        losses, shown = [], {}
+        data = self._data(x, y, sample_weight, y_pred, training)
+        of_outputs, compiled = data.of_outputs(self._state.targets), steps.compiled_loss(self)
         if compiled is not None:
-            main = compiled(y, y_pred, weights_for(sample_weight, y_pred))
+            main = compiled(of_outputs.y, y_pred, weights_for(of_outputs.sample_weight, y_pred))
             losses.append(main)
             shown["main_loss"] = replicas.unscale(main)
-        hidden, masks = state.seen.get(replicas.replica(), ({}, {}))
-        for term in state.terms:
-            if term.loss is not None:
-                value = term.labelled(y, hidden, masks, sample_weight, training)
-                shown[term.key] = replicas.unscale(value)
-            else:
-                values = term.penalty(hidden, masks, training)
-                shown |= values
-                value = self.scaled(values[term.key])
+        for value, values in self._state.added(data, y_pred, training, self.scaled):
             losses.append(value)
-        if state.joint_loss is not None:
-            value = self._joint_loss(y, y_pred, with_masks(hidden, masks), sample_weight)
-            shown["joint_loss"] = replicas.unscale(value)
-            losses.append(value)
+            shown |= values
+        metrics = hidden_metrics(self)
+        if metrics is not None:  # here, since on JAX a hidden tensor is gone after its gradient was taken
+            for measured in self._state.measured(data):
+                metrics.update_hidden(*measured)
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
         losses.extend(self.scaled(loss) for loss in own)
@@ -251,13 +274,13 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
         return sum(losses[1:], start=losses[0])
 
-    def _joint_loss(self, y, y_pred, hidden, sample_weight):
-        y = tree.map_structure(lambda a: a if a is None else ops.convert_to_tensor(a), one_label(y))
-        weight = one_weight(sample_weight, "joint_loss")
-        with naming("joint_loss", labels=y, predictions=y_pred, sample_weight=weight):
-            values = self._state.joint_loss(y, y_pred, hidden)
-            values = _loss_arguments.returned_by(self._state.joint_loss, values)
-            return _numerics.as_loss(_loss_arguments.mean_of_joint_loss(values, y_pred, weight))
+    def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
+        data, metrics = self._data(x, y, sample_weight, y_pred), hidden_metrics(self)
+        if metrics is not None and scopes.is_symbolic():
+            for measured in self._state.measured(data):
+                metrics.build_hidden(*measured)
+        data = data.of_outputs(self._state.targets)
+        return super().compute_metrics(x, data.y, y_pred, data.sample_weight)
 
     def _named_losses(self):
         layers = (layer for layer in all_sublayers(self) if isinstance(layer, ActivityPenalty))
@@ -282,19 +305,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
-        terms = self._state.terms
-        serialize = _loss_arguments.serialize
-        return {
-            **super().get_compile_config(),
-            "hidden_losses": [
-                [list(t.names), serialize(t.given, f"hidden_losses[{'_'.join(t.names)!r}]")] for t in terms
-            ],
-            "hidden_loss_weights": [[list(t.names), t.weight] for t in terms if t.loss is not None],
-            "joint_loss": serialize(self._state.joint_loss, "joint_loss"),
-        }
+        joint_loss = _loss_arguments.serialize(self._state.joint_loss, "joint_loss")
+        return {**super().get_compile_config(), **self._state.arguments.config(), "joint_loss": joint_loss}
 
     def arguments_of_compile(self, config: Config) -> dict:
-        for key in ("hidden_losses", "hidden_loss_weights"):
-            pairs = config.pop(key, [])
-            config[key] = {tuple(names) if len(names) > 1 else names[0]: value for names, value in pairs}
-        return config
+        return _hidden_losses.HiddenArguments.from_config(config)

@@ -102,6 +102,15 @@ def refuse_unreduced(losses, argument):
             )
 
 
+def check_joint_loss(value):
+    refuse_lambda(value, "joint_loss")
+    if value is not None and not callable(value):
+        raise TypeError(
+            "`joint_loss` must be a function of (y_true, y_pred, hidden). "
+            f"Received: {value!r} (of type {type(value).__name__})."
+        )
+
+
 def refuse_lambda(value, argument):
     if getattr(value, "__name__", "") == "<lambda>":
         raise ValueError(

@@ -17,20 +17,20 @@ LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Target
 
 
-def check(value, owner):
+def check(value, owner, argument="strength"):
     """`value` as a strength; an error if it is not valid."""
     if isinstance(value, Target):
         return value
     if not is_moving(value):
         return _checks.number(
-            value, "strength", owner, at_least=0.0, hint="or a schedule of `keras.optimizers.schedules`"
+            value, argument, owner, at_least=0.0, hint="or a schedule of `keras.optimizers.schedules`"
         )
     for step in LOOKED_AT:
         strength = float(keras.ops.convert_to_numpy(value(step)))
         if not (np.isfinite(strength) and strength >= 0):
             raise ValueError(
-                f"`strength` of {owner} is the schedule {type(value).__name__}, which gives {strength:g} at "
-                f"step {step}. A strength must be a finite number >= 0 at every step."
+                f"`{argument}` of {owner} is the schedule {type(value).__name__}, which gives {strength:g} "
+                f"at step {step}. It must give a finite number >= 0 at every step."
             )
     return value
 

@@ -1,0 +1,151 @@
+"""What a step gets, and which labels and weights of it a hidden tensor gets."""
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keras import tree
+
+from keras_penalties._types import Tensors
+
+
+@dataclass
+class StepData:
+    """The inputs, labels and weights of a step.
+
+    Attributes:
+        x, y, sample_weight: as Keras' trainer passes them.
+        outputs: the names of the model's outputs, in its own order.
+        inputs: the names of its inputs, in its own order.
+        one_weight: whether several arrays of weights are copies of one, which Keras makes where `y` has
+            several arrays.
+    """
+
+    x: Tensors
+    y: Tensors
+    sample_weight: Tensors
+    outputs: list = field(default_factory=list)
+    inputs: list = field(default_factory=list)
+    one_weight: bool = False
+
+    @property
+    def keys(self) -> list:
+        """The keys of `y`."""
+        return list(self.y) if isinstance(self.y, dict) else []
+
+    def of_outputs(self, targets) -> "StepData":
+        """This, without the labels among `targets` that belong to no output, and their weights."""
+        y, weight = self.y, self.sample_weight
+        extra = {key for key in self.keys if key in targets and key not in self.outputs}
+        if not extra:
+            return self
+        y = {key: value for key, value in y.items() if key not in extra}
+        if isinstance(weight, dict):
+            weight = {key: value for key, value in weight.items() if key not in extra}
+        if len(y) <= 1 and len(self.outputs) <= 1:
+            key = next(iter(y), None)
+            y = y.get(key)
+            weight = weight.get(key) if isinstance(weight, dict) else weight
+        return replace(self, y=y, sample_weight=weight)
+
+    def labels(self, target: str, argument: str) -> Any:
+        """The labels, or the input, that `target` names. `argument` names it in errors."""
+        if isinstance(self.y, dict) and target in self.y:
+            return self.y[target]
+        if target in self.outputs and self.y is not None:
+            if not tree.is_nested(self.y) and len(self.outputs) == 1:
+                return self.y
+            if isinstance(self.y, (list, tuple)) and len(self.y) == len(self.outputs):
+                return self.y[self.outputs.index(target)]
+        found, x = _input_called(target, self.inputs, self.x)
+        if found:
+            return x
+        raise ValueError(
+            f"`{argument}` is {target!r}, which is no key of `y` and no input of the model. "
+            f"`y` {_described(self.y)}; the outputs are {_listed(self.outputs)}, and the inputs "
+            f"{_listed(self.inputs)}."
+        )
+
+    def weight_of(self, target: str, argument: str) -> Any:
+        """The weights that belong to the labels that `target` names."""
+        weight = self.sample_weight
+        if isinstance(weight, dict) and target in weight:
+            return weight[target]
+        of_outputs = isinstance(weight, (list, tuple)) and len(weight) == len(self.outputs)
+        if of_outputs and target in self.outputs:
+            return weight[self.outputs.index(target)]
+        return self.common_weight(argument)
+
+    def common_weight(self, argument: str) -> Any:
+        """The weights as one array, or None."""
+        flat = [w for w in tree.flatten(self.sample_weight) if w is not None]
+        if len(flat) > 1 and not self.one_weight:
+            raise ValueError(
+                f"`sample_weight` must be one array for `{argument}`. Received: {len(flat)} arrays, one per "
+                f"output. {_how_to_pick(argument, self.outputs)}"
+            )
+        return flat[0] if flat else None
+
+
+def one_label(y):
+    """The labels of a model with one output as one tensor; others unchanged."""
+    flat = tree.flatten(y)
+    return flat[0] if len(flat) == 1 else y
+
+
+def one_array(y, argument):
+    """The labels as one array; an error that shows how to pick one if there are several."""
+    y = one_label(y)
+    if y is None:
+        raise ValueError(
+            f"`{argument}` is a loss between labels and a hidden tensor, and there is no `y`. To compare the "
+            "tensor with an input of the model, name the input in `hidden_targets`."
+        )
+    if tree.is_nested(y):
+        keys = list(y) if isinstance(y, dict) else []
+        raise ValueError(
+            f"`{argument}` takes one array of labels, and `y` {_described(y)}. {_how_to_pick(argument, keys)}"
+        )
+    return y
+
+
+def _how_to_pick(argument, names):
+    _, bracket, key = argument.partition("[")
+    if not bracket:
+        return "Pass one array of weights to `fit`, which counts for all outputs."
+    name = repr(names[0]) if names else "the name of an output"
+    return f"Say which one it gets: hidden_targets={{{key.rstrip(']')}: {name}}}."
+
+
+def _input_called(name, names, x):
+    """Whether `x` has an input of this name, and the input."""
+    if isinstance(x, dict):
+        return name in x, x.get(name)
+    flat = tree.flatten(x)
+    return (True, flat[names.index(name)]) if name in names and len(flat) == len(names) else (False, None)
+
+
+def _described(y):
+    if y is None:
+        return "is None"
+    if isinstance(y, dict):
+        return f"holds {len(y)}: {_listed(y)}"
+    return f"is a {type(y).__name__} of {len(y)}" if tree.is_nested(y) else "is one array"
+
+
+def _listed(names):
+    return ", ".join(map(repr, names)) or "unknown"
+
+
+@contextlib.contextmanager
+def naming(argument, **tensors):
+    """Name `argument`, and the shapes that it got, in an error; each backend raises its own kind."""
+    try:
+        yield
+    except Exception as error:
+        shapes = [f"{name} of shape {_shapes(x)}" for name, x in tensors.items() if x is not None]
+        raise ValueError(f"`{argument}` cannot be computed from {', '.join(shapes)}. {error}") from error
+
+
+def _shapes(tensors):
+    return ", ".join(str(tuple(x.shape)) for x in tree.flatten(tensors) if x is not None)
