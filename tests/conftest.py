@@ -7,10 +7,12 @@ import hypothesis
 import keras
 import pytest
 
+# How many examples of a property: with `--all`, and in a sample of the tests.
+EXAMPLES = (10, 4) if keras.backend.backend() == "tensorflow" else (4, 4)
 hypothesis.settings.register_profile(
     "suite",
     deadline=None,
-    max_examples=10 if keras.backend.backend() == "tensorflow" else 4,
+    max_examples=EXAMPLES[0],
     derandomize=True,
     database=None,
     suppress_health_check=[
@@ -23,6 +25,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "deep", hypothesis.settings.get_profile("suite"), max_examples=200, derandomize=False
 )
+hypothesis.settings.register_profile(
+    "sample", hypothesis.settings.get_profile("suite"), max_examples=EXAMPLES[1]
+)
 hypothesis.settings.load_profile("suite")
 
 
@@ -33,6 +38,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if not config.getoption("--all") and not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("sample")
     config.addinivalue_line("markers", "default_backend_only: needs Keras on its TensorFlow backend")
     config.addinivalue_line("markers", "needs(*packages): skipped where one of the packages is missing")
     config.addinivalue_line("markers", "backends(*names): skipped on any other backend of Keras")

@@ -13,7 +13,7 @@ from tests.support.helpers import fresh_process
 HALF = 2.0**-6
 DIFFERENCES = """
 import json, keras
-from tests.support.replicated import SPREAD, differences, on, tensorflow_devices, train
+from tests.support.replicated import differences, on, tensorflow_devices, train
 
 def apart(context, only=()):
     one = train(only=only)
@@ -34,22 +34,33 @@ def test_every_penalty_is_among_them():
 
 
 @pytest.mark.default_backend_only
-def test_four_tensorflow_replicas_with_every_penalty():
-    found = printed("tensorflow_devices(4)\nprint(json.dumps(apart(on(4))))")
+@pytest.mark.parametrize(
+    ("count", "only"),
+    [
+        (2, replicated.FEW),
+        pytest.param(2, (), marks=pytest.mark.slow),
+        pytest.param(4, replicated.FEW, marks=pytest.mark.slow),
+    ],
+    ids=["2, a few penalties", "2, every penalty", "4, a few penalties"],
+)
+def test_tensorflow_replicas(count, only):
+    found = printed(f"tensorflow_devices({count})\nprint(json.dumps(apart(on({count}), {only!r})))")
     assert max(found.values()) < 1e-5, found
 
 
 @pytest.mark.default_backend_only
+@pytest.mark.slow
 def test_two_tensorflow_replicas_in_half_precision_and_uneven():
     """Gradients of weights are summed in half precision, on each replica, and round otherwise there. Uneven
     splits differ in Keras by itself, but all stays finite."""
     code = """
+from tests.support.replicated import FEW
 tensorflow_devices(2)
 with on(2):
-    logs, weights = train(range(17), only=SPREAD)
+    logs, weights = train(range(17), only=FEW)
 assert all(np.isfinite(v).all() for v in [*logs.values(), *weights]), logs
 keras.config.set_dtype_policy("mixed_bfloat16")
-print(json.dumps(apart(on(2), SPREAD)))
+print(json.dumps(apart(on(2), FEW)))
 """
     found = printed("import numpy as np\n" + code)
     assert max(found.values()) < HALF, found

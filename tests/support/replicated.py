@@ -136,6 +136,8 @@ def tensorflow_devices(count):
 
     devices = [tf.config.LogicalDeviceConfiguration()] * count
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    # Rewriting the graphs takes longer than the steps do.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def on(count):
