@@ -139,6 +139,17 @@ def symbolic_inputs(model):
     """What `model` is called on, as symbolic tensors; None where Keras does not know it."""
     if is_graph(model):
         return as_functional(model).input
-    shape = (model.get_build_config() or {}).get("input_shape")
-    flat = isinstance(shape, (list, tuple)) and all(n is None or isinstance(n, int) for n in shape)
-    return keras.KerasTensor((None, *shape[1:]), dtype=model.input_dtype) if flat and shape else None
+    return _symbolic((model.get_build_config() or {}).get("input_shape"), model.input_dtype)
+
+
+def _symbolic(shape, dtype):
+    """Symbolic tensors for a shape, or for a dict or list of shapes; None where it is neither."""
+    if isinstance(shape, dict):
+        found = {name: _symbolic(inner, dtype) for name, inner in shape.items()}
+        return found if found and all(x is not None for x in found.values()) else None
+    if not isinstance(shape, (list, tuple)) or not shape:
+        return None
+    if all(n is None or isinstance(n, int) for n in shape):
+        return keras.KerasTensor((None, *shape[1:]), dtype=dtype)
+    found = [_symbolic(inner, dtype) for inner in shape]
+    return found if all(x is not None for x in found) else None

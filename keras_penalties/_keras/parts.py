@@ -152,7 +152,7 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(
         "keras.src.utils.tracking",
         "compile a copy as the model that was copied",
-        DotNotTrackScope="copies",
+        DotNotTrackScope="copies metrics",
     ),
     *_parts(
         "keras.src.utils.python_utils",
@@ -179,7 +179,7 @@ PARTS: tuple[PrivatePart, ...] = (
         _TRAINER,
         "take a training step as `fit` does, and read the names in the logs",
         _compile_loss="steps",
-        _compile_metrics="trainers",
+        _compile_metrics="metrics steps trainers",
         _compute_loss="step_errors steps",
         _symbolic_build="steps",
     ),
@@ -197,8 +197,13 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(
         "keras.src.trainers.compile_utils.CompileMetrics",
         "give a penalty a name in the logs that no metric has",
-        _flat_metrics="trainers",
-        _flat_weighted_metrics="trainers",
+        _flat_metrics="metrics trainers",
+        _flat_weighted_metrics="metrics trainers",
+    ),
+    *_parts(
+        "keras.src.trainers.compile_utils",
+        "measure hidden tensors as Keras measures outputs",
+        CompileMetrics="metrics",
     ),
     *_parts(
         "keras.src.trainers.compile_utils",

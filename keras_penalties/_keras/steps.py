@@ -47,6 +47,14 @@ def compiled_loss(model):
     return private.of(model, "_compile_loss")
 
 
+def forget_compiled(model):
+    """Let `model` have no loss and no metrics until `compile` sets new ones: Keras keeps the old ones where
+    it is given none (keras/src/trainers/trainer.py)."""
+    private.put(model, "_compile_loss", None)
+    private.put(model, "_compile_metrics", None)
+    model.loss = None
+
+
 @contextlib.contextmanager
 def without_compiled_loss(model):
     """Within, `model` has no compiled loss."""

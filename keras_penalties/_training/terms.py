@@ -92,16 +92,13 @@ class Term(keras.layers.Layer):
         """Whether a strength changes while the model trains."""
         return bool(self.strengths.keys)
 
-    def learn(self, shapes):
-        """Make what the penalties learn from tensors of these shapes."""
+    def learn(self, shapes, before: "Term | None" = None):
+        """Make what the penalties learn from tensors of these shapes, or go on with what they have learned
+        in the term `before`."""
         needed = [p.learned(shapes) if isinstance(p, Penalty) else {} for p in self.penalties]
-        self.learned = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
-
-    def keep_state_of(self, other: "Term"):
-        """Take over what `other`, a term of the same penalties, has learned, and its strengths."""
-        pairs = zip(self.learned, other.learned, strict=False)
-        self.learned = [theirs if mine.fits(theirs) else mine for mine, theirs in pairs]
-        self.strengths.keep_state_of(other.strengths)
+        made = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
+        kept = made if before is None else before.learned
+        self.learned = [old if new.fits(old) else new for new, old in zip(made, kept, strict=True)]
 
     def added(self, x, mask=None, training=False, first=True) -> dict:
         """What is added to the loss for `x`: the sum under `""`, and beside it what is shown, by `keys`

@@ -9,7 +9,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics
-from keras_penalties._keras import saving
+from keras_penalties._keras import saving, steps
 from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.hooks import TrainedModel
 from keras_penalties._keras.losses import weights_for
@@ -50,6 +50,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         refuse_unreduced(loss, "loss")
+        steps.forget_compiled(self)
         super().compile(optimizer, loss, *args, **kwargs)
         self._first, self._jit_compile_argument = FirstBatch(), kwargs.get("jit_compile", "auto")
 

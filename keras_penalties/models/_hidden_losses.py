@@ -173,6 +173,20 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
         )
 
 
+def refuse_taken_keys(terms: list, outputs):
+    """Reject a term whose key in the logs is that of something else; `outputs` are the names of the outputs."""
+    taken = {"main_loss", "joint_loss", "regularization_loss"}
+    taken |= {f"{name}_loss" for name in outputs} if len(outputs) > 1 else set()
+    for term in terms:
+        if term.key in taken:
+            raise ValueError(
+                f"`hidden_losses` has the key {term.config_key!r}, which would be logged as "
+                f"'{term.key}', a key that is already used. Give it another name: "
+                f"hidden_names={{{term.config_key!r}: 'another'}}."
+            )
+        taken.add(term.key)
+
+
 def _by_names(argument, value) -> dict[tuple, Any]:
     if not isinstance(value or {}, Mapping):
         raise TypeError(

@@ -204,7 +204,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         )
         terms = hidden.terms()
         _loss_arguments.check_joint_loss(joint_loss)
-        self._refuse_taken_keys(terms)
+        _hidden_losses.refuse_taken_keys(terms, getattr(self, "output_names", ()))
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         add_hidden_metrics(self, {name: of for name, *of in hidden.metrics().values()})
         self._state.compile(hidden, terms, joint_loss, specs)
@@ -212,19 +212,6 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         keys = [*(["main_loss"] if loss is not None else []), *(key for term in terms for key in term.keys)]
         keys += ["joint_loss"] if joint_loss is not None else []
         self.show_means_of(keys, [key for term in terms for key in term.averaged])
-
-    def _refuse_taken_keys(self, terms):
-        outputs = getattr(self, "output_names", ())
-        taken = {"main_loss", "joint_loss", "regularization_loss"}
-        taken |= {f"{name}_loss" for name in outputs} if len(outputs) > 1 else set()
-        for term in terms:
-            if term.key in taken:
-                raise ValueError(
-                    f"`hidden_losses` has the key {term.config_key!r}, which would be logged as "
-                    f"'{term.key}', a key that is already used. Give it another name: "
-                    f"hidden_names={{{term.config_key!r}: 'another'}}."
-                )
-            taken.add(term.key)
 
     def note_weights(self, training: bool, y: Tensors, sample_weight: Tensors) -> None:
         copied = tree.is_nested(y) and sample_weight is not None and not tree.is_nested(sample_weight)

@@ -76,15 +76,17 @@ class HiddenTerm:
         tensors = [hidden[name] for name in self.names]
         return tensors if len(tensors) > 1 else tensors[0]
 
-    def make_state(self, specs: dict) -> None:
-        """Make `states`. `specs` has a symbolic tensor under each name, or None where no shape is known."""
+    def make_state(self, specs: dict, before: Any = None) -> None:
+        """Make `states`.
+
+        Args:
+            specs: under each name a symbolic tensor, or None where no shape is known.
+            before: the same term, of an earlier `compile`, whose state is kept; or None.
+        """
 
     def continues(self, before: "HiddenTerm") -> bool:
         """Whether this is what `before` was, so that its state is kept."""
         return type(self) is type(before) and _is_same(self.given, before.given)
-
-    def keep_state_of(self, before: "HiddenTerm") -> None:
-        """Take over what a term that `compile` had before has learned."""
 
     def shapes(self, specs: dict) -> list:
         for name in self.names:
@@ -114,14 +116,12 @@ class PenaltyTerm(HiddenTerm):
     def states(self) -> list:
         return [self.state]
 
-    def make_state(self, specs: dict) -> None:
-        self.state = Term(self.penalties, self.key)
+    def make_state(self, specs: dict, before: Any = None) -> None:
+        self.state, kept = Term(self.penalties, self.key), None if before is None else before.state
         if self.state.waits_for_shapes:
-            self.state.learn(self.shapes(specs))
-
-    def keep_state_of(self, before: HiddenTerm) -> None:
-        if isinstance(before, PenaltyTerm):
-            self.state.keep_state_of(before.state)
+            self.state.learn(self.shapes(specs), kept)
+        if kept is not None:
+            self.state.strengths.keep_state_of(kept.strengths)
 
     def added(self, hidden: dict, masks: dict, training) -> dict:
         """What the penalties add, and the other logged values, by key."""
@@ -160,23 +160,18 @@ class LossTerm(HiddenTerm):
     def states(self) -> list:
         return [state for state in (self.learned, self.weights) if state is not None]
 
-    def make_state(self, specs: dict) -> None:
+    def make_state(self, specs: dict, before: Any = None) -> None:
         if isinstance(self.loss, StatefulLoss):
-            self.learned = Learned(self.loss.state(self.shapes(specs)), self.key)
+            made = Learned(self.loss.state(self.shapes(specs)), self.key)
+            self.learned = before.learned if before is not None and made.fits(before.learned) else made
         if _strength.is_moving(self.weight):
             self.weights = Strengths([self], f"{self.key}{WEIGHT}", ending=WEIGHT)
+            if before is not None:
+                self.weights.keep_state_of(before.weights)
 
     def continues(self, before: HiddenTerm) -> bool:
         same = super().continues(before) and isinstance(before, LossTerm)
         return same and _is_same(self.weight, before.weight)
-
-    def keep_state_of(self, before: HiddenTerm) -> None:
-        if not isinstance(before, LossTerm):
-            return
-        if self.learned is not None and self.learned.fits(before.learned):
-            self.learned = before.learned
-        if self.weights is not None:
-            self.weights.keep_state_of(before.weights)
 
     def labels(self, data: StepData) -> tuple[Any, Any]:
         """The labels that the loss gets in a step, and their weights. `data` has all that the step gets."""

@@ -54,9 +54,8 @@ class HiddenState:
         """Replace the terms; those that stay the same keep their state."""
         before = {term.names: term for term in self.terms}
         for term in terms:
-            term.make_state(specs)
-            if term.names in before and term.continues(before[term.names]):
-                term.keep_state_of(before[term.names])
+            known = before.get(term.names)
+            term.make_state(specs, known if known is not None and term.continues(known) else None)
         self.arguments, self.terms, self.joint_loss = arguments, terms, joint_loss
         self.targets = list(arguments.targets.values())
 

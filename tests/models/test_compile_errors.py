@@ -11,7 +11,7 @@ from tests.support.own_penalty import Distance
 L2 = kp.regularizers.L2
 
 
-FALL = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0)
+BELOW_ZERO = keras.optimizers.schedules.PolynomialDecay(1.0, 4, -1.0)
 TWO = (
     r"(?s)`hidden_losses\[\('dense_4', 'out'\)\]` is {}, which compares labels with one tensor.*Hint"
     r".*hidden\[0\]"
@@ -59,10 +59,41 @@ def unregistered(y_true, hidden):
             "hidden_loss_weights.*finite number",
         ),
         (
-            {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": FALL}},
-            TypeError,
-            r"'dense_4'\]` is a PolynomialDecay.*must be a number.*hidden_loss_weights={'dense_4': 0.5}",
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": BELOW_ZERO}},
+            ValueError,
+            r"`hidden_loss_weights\['dense_4'\]` of .* is the schedule PolynomialDecay, which gives -0.5",
         ),
+        (
+            {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_targets": {"dense_4": "out"}},
+            ValueError,
+            r"`hidden_targets\['dense_4'\]` gives labels to a penalty, which takes none",
+        ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_targets": {"out": "out"}},
+            ValueError,
+            "`hidden_targets` has the keys .'out'.*`hidden_losses` and `hidden_metrics` does not have",
+        ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_targets": {"dense_4": 3}},
+            TypeError,
+            r"`hidden_targets\['dense_4'\]` must be a name, a str. Received: 3",
+        ),
+        (
+            {"hidden_losses": {"dense_4": "mse"}, "hidden_names": {"dense_4": ""}},
+            TypeError,
+            r"`hidden_names\['dense_4'\]` must be a name",
+        ),
+        (
+            {"hidden_metrics": {"dense_5": ["mae"]}},
+            ValueError,
+            "`hidden_metrics` .*'dense_5' is not a hidden",
+        ),
+        (
+            {"hidden_metrics": {("dense_4", "out"): ["mae"]}},
+            ValueError,
+            "`hidden_metrics` has the key .*a metric measures one tensor",
+        ),
+        ({"hidden_metrics": ["mae"]}, TypeError, "`hidden_metrics` must be a dict"),
         ({"hidden_losses": {("dense_4", "out"): "mse"}}, ValueError, TWO.format("mean_squared_error")),
         ({"hidden_losses": {("dense_4", "out"): keras.losses.Huber()}}, ValueError, TWO.format("huber_loss")),
         ({"hidden_losses": {("dense_4", "out"): kp.losses.Triplet()}}, ValueError, TWO.format("triplet")),
@@ -74,9 +105,13 @@ def unregistered(y_true, hidden):
         (
             {"metrics": {"dense_4": ["mae"]}},
             ValueError,
-            "`metrics` has the key 'dense_4'.*Make 'dense_4' an output",
+            r"`metrics` has the key 'dense_4'.*Write hidden_metrics={'dense_4': \['mae'\]}",
         ),
-        ({"weighted_metrics": {"dense_4": ["mae"]}}, ValueError, "`weighted_metrics` has the key 'dense_4'"),
+        (
+            {"weighted_metrics": {"dense_4": ["mae"]}},
+            ValueError,
+            "`weighted_metrics` has the key 'dense_4'.*Write hidden_weighted_metrics=",
+        ),
         ({"loss_weights": {"dense_4": 2.0}}, ValueError, r"Write hidden_loss_weights={'dense_4': 2.0}"),
         ({"joint_loss": lambda y, p, h: p}, ValueError, "`joint_loss` is a lambda"),
         ({"joint_loss": "mse"}, TypeError, r"function of \(y_true, y_pred, hidden\).*'mse'"),
@@ -136,79 +171,9 @@ def test_a_loss_of_ones_own_that_reduces_nothing():
         model.evaluate(*data(), verbose=0)
 
 
-def two_heads():
-    start = keras.Input((3,))
-    h = keras.layers.Dense(4, name="features")(start)
-    outputs = {
-        "who": keras.layers.Dense(3, "softmax", name="who")(h),
-        "age": keras.layers.Dense(1, name="age")(h),
-    }
-    x = data()[0]
-    y = {"who": np.arange(len(x)) % 3, "age": np.ones((len(x), 1), "float32")}
-    return kp.models.HiddenOutputs(keras.Model(start, outputs), hidden=["features"]), x, y
-
-
-@keras.saving.register_keras_serializable("tests")
-def who_of(y_true, hidden):
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)(y_true["who"], hidden)
-
-
-@keras.saving.register_keras_serializable("tests")
-def squares(y_true, hidden):
-    return keras.ops.sum(keras.ops.square(hidden), axis=-1)
-
-
-@pytest.mark.parametrize(
-    ("loss", "instead"),
-    [
-        (kp.losses.Center(3), "Center has state of its own: wrap a model with one output"),
-        (
-            kp.losses.Triplet(),
-            r"keras_penalties.losses.Triplet\(..., reduction=None\)\(y_true\['(who|age)'\], hidden\)",
-        ),
-        ("mse", r"keras.losses.mean_squared_error\(y_true\['(who|age)'\], hidden\)"),
-    ],
-)
-@pytest.mark.parametrize("eager", [False, True])
-def test_the_labels_of_one_head_are_picked_by_a_function(loss, instead, eager):
-    model, x, y = two_heads()
-    losses = {"who": "sparse_categorical_crossentropy", "age": "mse"}
-    model.compile("sgd", losses, hidden_losses={"features": loss}, run_eagerly=eager)
-    message = (
-        rf"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: '\w+', '\w+'.*{instead}"
-    )
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        model.fit(x, y, verbose=0)
-    model.compile("sgd", losses, hidden_losses={"features": who_of}, run_eagerly=eager)
-    logs = model.evaluate(x, y, verbose=0, return_dict=True)
-    hidden = model.model.get_layer("features")(x)
-    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y["who"], hidden)
-    assert logs["features_loss"] == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_one_weight_for_two_heads_comes_as_a_batch():
-    model, x, y = two_heads()
-    losses = {"who": "sparse_categorical_crossentropy", "age": "mse"}
-    model.compile("sgd", losses, hidden_losses={"features": squares})
-    weights = np.linspace(0.1, 1.0, len(x)).astype("float32")
-    with pytest.raises(ValueError, match=r"(?s)`hidden_losses\['features'\]`. Received: 2 arrays.*PyDataset"):
-        model.evaluate(x, y, sample_weight=weights, verbose=0)
-
-    class Batches(keras.utils.PyDataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return x, y, weights
-
-    hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
-    logs = model.evaluate(Batches(), verbose=0, return_dict=True)
-    assert logs["features_loss"] == pytest.approx(np.mean(weights * np.sum(hidden**2, axis=1)), rel=1e-5)
-
-
 def test_a_log_key_that_is_taken():
     model = kp.models.HiddenOutputs(one_hidden(), hidden={"main": "dense_4"})
-    with pytest.raises(ValueError, match="logged as 'main_loss'.*hidden={'another': 'dense_4'}"):
+    with pytest.raises(ValueError, match="logged as 'main_loss'.*hidden_names={'main': 'another'}"):
         model.compile("sgd", "mse", hidden_losses={"main": L2(0.1)})
 
 

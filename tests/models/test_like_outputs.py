@@ -3,7 +3,6 @@ tensor made an output."""
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers

@@ -1,0 +1,161 @@
+"""Whose labels and weights a hidden tensor gets: `hidden_targets`, or what is inferred without it."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_penalties as kp
+from tests.models.networks import data
+
+
+def two_heads():
+    start = keras.Input((3,))
+    h = keras.layers.Dense(4, name="features")(start)
+    outputs = {
+        "who": keras.layers.Dense(3, "softmax", name="who")(h),
+        "age": keras.layers.Dense(1, name="age")(h),
+    }
+    x = data()[0]
+    y = {"who": np.arange(len(x)) % 3, "age": np.ones((len(x), 1), "float32")}
+    return kp.models.HiddenOutputs(keras.Model(start, outputs), hidden=["features"]), x, y
+
+
+@keras.saving.register_keras_serializable("tests")
+def who_of(y_true, hidden):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)(y_true["who"], hidden)
+
+
+@keras.saving.register_keras_serializable("tests")
+def squares(y_true, hidden):
+    return keras.ops.sum(keras.ops.square(hidden), axis=-1)
+
+
+HEADS = {"who": "sparse_categorical_crossentropy", "age": "mse"}
+
+
+@pytest.mark.parametrize("loss", [kp.losses.Center(3), kp.losses.Triplet(), "mse"])
+@pytest.mark.parametrize("eager", [False, True])
+def test_whose_labels_a_hidden_loss_gets(loss, eager):
+    model, x, y = two_heads()
+    model.compile("sgd", HEADS, hidden_losses={"features": loss}, run_eagerly=eager)
+    message = (
+        r"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: '\w+', '\w+'.*"
+        r"hidden_targets={'features': '(who|age)'}"
+    )
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        model.fit(x, y, verbose=0)
+    model.compile("sgd", HEADS, hidden_losses={"features": who_of}, run_eagerly=eager)
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    hidden = model.model.get_layer("features")(x)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y["who"], hidden)
+    assert logs["features_loss"] == pytest.approx(float(expected), rel=1e-5)
+    targets = {"features": "age" if loss == "mse" else "who"}
+    model.compile("sgd", HEADS, hidden_losses={"features": loss}, hidden_targets=targets, run_eagerly=eager)
+    assert model.fit(x, y, verbose=0).history["features_loss"][0] > 0
+
+
+def test_a_target_that_nothing_has():
+    model, x, y = two_heads()
+    model.compile("sgd", HEADS, hidden_losses={"features": "mse"}, hidden_targets={"features": "height"})
+    message = (
+        r"`hidden_targets\['features'\]` is 'height', which is no key of `y` and no input.*"
+        r"`y` holds 2: '\w+', '\w+'; the outputs are"
+    )
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        model.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("run", ["fit", "evaluate"])
+def test_one_weight_for_two_heads(run):
+    """Keras copies it for each output. Several arrays are refused: it is unknown which one is meant."""
+    model, x, y = two_heads()
+    model.compile(keras.optimizers.SGD(0.0), HEADS, hidden_losses={"features": squares})
+    weights = np.linspace(0.1, 1.0, len(x)).astype("float32")
+    hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
+    expected = np.mean(weights * np.sum(hidden**2, axis=1))
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self, weights):
+            super().__init__()
+            self.weights = weights
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return x, y, self.weights
+
+    def logs(*data, **options):
+        if run == "evaluate":
+            return model.evaluate(*data, **options, verbose=0, return_dict=True)["features_loss"]
+        return model.fit(*data, **options, verbose=0).history["features_loss"][0]
+
+    for _ in range(2):  # a step that was compiled for one kind of weights is not used for another
+        assert logs(x, y, sample_weight=weights) == pytest.approx(expected, rel=1e-5)
+        assert logs(Batches(weights)) == pytest.approx(expected, rel=1e-5)
+        for several in ({"who": weights, "age": weights**2}, dict.fromkeys(y, weights)):
+            message = r"(?s)`hidden_losses\['features'\]`. Received: 2 arrays.*hidden_targets={'features': '"
+            with pytest.raises(ValueError, match=message):
+                logs(x, y, sample_weight=several)
+            with pytest.raises(ValueError, match=message):
+                logs(Batches(several))
+    each = {"who": weights, "age": weights**2}
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        HEADS,
+        hidden_losses={"features": squares},
+        hidden_targets={"features": "age"},
+    )
+    expected = np.mean(weights**2 * np.sum(hidden**2, axis=1))
+    assert logs(x, y, sample_weight=each) == pytest.approx(expected, rel=1e-5)
+
+
+class TwoHeads(keras.Model):
+    """A subclassed model, whose outputs have no names but in the dict that it returns."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.features = keras.layers.Dense(4, name="features")
+        self.who, self.age = keras.layers.Dense(3, "softmax"), keras.layers.Dense(1)
+
+    def call(self, x):
+        h = self.features(x["picture"])
+        return {"who": self.who(h), "age": self.age(h)}
+
+
+def test_labels_and_inputs_of_a_subclassed_model():
+    x = {"picture": data()[0]}
+    rows = len(x["picture"])
+    y = {
+        "who": np.arange(rows) % 3,
+        "age": np.ones((rows, 1), "float32"),
+        "code": np.ones((rows, 4), "float32"),
+    }
+    inner = TwoHeads()
+    inner(x)
+    model = kp.models.HiddenOutputs(inner, hidden={"a": "features", "b": "features", "c": "features"})
+    model.compile(
+        "sgd",
+        HEADS,
+        hidden_losses={"a": "mse", "b": kp.losses.Center(3)},
+        hidden_targets={"a": "code", "b": "who", "c": "code"},
+        hidden_metrics={"c": "mae"},
+    )
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    hidden = keras.ops.convert_to_numpy(inner.features(x["picture"]))
+    assert logs["a_loss"] == pytest.approx(np.mean((hidden - 1) ** 2), rel=1e-5)
+    assert logs["b_loss"] == pytest.approx(np.mean(np.sum(hidden**2, axis=1)) / 2, rel=1e-5)
+    assert logs["c_mae"] == pytest.approx(np.mean(np.abs(hidden - 1)), rel=1e-5)
+    model.fit(x, y, verbose=0)
+
+
+def test_an_input_is_reconstructed_without_labels():
+    start = keras.Input((3,), name="picture")
+    h = keras.layers.Dense(2, "tanh")(start)
+    model = keras.Model(start, keras.layers.Dense(1)(keras.layers.Dense(3, name="again")(h)))
+    model = kp.models.HiddenOutputs(model, hidden=["again"])
+    model.compile(
+        keras.optimizers.Adam(0.05), hidden_losses={"again": "mse"}, hidden_targets={"again": "picture"}
+    )
+    losses = model.fit(data()[0], epochs=3, verbose=0).history["again_loss"]
+    assert losses[2] < losses[0]
