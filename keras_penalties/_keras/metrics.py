@@ -1,5 +1,6 @@
 """The metrics that `compile` makes, as Keras' trainer holds them (Keras: `src/trainers/compile_utils.py`)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops, tree
@@ -20,7 +21,7 @@ class MetricsWithHidden(CompileMetrics):
         of_hidden: by the name in the logs, the metrics of a hidden tensor: without and with weights.
     """
 
-    def __init__(self, of_outputs, of_hidden: dict[str, tuple]):
+    def __init__(self, of_outputs, of_hidden: Mapping[str, Sequence]):
         super().__init__(None, None)
         self.of_outputs = CompileMetrics(None, None) if of_outputs is None else of_outputs
         self.of_hidden = {name: CompileMetrics(*metrics) for name, metrics in of_hidden.items()}
@@ -83,7 +84,7 @@ class MetricsWithHidden(CompileMetrics):
         return private.of(self.of_outputs, "_flat_weighted_metrics") if self.of_outputs.built else []
 
 
-def add_hidden_metrics(model, of_hidden: dict[str, tuple]):
+def add_hidden_metrics(model, of_hidden: Mapping[str, Sequence]):
     """Give the compiled `model` metrics of hidden tensors beside those of its outputs."""
     if of_hidden:
         metrics = MetricsWithHidden(private.of(model, "_compile_metrics"), of_hidden)

@@ -174,7 +174,7 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
 
 
 def refuse_taken_keys(terms: list, outputs):
-    """Reject a term whose key in the logs is that of something else; `outputs` are the names of the outputs."""
+    """Reject a term whose key in the logs is that of something else; `outputs` names the outputs."""
     taken = {"main_loss", "joint_loss", "regularization_loss"}
     taken |= {f"{name}_loss" for name in outputs} if len(outputs) > 1 else set()
     for term in terms:

@@ -219,7 +219,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             self._state.one_weight[training] = copied
             setattr(self, "train_function" if training else "test_function", None)
 
-    def _data(self, x, y, sample_weight, y_pred, training=False) -> StepData:
+    def _data(self, x, y, sample_weight, y_pred, training: bool | None = False) -> StepData:
         outputs = graphs.output_names(self.model) or (list(y_pred) if isinstance(y_pred, dict) else [])
         inputs = graphs.input_names(self.model) if graphs.is_graph(self.model) else []
         return StepData(x, y, sample_weight, outputs, inputs, self._state.one_weight[bool(training)])

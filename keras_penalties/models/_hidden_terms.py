@@ -50,7 +50,8 @@ class HiddenTerm:
     @property
     def config_key(self):
         """Its key in the arguments of `compile`."""
-        return self.names if len(self.names) > 1 else self.names[0]
+        first, *others = self.names
+        return self.names if others else first
 
     @property
     def key(self) -> str:
@@ -170,8 +171,9 @@ class LossTerm(HiddenTerm):
                 self.weights.keep_state_of(before.weights)
 
     def continues(self, before: HiddenTerm) -> bool:
-        same = super().continues(before) and isinstance(before, LossTerm)
-        return same and _is_same(self.weight, before.weight)
+        return isinstance(before, LossTerm) and (
+            super().continues(before) and _is_same(self.weight, before.weight)
+        )
 
     def labels(self, data: StepData) -> tuple[Any, Any]:
         """The labels that the loss gets in a step, and their weights. `data` has all that the step gets."""
