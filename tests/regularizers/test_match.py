@@ -276,3 +276,12 @@ def test_simsiam_is_two_terms():
     expected = -0.5 * np.mean(cosines(p[0], z[1])) - 0.5 * np.mean(cosines(p[1], z[0]))
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
     np.testing.assert_allclose(logs["first"] + logs["second"], expected, rtol=1e-5)
+
+
+def test_is_what_keras_distils():
+    student, teacher = drawn((6, 4))
+    theirs = keras.distillation.LogitsDistillation(temperature=2.0).compute_loss(
+        tensor(teacher), tensor(student)
+    )
+    penalty = R.Match(1.0, "kl_divergence", temperature=2.0)
+    np.testing.assert_allclose(float(penalty.measure([student, teacher])), float(theirs), rtol=1e-5)
