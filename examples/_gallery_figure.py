@@ -211,16 +211,3 @@ def apart(axis, case):
         others = np.linalg.norm(a - np.roll(b, 1, axis=0), axis=1).mean()
         distances.append(np.linalg.norm(a - b, axis=1) / others)
     histograms(axis, *distances, "distance of a pair / of others", log=False)
-
-
-@view
-def closest(axis, case):
-    """How much closer the other view of a digit is than the closest view of another digit, as cosines."""
-    margins = []
-    for views in (case.before, case.after):
-        a, b = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in views)
-        cosines = a @ b.T
-        own = np.diag(cosines).copy()
-        np.fill_diagonal(cosines, -1.0)
-        margins.append(own - cosines.max(axis=1))
-    histograms(axis, *margins, "cosine of the pair less the next", log=False)

@@ -84,7 +84,7 @@ def cases():
         Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
         Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
         Case(R.VICReg(0.01), "views", "apart", "two views near, no collapse"),
-        Case(R.InfoNCE(0.1, temperature=0.5), "views", "closest", "a digit's own view is closest"),
+        Case(R.InfoNCE(1.0, temperature=0.5), "views", "apart", "near its view, far from others"),
         Case(R.TripletMargin(0.03), "triplets", "apart", "nearer to a view than to others"),
     ]
 
