@@ -73,7 +73,8 @@ def draw(accuracies, of_teacher, path):
         axis.plot([place - 0.25, place + 0.25], [np.mean(values)] * 2, color=colour, lw=4)
         axis.plot([place] * len(values), values, "o", color=colour, ms=8, alpha=0.6)
     axis.axhline(np.mean(of_teacher), color=GREY, ls="--", lw=2)
-    axis.text(3.4, np.mean(of_teacher) + 0.002, "teacher, 256 units, 4,000 digits", color=GREY, ha="right")
+    label = "teacher, 256 units, 4,000 digits"
+    axis.text(3.4, np.mean(of_teacher) - 0.002, label, color=GREY, ha="right", va="top")
     axis.set_xticks(range(len(accuracies)), accuracies)
     axis.set(ylabel="accuracy on 1,000 new digits", xlim=(-0.5, 3.5))
     axis.grid(axis="y", alpha=0.3)
