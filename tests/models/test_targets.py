@@ -30,6 +30,11 @@ def squares(y_true, hidden):
     return keras.ops.sum(keras.ops.square(hidden), axis=-1)
 
 
+@keras.saving.register_keras_serializable("tests")
+def who_alone(y_true, hidden):
+    return keras.losses.sparse_categorical_crossentropy(y_true, hidden, from_logits=True)
+
+
 HEADS = {"who": "sparse_categorical_crossentropy", "age": "mse"}
 
 
@@ -52,6 +57,45 @@ def test_whose_labels_a_hidden_loss_gets(loss, eager):
     targets = {"features": "age" if loss == "mse" else "who"}
     model.compile("sgd", HEADS, hidden_losses={"features": loss}, hidden_targets=targets, run_eagerly=eager)
     assert model.fit(x, y, verbose=0).history["features_loss"][0] > 0
+
+
+LABELLED = [
+    kp.losses.Center(3),
+    kp.losses.SupervisedContrastive(),
+    kp.losses.Triplet(),
+    kp.losses.PairwiseContrastive(),
+    kp.losses.NTXent(),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "sparse_categorical_crossentropy",
+    who_alone,
+]
+
+
+@pytest.mark.parametrize("loss", LABELLED, ids=lambda loss: getattr(loss, "name", str(loss)))
+def test_every_labelled_loss_gets_the_labels_and_weights_of_one_head(loss):
+    model, x, y = two_heads()
+    y["who"] = y["who"] // 2 if isinstance(loss, kp.losses.NTXent) else y["who"]
+    weights = {"who": np.linspace(0.1, 1.0, len(x)).astype("float32"), "age": np.ones(len(x), "float32")}
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        HEADS,
+        hidden_losses={"features": loss},
+        hidden_targets={"features": "who"},
+        hidden_loss_weights={"features": 0.5},
+    )
+    hidden = model.model.get_layer("features")(x)
+    alone = kp.models.HiddenOutputs(
+        keras.Model(model.model.inputs, model.model.get_layer("features").output), []
+    )
+    alone.compile(keras.optimizers.SGD(0.0), loss if not isinstance(loss, kp.losses.Center) else None)
+    logs = model.fit(x, y, sample_weight=weights, batch_size=len(x), verbose=0).history
+    if isinstance(loss, kp.losses.Center):
+        values = np.sum(keras.ops.convert_to_numpy(hidden) ** 2, axis=1) / 2
+        expected = np.mean(weights["who"] * values)
+    else:
+        plain = alone.evaluate(x, y["who"], sample_weight=weights["who"], batch_size=len(x), verbose=0)
+        expected = plain[0] if isinstance(plain, list) else plain
+    assert logs["features_loss"][0] == pytest.approx(0.5 * float(expected), rel=1e-4)
 
 
 def test_a_target_that_nothing_has():
