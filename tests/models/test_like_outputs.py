@@ -83,12 +83,9 @@ def trained(model, x, y, weight, rows):
 @given(case=cases())
 def test_a_hidden_tensor_gets_what_an_output_gets(case):
     rows, (x, y, target, w) = case["rows"], data(case)
-    if BACKEND == "torch" and case["masked"]:
-        w = np.broadcast_to(w, x.shape[:2]).copy()  # which plain Keras needs there
-        case = {
-            **case,
-            "weights": "none" if case["weights"] == "one" and case["several"] else case["weights"],
-        }
+    if BACKEND == "torch" and case["masked"]:  # where plain Keras needs a weight for each step
+        w = np.broadcast_to(w, x.shape[:2]).copy()
+        case = {**case, "weights": "none" if case["weights"] == "one" else case["weights"]}
     start, hidden, outputs = network(case["steps"], case["masked"], case["several"])
     names = [*outputs, "aux"]
     plain = set_weights(keras.Model(start, {**outputs, "aux": hidden}))
