@@ -190,7 +190,7 @@ def input_of(model, argument, owner):
 
 
 def inputs_of(model, argument, owner, most=math.inf):
-    """The inputs of `model`; an error if there are several outputs, more inputs than `most`, or none known."""
+    """The inputs of `model`; an error if there are more than `most`, none known, or several outputs."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{argument}` of {owner} must be a Keras model. "

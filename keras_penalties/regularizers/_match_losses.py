@@ -75,13 +75,12 @@ def check(loss, owner):
     expected = (
         "the name of a Keras loss, a `keras.losses.Loss`, or a registered function of `(y_true, y_pred)`"
     )
+    found: Any = loss
     if isinstance(loss, str):
         try:
-            found: Any = keras.losses.get(loss)
+            found = keras.losses.get(loss)
         except ValueError as error:
             raise ValueError(f"`loss` of {owner} must be {expected}. Received: loss={loss!r}.") from error
-    else:
-        found = loss
     if isinstance(loss, type) or not callable(found):
         raise TypeError(
             f"`loss` of {owner} must be {expected}. Received: {loss!r:.80} (of type {type(loss).__name__})."
