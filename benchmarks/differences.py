@@ -14,11 +14,11 @@ import numpy as np
 
 import keras_penalties as kp
 from tests.contracts import BASES, PENALTIES
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.losses import batch_cases, cases
 
 SEEDS = range(3)
-PAIR_SHAPES = [(6,), (7, 3), (3, 7), (1, 4), (4, 3, 2), (2, 2, 3, 2)]
+SHAPES = [(6,), (7, 3), (3, 7), (1, 4), (4, 3, 2), (2, 2, 3, 2)]
 
 
 def differences():
@@ -29,13 +29,11 @@ def differences():
             for seed in SEEDS:
                 x = case.draw(shape, seed)
                 yield case.cls, relative(penalty.measure(x), case.expected(x))
-    for case in TWO_TENSORS:
+    for case in SEVERAL_TENSORS:
         penalty = case.make()
-        for shape in PAIR_SHAPES:
+        for shape in SHAPES:
             for seed in SEEDS:
-                xs = [
-                    np.random.default_rng(2 * seed + i).normal(size=shape).astype("float32") for i in (0, 1)
-                ]
+                xs = case.draw(shape, seed)
                 yield case.cls, relative(penalty.measure(xs), case.reference(xs))
     for case in cases.CASES:
         for seed in SEEDS:

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-MARGIN, TEMPERATURE = 1.0, 0.2
+MARGIN, TEMPERATURE, SOFT = 1.0, 0.2, 2.0
 
 
 def of_lightly():
@@ -39,6 +39,8 @@ def of_lightly():
         "VICReg's variance": terms.variance_loss,
         "BarlowTwins": losses.BarlowTwinsLoss(0.0051),
         "NTXent": two_views,
+        "InfoNCE": ntxent,
+        "Match, cosine": losses.NegativeCosineSimilarity(),
         "NTXent, neighbours": lambda y, p: ntxent(p[::2], p[1::2]),
     }
 
@@ -61,6 +63,8 @@ def of_metric_learning():
         "VICReg, halved variance": lambda a, b: vicreg(a, ref_emb=b),
         "SupervisedContrastive": lambda y, p: supervised(p, y),
         "NTXent": lambda y, p: ntxent(p, y),
+        "InfoNCE": losses.SelfSupervisedLoss(ntxent),
+        "InfoNCE, other view": losses.SelfSupervisedLoss(ntxent, symmetric=False),
         "Triplet all, euclidean": triplet(1),
         "Triplet all, squared": triplet(2),
         "Triplet hard, euclidean": triplet(1, "hard"),
@@ -78,11 +82,18 @@ def of_torch():
         code = Normal(mean, torch.exp(0.5 * log_var))
         return kl_divergence(code, Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(1).mean()
 
+    def soft_targets(student, teacher):
+        q, p = (x / SOFT for x in (student, teacher))
+        divergence = torch.nn.functional.kl_div(q.log_softmax(1), p.softmax(1), reduction="batchmean")
+        return SOFT**2 * divergence
+
     return {
         "Huber": lambda y, p: torch.nn.functional.huber_loss(p, y),
         "GaussianKL": kl,
         "Entropy of logits": lambda x: Categorical(logits=x).entropy().mean(),
         "Hint": lambda s, t: 0.5 * torch.nn.functional.mse_loss(s, t.detach()),
+        "Match, soft targets": soft_targets,
+        "TripletMargin": torch.nn.TripletMarginLoss(MARGIN),
     }
 
 

@@ -79,15 +79,45 @@ OURS = {
     ),
     "L1": (measure(R.L1(1.0)), references.l1, 1),
     "L2": (measure(R.L2(1.0)), references.l2, 1),
+    "Match, cosine": (
+        measure(R.Match(1.0, "cosine_similarity")),
+        of_two(references_pairs.match, loss="cosine_similarity"),
+        2,
+    ),
+    "Match, soft targets": (
+        measure(R.Match(1.0, "kl_divergence", temperature=peers.SOFT)),
+        of_two(references_pairs.match, loss="kl_divergence", temperature=peers.SOFT),
+        2,
+    ),
+    "InfoNCE": (
+        measure(R.InfoNCE(1.0, peers.TEMPERATURE)),
+        of_two(references_pairs.info_nce, temperature=peers.TEMPERATURE),
+        2,
+    ),
+    "InfoNCE, other view": (
+        measure(R.InfoNCE(1.0, peers.TEMPERATURE, symmetric=False, negatives="other_view")),
+        of_two(
+            references_pairs.info_nce,
+            temperature=peers.TEMPERATURE,
+            symmetric=False,
+            negatives="other_view",
+        ),
+        2,
+    ),
+    "TripletMargin": (
+        measure(R.TripletMargin(1.0, peers.MARGIN)),
+        lambda *xs: references_pairs.triplet_margin(xs, (None,) * 3, peers.MARGIN),
+        3,
+    ),
     "Hint": (measure(R.Hint(1.0, per="element")), of_two(references_pairs.hint, per="element"), 2),
 }
 
 
 def drawn(shape, seed=0):
-    """One array or two, as a penalty takes them."""
+    """As many arrays as a penalty takes."""
     random = np.random.default_rng(seed)
     size = (4, 6, 5, 3) if shape == "image" else (16, 6)
-    return [random.normal(size=size).astype("float32") for _ in range(2 if shape == 2 else 1)]
+    return [random.normal(size=size).astype("float32") for _ in range(shape if shape in (2, 3) else 1)]
 
 
 def corners(shape):

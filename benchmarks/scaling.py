@@ -42,12 +42,14 @@ COLLECTIVE = re.compile(
 def penalties():
     """A penalty of each class that is exported, at a strength of 1, and how many tensors it takes."""
     found = {}
-    for tensors, of in ((1, replicated.of_one_tensor()), (2, replicated.of_two_tensors())):
-        for name in of:
+    one = replicated.of_one_tensor()
+    for of in (one, replicated.of_several_tensors()):
+        for name, penalty in of.items():
             if name not in ("Keras", *found):
                 options = {"from_logits": True} if name in ("Entropy", "Confidence") else {}
                 options |= {"threshold": 0.5} if name == "Excess" else {}
                 strengths = (1.0, 1.0) if name == "L1L2" else (1.0,)
+                tensors = 1 if of is one else int(np.max(penalty.tensors))
                 found[name] = getattr(kp.regularizers, name)(*strengths, **options), tensors
     return found
 

@@ -207,7 +207,7 @@ def nats(axis, case):
 def apart(axis, case):
     """Distances of each pair, over the mean distance between different digits."""
     distances = []
-    for a, b in (case.before, case.after):
+    for a, b, *_ in (case.before, case.after):
         others = np.linalg.norm(a - np.roll(b, 1, axis=0), axis=1).mean()
         distances.append(np.linalg.norm(a - b, axis=1) / others)
     histograms(axis, *distances, "distance of a pair / of others", log=False)

@@ -75,9 +75,17 @@ def cases():
         Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
         Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
         Case(R.Hint(0.03), "teacher", "apart", "near a teacher's layer"),
+        Case(
+            R.Match(0.3, "cosine_similarity", detach="second"),
+            "teacher",
+            "apart",
+            "the direction of a teacher's",
+        ),
         Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
         Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
         Case(R.VICReg(0.01), "views", "apart", "two views near, no collapse"),
+        Case(R.InfoNCE(1.0, temperature=0.5), "views", "apart", "near its view, far from others"),
+        Case(R.TripletMargin(0.03), "triplets", "apart", "nearer to a view than to others"),
     ]
 
 
@@ -121,11 +129,12 @@ def build(on="", penalty=None, teacher=None):
     for name in ("hidden", "sigmoids"):
         h = tap(name, h)
     others = {
-        "views": lambda: shifted(digits),
-        "domains": lambda: 1.0 - digits,
+        "views": [shifted],
+        "triplets": [shifted, neighbour],
+        "domains": [lambda digits: 1.0 - digits],
     }
     if on in others:
-        h = tap(on, h, relu(dense(layers.Flatten()(conv(others[on]())))))
+        h = tap(on, h, *(relu(dense(layers.Flatten()(conv(other(digits))))) for other in others[on]))
     if on == "teacher":
         h = tap(on, h, teacher(digits))
     if on == "router":  # eight experts of eight units, weighed by the router's softmax
@@ -143,6 +152,11 @@ def build(on="", penalty=None, teacher=None):
 def shifted(digits):
     """Another view of each digit: two pixels down and to the right."""
     return layers.Cropping2D(((0, 2), (0, 2)))(layers.ZeroPadding2D(((2, 0), (2, 0)))(digits))
+
+
+def neighbour(digits):
+    """For each digit, another one of its batch."""
+    return ops.roll(digits, 1, axis=0)
 
 
 def train(model, train_set):

@@ -1,4 +1,4 @@
-"""What rows of logits say: their softmax, its entropy, and their log-sum-exp.
+"""What rows of logits say: their softmax, its logarithm and its entropy, and their log-sum-exp.
 
 A logit of -inf is a probability of 0, with gradient 0. A row of nothing else has the softmax of equal logits.
 """
@@ -24,6 +24,16 @@ def logsumexp(x):
     # `ops.logsumexp` loses the digits of its gradient on torch where all entries are large.
     x, largest = below_largest(x)
     return largest[..., 0] + ops.log(ops.sum(ops.exp(x), axis=-1))
+
+
+def log_total(x, chosen):
+    """`logsumexp` of the chosen entries of each row: about `LOWEST` where none is."""
+    return logsumexp(ops.where(chosen, x, _numerics.constant(LOWEST, x)))
+
+
+def log_softmax(x):
+    x, _ = below_largest(x)
+    return x - ops.log(ops.sum(ops.exp(x), axis=-1, keepdims=True))
 
 
 def softmax(x):

@@ -1,4 +1,4 @@
-"""What is under contract and compares two tensors: the cases of `tests/regularizers/test_pairs.py`."""
+"""What is under contract and compares several tensors: the cases of `tests/regularizers/test_pairs.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,54 +10,82 @@ import numpy as np
 import keras_penalties as kp
 from tests.contracts import label
 from tests.support import references_pairs as pairs
-from tests.support.helpers import compiled
+from tests.support.helpers import compiled, gradient
 
 _regularizers = kp.regularizers
 
 
 @dataclass(frozen=True)
 class PairCase:
-    """A penalty that compares two tensors.
+    """A penalty that compares several tensors, two unless `count` says otherwise.
 
     Args:
         cls: the class.
         formula: `(xs, masks, **options) -> float`, NumPy loops in float64.
         options: the arguments of `cls` beside its strength.
-        paired: whether row `n` of one belongs to row `n` of the other.
+        count: how many tensors it compares.
+        detached: the tensors into which no gradient goes.
+        paired: whether row `n` of one belongs to row `n` of the others.
         large: whether it can be measured at activations of 300.
         of_a_batch: whether a batch that is given twice counts once.
+        directional: whether it compares directions, of which a row of zeros has none.
     """
 
     cls: type
     formula: Callable[..., float]
     options: dict[str, Any] = field(default_factory=dict)
+    count: int = 2
+    detached: tuple = ()
     paired: bool = True
     large: bool = True
     of_a_batch: bool = True
+    directional: bool = False
 
     @property
     def name(self):
         return label(self.cls, self.options)
 
+    @property
+    def reached(self):
+        """The tensors into which the gradient goes."""
+        return [i for i in range(self.count) if i not in self.detached]
+
     def make(self, **changes):
         return self.cls(**{"strength": 0.1, **self.options, **changes})
 
+    def draw(self, shape, seed=0, dtype="float32"):
+        random = np.random.default_rng(seed)
+        return [random.normal(size=shape).astype(dtype) for _ in range(self.count)]
+
     @cached_property
     def measures(self):
-        """For each of the tensors, the measure of it, the other and masks, as in a training step."""
-        penalty = self.make()
-        return (
-            compiled(lambda x, other, masks=None: penalty.measure([x, other], masks)),
-            compiled(lambda x, other, masks=None: penalty.measure([other, x], masks)),
-        )
+        """For each tensor, the measure of it, a list of the others, and masks, as in a training step."""
 
-    def reference(self, xs, masks=(None, None)):
+        def of(i):
+            def measure(x, others, masks=None):
+                return penalty.measure([*others[:i], x, *others[i:]], masks)
+
+            return compiled(measure)
+
+        penalty = self.make()
+        return [of(i) for i in range(self.count)]
+
+    def measured(self, xs, masks=None):
+        return float(self.measures[0](xs[0], xs[1:], masks))
+
+    def slope(self, i, xs, masks=None, scale=1.0):
+        """The gradient for tensor `i`."""
+        others = [x for k, x in enumerate(xs) if k != i]
+        return gradient(self.measures[i], xs[i], others, masks, scale=scale)
+
+    def reference(self, xs, masks=None):
+        masks = [None] * self.count if masks is None else masks
         return self.formula([np.asarray(x, "float64") for x in xs], masks, **self.options)
 
 
-TWO_TENSORS = [
-    PairCase(_regularizers.Hint, pairs.hint),
-    PairCase(_regularizers.Hint, pairs.hint, {"per": "element"}),
+SEVERAL_TENSORS = [
+    PairCase(_regularizers.Hint, pairs.hint, detached=(1,)),
+    PairCase(_regularizers.Hint, pairs.hint, {"per": "element"}, detached=(1,)),
     PairCase(_regularizers.GaussianKL, pairs.gaussian_kl, large=False),
     PairCase(_regularizers.GaussianKL, pairs.gaussian_kl, {"free_bits": 0.6}, large=False),
     PairCase(_regularizers.GaussianKL, pairs.gaussian_kl, {"capacity": 0.7}, large=False),
@@ -78,5 +106,35 @@ TWO_TENSORS = [
         {"kernel": "imq", "bandwidth": 2.0},
         paired=False,
         of_a_batch=False,
+    ),
+    PairCase(_regularizers.Match, pairs.match),
+    *(
+        PairCase(_regularizers.Match, pairs.match, options, detached=detached, directional=directional)
+        for options, detached, directional in (
+            ({"loss": "cosine_similarity", "detach": "second"}, (1,), True),
+            ({"loss": "mean_absolute_error", "detach": "first"}, (0,), False),
+            ({"loss": "kl_divergence", "detach": "second", "temperature": 2.0}, (1,), False),
+            ({"loss": "categorical_crossentropy", "temperature": 0.5}, (), False),
+        )
+    ),
+    *(
+        PairCase(_regularizers.InfoNCE, pairs.info_nce, options, of_a_batch=False, directional=True)
+        for options in (
+            {"temperature": 0.5},
+            {"negatives": "other_view"},
+            {"negatives": "other_view", "symmetric": False},
+            {"symmetric": False, "temperature": 0.5},
+        )
+    ),
+    PairCase(_regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7}, count=3),
+    PairCase(
+        _regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7, "distance": "squared"}, count=3
+    ),
+    PairCase(
+        _regularizers.TripletMargin,
+        pairs.triplet_margin,
+        {"margin": 0.7, "distance": "cosine"},
+        count=3,
+        directional=True,
     ),
 ]

@@ -17,10 +17,9 @@ from keras import ops
 
 import keras_penalties as kp
 from tests.contracts import PENALTIES
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.losses.batch_cases import BATCH_CASES
 from tests.losses.cases import CASES
-from tests.regularizers.test_pairs import reached
 from tests.support.helpers import finite_differences, gradient, tensor, to_numpy
 
 R, L = kp.regularizers, kp.losses
@@ -57,17 +56,20 @@ def test_penalties_at_zeros_and_ties(case, data):
 
 
 # A feature that is constant correlates with nothing, and jumps to any correlation from there.
-@by_name([case for case in TWO_TENSORS if case.cls is not R.BarlowTwins])
+@by_name([case for case in SEVERAL_TENSORS if case.cls is not R.BarlowTwins])
 @pytest.mark.every_case
-@given(xs=st.tuples(made_of(NUMBERS, (3, 2)), made_of(NUMBERS, (3, 2))))
-def test_penalties_of_two_tensors_at_zeros_and_ties(case, xs):
-    for i in reached(case):
+@given(xs=st.tuples(*[made_of(NUMBERS, (3, 2))] * 3))
+def test_penalties_of_several_tensors_at_zeros_and_ties(case, xs):
+    xs = list(xs[: case.count])
+    for i in case.reached:
 
         def value(x, i=i):
-            return case.reference([x, xs[1]] if i == 0 else [xs[0], x])
+            return case.reference([x if k == i else other for k, other in enumerate(xs)])
 
-        found = gradient(case.measures[i], xs[i], xs[1 - i])
-        np.testing.assert_allclose(found, finite_differences(value, xs[i], STEP), **CLOSE)
+        found, expected = case.slope(i, xs), finite_differences(value, xs[i], STEP)
+        directed = np.any(xs[i] != 0, axis=1) | (not case.directional)
+        assert np.all(found[~directed] == 0.0)
+        np.testing.assert_allclose(found[directed], expected[directed], **CLOSE)
 
 
 PREDICTIONS = {
@@ -159,6 +161,10 @@ EDGES = {
     "GaussianKL, capacity": (
         lambda x: R.GaussianKL(1.0, capacity=1.0).measure([x, ops.zeros_like(x)]),
         [[1.0, -1.0]],
+    ),
+    "TripletMargin": (
+        lambda x: R.TripletMargin(1.0).measure([x, ops.zeros_like(x), x - 2.0]),
+        [[1.0]],
     ),
     "Contrastive": (lambda d: ops.sum(L.contrastive(np.zeros((1, 1), "float32"), d)), [[1.0]]),
     "PairwiseContrastive": (lambda x: ops.sum(L.pairwise_contrastive(np.arange(2), x)), [[0.0], [1.0]]),

@@ -28,7 +28,7 @@ def printed(code):
 
 def test_every_penalty_is_among_them():
     bases = {cls.__name__ for cls in BASES}
-    used = {*replicated.of_one_tensor(), *replicated.of_two_tensors()}
+    used = {*replicated.of_one_tensor(), *replicated.of_several_tensors()}
     assert used - {"Keras"} == set(kp.regularizers.__all__) - bases
     assert used >= set(replicated.SPREAD)
 

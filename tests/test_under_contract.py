@@ -4,11 +4,11 @@ import types
 
 import keras_penalties as kp
 from tests.contracts import BASES, LAYERS, OTHER_LAYERS, PENALTIES, not_under_contract
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 
 
 def test_every_penalty_has_a_case():
-    assert not_under_contract(kp.regularizers, [*PENALTIES, *TWO_TENSORS], BASES) == set()
+    assert not_under_contract(kp.regularizers, [*PENALTIES, *SEVERAL_TENSORS], BASES) == set()
 
 
 def test_every_layer_has_a_case():

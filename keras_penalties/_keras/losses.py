@@ -1,5 +1,7 @@
 """How Keras reduces what a loss function gives, with masks and weights, and what it does to the weights."""
 
+import inspect
+
 import keras
 from keras import ops, tree
 
@@ -41,6 +43,33 @@ def mean_of_values(values, sample_weight=None, mask=None):
 def with_same_rank(y_true, y_pred):
     """Both with as many axes, if the last axis of one has the size 1, as Keras hands them to a function."""
     return private.find("keras.src.losses.loss.squeeze_or_expand_to_same_rank")(y_true, y_pred)
+
+
+def keras_function_of(loss):
+    """The name and the arguments of the function of `keras.losses` that `loss` is made of. `loss` may be a
+    name, the function itself, or a loss that wraps it. `("", {})` for any other loss."""
+    wrapper, arguments = private.find("keras.src.losses.losses.LossFunctionWrapper"), {}
+    if isinstance(loss, wrapper) and type(loss).call is wrapper.call:
+        loss, arguments = loss.fn, private.of(loss, "_fn_kwargs")
+    elif isinstance(loss, str):
+        return keras_function_of(keras.losses.get(loss))
+    name = getattr(loss, "__name__", "")
+    return (name, arguments) if getattr(keras.losses, name or " ", None) is loss else ("", {})
+
+
+def serialize_loss(loss):
+    """`loss` as JSON, with all of its arguments.
+
+    `keras.losses.Huber`, `CosineSimilarity` and others leave their own arguments, `delta` and `axis`, out of
+    their config (keras/src/losses/losses.py), so that a loaded loss has the defaults.
+    """
+    saved = keras.saving.serialize_keras_object(loss)
+    _, arguments = keras_function_of(loss)
+    if arguments and isinstance(saved, dict):
+        accepted = inspect.signature(type(loss).__init__).parameters
+        left_out = {key: value for key, value in arguments.items() if key in accepted}
+        saved = {**saved, "config": {**left_out, **saved["config"]}}
+    return saved
 
 
 def dtype_policy_of(loss):

@@ -221,6 +221,12 @@ PARTS: tuple[PrivatePart, ...] = (
         reduce_weighted_values="losses",
         squeeze_or_expand_to_same_rank="losses",
     ),
+    *_parts("keras.src.losses.losses", "know which function a loss is made of", LossFunctionWrapper="losses"),
+    *_parts(
+        "keras.src.losses.losses.LossFunctionWrapper",
+        "know which function a loss is made of",
+        _fn_kwargs="losses",
+    ),
     *_parts("keras.src.losses.loss.Loss", "save the dtype", _dtype_policy="losses"),
     *_parts("keras.src.backend", "read the mask of a tensor", get_keras_mask="masks", set_keras_mask="masks"),
     # Scopes, state and files.

@@ -4,7 +4,7 @@ from functools import partial
 
 from keras import ops
 
-from keras_penalties import _checks, _logits, _numerics
+from keras_penalties import _checks, _logits
 from keras_penalties._serialization import register
 from keras_penalties._types import DType, Reduction, Tensor, Tensors
 from keras_penalties.losses._declared import declared
@@ -17,7 +17,7 @@ def supervised_contrastive(y_true: Tensors, y_pred: Tensors, temperature: float 
     """Supervised contrastive loss: one value per row, as `SupervisedContrastive`."""
     pairs = Pairs(y_true, y_pred, "supervised_contrastive")
     logits = pairs.cosines(temperature)
-    values = _log_total(logits, pairs.others) - mean_where(logits, pairs.positive)
+    values = _logits.log_total(logits, pairs.others) - mean_where(logits, pairs.positive)
     return ops.where(ops.any(pairs.positive, axis=1), values, 0)
 
 
@@ -27,11 +27,9 @@ def ntxent(y_true: Tensors, y_pred: Tensors, temperature: float = 0.5) -> Tensor
     """Normalized temperature-scaled cross-entropy: one value per row, as `NTXent`."""
     pairs = Pairs(y_true, y_pred, "ntxent")
     logits = pairs.cosines(temperature)
-    return mean_where(ops.softplus(_log_total(logits, pairs.negative)[:, None] - logits), pairs.positive)
-
-
-def _log_total(logits, chosen):
-    return _logits.logsumexp(ops.where(chosen, logits, _numerics.constant(_logits.LOWEST, logits)))
+    return mean_where(
+        ops.softplus(_logits.log_total(logits, pairs.negative)[:, None] - logits), pairs.positive
+    )
 
 
 @register

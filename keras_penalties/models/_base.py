@@ -1,5 +1,6 @@
 """The base class of the models of this package."""
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -190,16 +191,23 @@ def _direction(key, averaged):
 
 def input_of(model, argument, owner):
     """The shape and dtype of the only input of `model`; an error if it has several, or none is known."""
+    (only,) = inputs_of(model, argument, owner, most=1)
+    return only.shape, only.dtype
+
+
+def inputs_of(model, argument, owner, most=math.inf):
+    """The inputs of `model`; an error if there are more than `most`, none known, or several outputs."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{argument}` of {owner} must be a Keras model. "
             f"Received: {model!r} (of type {type(model).__name__})."
         )
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+    if not inputs or not outputs or len(inputs) > most or len(outputs) != 1:
         raise ValueError(
-            f"`{argument}` of {owner} must be a built functional or Sequential model with one input and one "
-            f"output. '{model.name}' ({type(model).__name__}) has {len(inputs) if inputs else 'unknown'} "
-            "input(s). Begin a Sequential model with `keras.Input(shape)`."
+            f"`{argument}` of {owner} must be a built functional or Sequential model with "
+            f"{'one input and ' if most == 1 else ''}one output. '{model.name}' ({type(model).__name__}) has "
+            f"{len(inputs) if inputs else 'unknown'} input(s) and {len(outputs) if outputs else 'unknown'} "
+            "output(s). Begin a Sequential model with `keras.Input(shape)`."
         )
-    return inputs[0].shape, inputs[0].dtype
+    return list(inputs)

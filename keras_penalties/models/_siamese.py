@@ -10,7 +10,7 @@ from keras_penalties._serialization import made, register
 from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.layers import CosineDistance, EuclideanDistance
-from keras_penalties.models._base import ModelOfModels, input_of
+from keras_penalties.models._base import ModelOfModels, inputs_of
 
 _DISTANCES = {"euclidean": EuclideanDistance, "cosine": CosineDistance}
 
@@ -21,10 +21,11 @@ class Siamese(ModelOfModels):
 
     `fit([a, b], similar)` trains it, usually with `losses.Contrastive`; `predict([a, b])` returns the
     distances, and `embed(x)` the embedding of one input. Penalties inside the encoder count once for
-    each of its two uses, on every backend.
+    each of its two uses, on every backend. If the encoder has several inputs, each of `a`, `b` and `x` is
+    what the encoder itself takes, a list or a dict: `fit([[a1, a2], [b1, b2]], similar)`.
 
     Args:
-        encoder: a built model with one input and one output, the embedding `(batch, ..., features)`.
+        encoder: a built model with one output, the embedding `(batch, ..., features)`.
         distance: `"euclidean"`, `"cosine"`, or a layer that takes a list of two tensors.
         name: the name of this model.
 
@@ -38,8 +39,8 @@ class Siamese(ModelOfModels):
 
     Raises:
         TypeError: if `encoder` is not a Keras model, or `distance` neither a name nor a layer.
-        ValueError: if `encoder` has several inputs or outputs, or is not built; at `fit`, if the two
-            inputs and the labels differ in length, or the loss rejects the first labels.
+        ValueError: if `encoder` has several outputs, or is not built; at `fit`, if inputs and labels differ
+            in length, or the loss rejects the first labels.
 
     Source: Bromley, Guyon, LeCun, Säckinger and Shah, "Signature Verification Using a 'Siamese' Time
     Delay Neural Network", NIPS 1993.
@@ -53,7 +54,7 @@ class Siamese(ModelOfModels):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        shape, dtype = input_of(encoder, "encoder", "Siamese")
+        inputs_of(encoder, "encoder", "Siamese")
         named = isinstance(distance, str) and distance in _DISTANCES
         layer: Any = _DISTANCES[distance](name="distance") if named else distance
         if not isinstance(layer, keras.layers.Layer):
@@ -63,7 +64,7 @@ class Siamese(ModelOfModels):
             )
         self.encoder = encoder
         self.distance = layer
-        first, second = (keras.Input(batch_shape=shape, dtype=dtype, name=n) for n in ("first", "second"))
+        first, second = (_inputs_like(encoder, side) for side in ("first", "second"))
         # As one graph, so that on JAX the second use of the encoder does not erase the first one's losses.
         self.pair = keras.Model([first, second], layer([encoder(first), encoder(second)]), name="pair")
         self.build_as_graph()
@@ -85,10 +86,12 @@ class Siamese(ModelOfModels):
         return self.pair
 
     def fit(self, x: Tensors = None, y: Tensors = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        lengths = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")]
-        if isinstance(x, (list, tuple)) and (len(lengths) != 3 or len(set(lengths)) != 1):
+        lengths, inputs = [len(a) for a in tree.flatten((x, y)) if hasattr(a, "shape")], self.encoder.inputs
+        unequal = len(lengths) != 2 * len(inputs) + 1 or len(set(lengths)) != 1
+        if isinstance(x, (list, tuple)) and (len(x) != 2 or unequal):
+            each = "two arrays" if len(inputs) == 1 else f"twice the {len(inputs)} inputs of the encoder"
             raise ValueError(
-                "Siamese.fit takes `[first, second], similar`: two arrays and one label per pair, all of "
+                f"Siamese.fit takes `[first, second], similar`: {each} and one label per pair, all of "
                 f"the same length. Received: arrays of {', '.join(map(str, lengths))} rows."
             )
         return super().fit(x, y, *args, **kwargs)
@@ -105,6 +108,17 @@ class Siamese(ModelOfModels):
     @classmethod
     def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:
         return made(cls, config, "encoder", "distance", custom_objects=custom_objects)
+
+
+def _inputs_like(encoder, side):
+    """Inputs in the structure in which `encoder` takes its own."""
+    structure = encoder.inputs[0] if isinstance(encoder, keras.Sequential) else encoder.input
+
+    def like(x):
+        name = side if x is structure else f"{side}_{x.name}"
+        return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name)
+
+    return tree.map_structure(like, structure)
 
 
 def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: int | None = None) -> tuple:

@@ -15,10 +15,12 @@ from keras_penalties.regularizers._group_sparsity import GroupLasso as GroupLass
 from keras_penalties.regularizers._group_sparsity import Hoyer as Hoyer
 from keras_penalties.regularizers._group_sparsity import HoyerSquare as HoyerSquare
 from keras_penalties.regularizers._hint import Hint as Hint
+from keras_penalties.regularizers._info_nce import InfoNCE as InfoNCE
 from keras_penalties.regularizers._magnitude import L1 as L1
 from keras_penalties.regularizers._magnitude import L1L2 as L1L2
 from keras_penalties.regularizers._magnitude import L2 as L2
 from keras_penalties.regularizers._magnitude import Excess as Excess
+from keras_penalties.regularizers._match import Match as Match
 from keras_penalties.regularizers._mmd import MMD as MMD
 from keras_penalties.regularizers._penalty import Penalty as Penalty
 from keras_penalties.regularizers._self_supervised import BarlowTwins as BarlowTwins
@@ -28,6 +30,7 @@ from keras_penalties.regularizers._smoothness import TotalVariation as TotalVari
 from keras_penalties.regularizers._sparsity import KLSparsity as KLSparsity
 from keras_penalties.regularizers._sparsity import LogSparsity as LogSparsity
 from keras_penalties.regularizers._sparsity import TransformedL1 as TransformedL1
+from keras_penalties.regularizers._triplet_margin import TripletMargin as TripletMargin
 
 __all__ = [
     "BarlowTwins",
@@ -43,18 +46,21 @@ __all__ = [
     "Hint",
     "Hoyer",
     "HoyerSquare",
+    "InfoNCE",
     "KLSparsity",
     "L1",
     "L1L2",
     "L2",
     "LoadBalance",
     "LogSparsity",
+    "Match",
     "MMD",
     "Penalty",
     "PerExamplePenalty",
     "TemporalSmoothness",
     "TotalVariation",
     "TransformedL1",
+    "TripletMargin",
     "Variance",
     "VICReg",
     "ZLoss",

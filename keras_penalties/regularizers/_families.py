@@ -44,6 +44,24 @@ def common_mask(masks):
     return kept
 
 
+def mean_of_kept(values, kept):
+    """The mean of one value per example, or per position, over those that are kept.
+
+    Args:
+        values: one value per example, or per position.
+        kept: booleans of the shape of `values`, or of a prefix of it; None keeps all.
+    """
+    if kept is None:
+        return _numerics.mean_of_examples(ops.reshape(values, (-1,)))
+    kept = ops.logical_and(_numerics.expand_like(kept, values), ops.ones_like(values, dtype="bool"))
+    counted = ops.cast(kept, values.dtype)
+    # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
+    count = replicas.sum_over_replicas(ops.sum(counted))
+    return ops.sum(
+        ops.where(kept, values, 0) * (counted * replicas.replicas() / _numerics.at_least_one(count))
+    )
+
+
 class PerExamplePenalty(Penalty):
     r"""The mean over the batch of one value an example.
 
@@ -124,10 +142,7 @@ class PerExamplePenalty(Penalty):
         if self.per == "element":
             features = self._size(first) / self._size(kept)
             values = values / (_numerics.at_least_one(counted) * features)
-        valid = ops.cast(counted > 0, values.dtype)
-        # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
-        count = replicas.sum_over_replicas(ops.sum(valid))
-        return ops.sum(values * (valid * replicas.replicas() / _numerics.at_least_one(count)))
+        return mean_of_kept(values, counted > 0)
 
     def check_shapes(self, shapes: Shapes) -> None:
         same_shape(self._owner, shapes)

@@ -39,6 +39,27 @@ MUTATIONS = [
         "tests/regularizers",
     ),
     (
+        "a side that is detached gets a gradient",
+        "regularizers/_match.py",
+        "target = ops.stop_gradient(target)",
+        "target = 1.0 * target",
+        "tests/regularizers",
+    ),
+    (
+        "soft targets lose the square of their temperature",
+        "regularizers/_match.py",
+        "values = t**2 * of_logits",
+        "values = of_logits",
+        "tests/regularizers",
+    ),
+    (
+        "InfoNCE loses the negatives of the own view",
+        "regularizers/_info_nce.py",
+        'if self.negatives == "both_views":',
+        'if self.negatives == "":',
+        "tests/regularizers",
+    ),
+    (
         "Contrastive takes the similar for the different",
         "losses/_contrastive.py",
         "y_true * ops.square(distance) + (1.0 - y_true) * ops.square(short)",
@@ -63,8 +84,8 @@ MUTATIONS = [
     (
         "an example with nothing left counts in the mean",
         "regularizers/_families.py",
-        "count = replicas.sum_over_replicas(ops.sum(valid))",
-        "count = replicas.sum_over_replicas(ops.sum(ops.ones_like(valid)))",
+        "count = replicas.sum_over_replicas(ops.sum(counted))",
+        "count = replicas.sum_over_replicas(ops.sum(ops.ones_like(counted)))",
         "tests/regularizers",
     ),
     (

@@ -50,6 +50,7 @@ def _examples():
     yield "Tracker", private.of(model, "_tracker")
     yield "CompileMetrics", private.of(model, "_compile_metrics")
     yield "Loss", keras.losses.MeanSquaredError()
+    yield "LossFunctionWrapper", keras.losses.MeanSquaredError()
     yield "KerasVariable", model.weights[0]
     yield "RandomState", np.random.RandomState(0)
     if keras.backend.backend() == "jax":

@@ -17,6 +17,11 @@ def encoder(**hidden):
     )
 
 
+def two_outputs():
+    start = keras.Input((3,))
+    return keras.Model(start, [layers.Dense(2)(start), layers.Dense(2)(start)])
+
+
 def pairs(rows=10):
     a, b = np.random.RandomState(0).randn(2, rows, 3).astype("float32")
     return [a, b], (np.arange(rows) % 2).astype("float32")
@@ -75,6 +80,41 @@ def test_goes_through_a_file(tmp_path, distance):
     assert float(again.train_on_batch(x, y)) == pytest.approx(float(model.test_on_batch(x, y)), rel=1e-5)
 
 
+def two_inputs(kind):
+    """An encoder of two inputs, and pairs in the structure in which it takes them."""
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    joined = layers.Dense(2, name="code")(layers.Concatenate()([a, b]))
+    model = set_weights(keras.Model({"a": a, "b": b} if kind == "dict" else [a, b], joined))
+    random = np.random.RandomState(0)
+    pair = [[random.randn(10, size).astype("float32") for size in (3, 2)] for _ in range(2)]
+    return model, [dict(zip("ab", side, strict=True)) if kind == "dict" else side for side in pair]
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_an_encoder_of_several_inputs(kind, tmp_path):
+    encoder, x = two_inputs(kind)
+    model, y = Siamese(encoder), (np.arange(10) % 2).astype("float32")
+    model.compile("adam", kp.losses.Contrastive(1.0))
+    joined = [np.hstack(list(side.values()) if kind == "dict" else side) for side in x]
+    codes_of = [codes(model, side) for side in joined]
+    expected = np.linalg.norm(codes_of[0] - codes_of[1], axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4)
+    np.testing.assert_allclose(model.embed(x[0]), codes_of[0], rtol=1e-5)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
+    assert np.any(codes(model, joined[0]) != codes_of[0])
+    model.save(tmp_path / "siamese.keras")
+    again = keras.models.load_model(tmp_path / "siamese.keras")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    with pytest.raises(
+        ValueError, match="twice the 2 inputs of the encoder.*Received: arrays of 10, 10, 10, 10, 4"
+    ):
+        model.fit(x, y[:4])
+    with pytest.raises(
+        ValueError, match="twice the 2 inputs of the encoder.*Received: arrays of 10, 10, 10 rows"
+    ):
+        model.fit([joined[0], joined[1]], y)
+
+
 def test_balanced_pairs():
     labels = np.repeat(np.arange(4), [3, 5, 2, 10])
     rows = np.arange(20)
@@ -93,6 +133,11 @@ def test_balanced_pairs():
     [
         (lambda: Siamese(layers.Dense(2)), TypeError, "`encoder` of Siamese must be a Keras model.*Dense"),
         (lambda: Siamese(keras.Sequential([layers.Dense(2)])), ValueError, "must be a built.*keras.Input"),
+        (
+            lambda: Siamese(two_outputs()),
+            ValueError,
+            r"must be a built functional or Sequential model with one output.*1 input\(s\) and 2 output",
+        ),
         (lambda: Siamese(encoder(), "manhattan"), TypeError, "`distance` of Siamese.*'manhattan'"),
         (lambda: balanced_pairs(np.zeros(3), np.zeros(2)), ValueError, "one class per row"),
         (

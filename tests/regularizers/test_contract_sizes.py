@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import keras_penalties as kp
 from tests.contracts import PENALTIES, _case, normal
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.support import references_catalogue as catalogue
 from tests.support.helpers import tensor, to_numpy
 from tests.support.steps import OFFSETS, SIZES, assert_is_that_of_float64, scaled, steps
@@ -20,7 +20,7 @@ MORE = [
 ]
 CASES = [*(case for case in PENALTIES if case.cls.__name__ in R.__all__), *MORE]
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-by_pair = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
+by_pair = pytest.mark.parametrize("case", SEVERAL_TENSORS, ids=lambda case: case.name)
 # Differences of sums that are about 1: their last digits are those of 1.
 ATOL = {R.MMD: 1e-6, R.Confidence: 1e-6, R.Entropy: 1e-6, R.KLSparsity: 1e-6}
 SHAPE = (4, 3)
@@ -47,31 +47,37 @@ def test_with_a_shared_offset(case):
         check(case, (x + offset).astype("float32"), f"offset {offset:g}")
 
 
+def of_tensors(case, i):
+    """The measure of tensor `i` and the others, and its reference."""
+
+    def reference(x, *others):
+        return case.reference([*others[:i], x, *others[i:]])
+
+    return lambda x, *others: case.measures[i](x, list(others)), reference
+
+
 @by_pair
-@pytest.mark.parametrize("which", [0, 1])
-def test_two_tensors_of_any_size(case, which):
-    if case.cls is R.Hint and which:
-        pytest.skip("no gradient goes into a teacher")
-    xs = np.random.default_rng(0).normal(size=(2, *SHAPE))
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_several_tensors_of_any_size(case, which):
+    if which not in case.reached:
+        pytest.skip("no gradient goes into that tensor")
+    xs = np.random.default_rng(0).normal(size=(case.count, *SHAPE))
+    measure, reference = of_tensors(case, which)
     for size in SIZES:
-        x, other = scaled(xs, size)[[which, 1 - which]]
-        assert_is_that_of_float64(
-            case.measures[which],
-            lambda x, other: case.reference([x, other] if which == 0 else [other, x]),
-            x,
-            other,
-            about=f"size {size:g}",
-            atol=ATOL.get(case.cls, 0.0),
-        )
+        xs = scaled(xs, size)
+        x, others = xs[which], np.delete(xs, which, axis=0)
+        about = f"size {size:g}"
+        atol = 1e-6 if "temperature" in case.options else ATOL.get(case.cls, 0.0)
+        assert_is_that_of_float64(measure, reference, x, *others, about=about, atol=atol)
 
 
 @by_pair
-def test_two_tensors_with_a_shared_offset(case):
-    xs = np.round(10 * np.random.default_rng(0).normal(size=(2, *SHAPE)))
+def test_several_tensors_with_a_shared_offset(case):
+    xs = np.round(10 * np.random.default_rng(0).normal(size=(case.count, *SHAPE)))
+    measure, reference = of_tensors(case, case.reached[0])
     for offset in OFFSETS:
-        x, other = (xs + offset).astype("float32")
-        about = f"offset {offset:g}"
-        assert_is_that_of_float64(case.measures[0], lambda *xs: case.reference(xs), x, other, about=about)
+        x, *others = (xs + offset).astype("float32")
+        assert_is_that_of_float64(measure, reference, x, *others, about=f"offset {offset:g}")
 
 
 @by_case

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import keras_penalties as kp
 from tests.contracts import PENALTIES
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.support.helpers import gradient
 
 R = kp.regularizers
@@ -99,15 +99,15 @@ def test_a_subclass_with_its_own_examples_says_so():
             Largest(0.1).measure(np.ones((2, 3)), np.eye(2, 3))
 
 
-@pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
-def test_pairs(case):
+@pytest.mark.parametrize("case", SEVERAL_TENSORS, ids=lambda case: case.name)
+def test_several_tensors(case):
     random = np.random.default_rng(0)
-    xs = [random.normal(size=SHAPE).astype("float32") for _ in range(2)]
-    rows = [random.uniform(size=(4, 1, 1)) < 0.7, random.uniform(size=(1, 5, 1)) < 0.7]
+    xs, shapes = case.draw(SHAPE), [(4, 1, 1), (1, 5, 1), (4, 5, 1)][: case.count]
+    rows = [random.uniform(size=shape) < 0.7 for shape in shapes]
     spread = [np.broadcast_to(m[..., 0], SHAPE[:-1]) for m in rows]
     value = float(case.make().measure(xs, rows))
     np.testing.assert_allclose(value, case.reference(xs, spread), rtol=1e-4, atol=1e-6)
-    single = [random.uniform(size=SHAPE) < 0.7, random.uniform(size=(1, 5, 3)) < 0.7]
+    single = [random.uniform(size=shape) < 0.7 for shape in (SHAPE, (1, 5, 3), SHAPE)[: case.count]]
     if not case.make().masks_elements:
         with pytest.raises(ValueError, match=r"`mask\[0\]` of \w+ drops single features"):
             case.make().measure(xs, single)

@@ -6,7 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from tests.contracts import PENALTIES
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.support.helpers import BACKEND, to_numpy
 from tests.support.open_sizes import with_open_sizes
 
@@ -48,21 +48,21 @@ def test_a_penalty_is_exported_for_any_size(case, masked):
 
 
 @not_in_tensorflow
-@by_case(TWO_TENSORS)
+@by_case(SEVERAL_TENSORS)
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
-def test_a_penalty_of_two_tensors_is_exported_for_any_size(case, masked):
-    def measure(x, other, *masks):
-        return case.make().measure([x, other], masks or None)
+def test_a_penalty_of_several_tensors_is_exported_for_any_size(case, masked):
+    def measure(*arguments):
+        return case.make().measure(arguments[: case.count], arguments[case.count :] or None)
 
     def drawn(rows):
-        xs = np.random.default_rng(rows).normal(size=(2, rows, 5)).astype("float32")
-        return [*xs, *([np.arange(rows) % 3 != 1] * 2 if masked else [])]
+        xs = case.draw((rows, 5), seed=rows)
+        return [*xs, *([np.arange(rows) % 3 != 1] * case.count if masked else [])]
 
     exported = with_open_sizes(measure, *drawn(4), open_axes=(0,))
     for rows in ROWS:
         arguments = drawn(rows)
         found = float(to_numpy(exported(*arguments)))
-        expected = case.reference(arguments[:2], arguments[2:] or (None, None))
+        expected = case.reference(arguments[: case.count], arguments[case.count :] or None)
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
 
 

@@ -9,11 +9,11 @@ from keras import ops
 
 import keras_penalties as kp
 from tests.contracts import PENALTIES
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 
 R = kp.regularizers
 EXPORTED = {getattr(R, name) for name in R.__all__}
-CASES = {case.cls: case for case in [*PENALTIES, *TWO_TENSORS][::-1] if case.cls in EXPORTED}
+CASES = {case.cls: case for case in [*PENALTIES, *SEVERAL_TENSORS][::-1] if case.cls in EXPORTED}
 FORMULAS = ["value", "examples", "elements", "statistic"]
 # What a penalty needs before anything is measured, and to be saved.
 NOT_MEASURED = {"get_config", "from_config"}
@@ -50,8 +50,8 @@ def measured(penalty, tensors, way):
 
 
 def tensors_for(case):
-    if case in TWO_TENSORS:
-        return list(np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32"))
+    if case in SEVERAL_TENSORS:
+        return case.draw((4, 3))
     return [ops.convert_to_tensor(case.draw((4, 3)))]
 
 

@@ -1,4 +1,4 @@
-"""Every penalty that compares two tensors: its formula, masks, precision, gradients, file and errors."""
+"""Every penalty that compares several tensors: its formula, masks, precision, gradients, file and errors."""
 
 import json
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
-from tests.contracts_pairs import TWO_TENSORS
+from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.support import references_pairs as references
-from tests.support.helpers import dtype_of, finite_differences, float64, gradient, tensor, to_numpy
+from tests.support.helpers import dtype_of, finite_differences, float64, tensor, to_numpy
 
 R = kp.regularizers
-by_case = pytest.mark.parametrize("case", TWO_TENSORS, ids=lambda case: case.name)
+by_case = pytest.mark.parametrize("case", SEVERAL_TENSORS, ids=lambda case: case.name)
 KINDS = {
     "zeros": lambda random, shape: np.zeros(shape),
     "ones": lambda random, shape: np.ones(shape),
@@ -24,56 +24,59 @@ KINDS = {
 }
 
 
-def drawn(shape, seed=0, dtype="float32"):
-    random = np.random.default_rng(seed)
-    return [random.normal(size=shape).astype(dtype) for _ in range(2)]
-
-
 @by_case
 @pytest.mark.every_case
 @pytest.mark.parametrize("shape", [(6,), (7, 3), (3, 7), (1, 4), (4, 3, 2), (2, 2, 3, 2)])
 def test_is_its_formula(case, shape):
-    xs = drawn(shape)
-    np.testing.assert_allclose(float(case.measures[0](*xs)), case.reference(xs), rtol=2e-5, atol=1e-6)
+    xs = case.draw(shape)
+    np.testing.assert_allclose(case.measured(xs), case.reference(xs), rtol=2e-5, atol=1e-6)
 
 
 @by_case
 def test_batches_of_other_lengths(case):
-    (a, _), (b, _) = drawn((5, 3)), drawn((8, 3), seed=1)
+    xs = [*case.draw((5, 3))[:-1], case.draw((8, 3), seed=1)[-1]]
     if case.paired:
         with pytest.raises(ValueError, match=rf"{case.cls.__name__} compares the \w+ of its tensors"):
-            case.make().measure([a, b])
+            case.make().measure(xs)
     else:
-        np.testing.assert_allclose(
-            float(case.make().measure([a, b])), case.reference([a, b]), rtol=2e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(float(case.make().measure(xs)), case.reference(xs), rtol=2e-5, atol=1e-6)
 
 
 @by_case
 def test_masked_equals_trimmed(case):
     for seed in range(5):
         random = np.random.default_rng(seed)
-        xs, masks = drawn((4, 5, 3), seed), [random.uniform(size=(4, 5)) < 0.6 for _ in range(2)]
+        xs = case.draw((4, 5, 3), seed)
+        masks = [random.uniform(size=(4, 5)) < 0.6 for _ in xs]
         masks[1] = None if seed == 4 else masks[1]
         for x, mask in zip(xs, masks, strict=True):
             if mask is not None:
                 x[~mask] = np.nan
-        value = float(case.measures[0](*xs, masks))
-        np.testing.assert_allclose(value, case.reference(xs, masks), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(case.measured(xs, masks), case.reference(xs, masks), rtol=1e-4, atol=1e-5)
+
+
+@by_case
+@pytest.mark.parametrize("masked", [0, 1])
+def test_what_the_mask_of_one_tensor_drops_may_be_anything_in_the_others(case, masked):
+    if not case.paired:
+        pytest.skip("each tensor has rows of its own")
+    xs, mask = case.draw((4, 5, 3)), np.random.default_rng(0).uniform(size=(4, 5)) < 0.6
+    masks = [mask if i == masked else None for i in range(case.count)]
+    expected = case.reference(xs, masks)
+    for x in xs:
+        x[~mask] = np.nan
+    np.testing.assert_allclose(case.measured(xs, masks), expected, rtol=1e-4, atol=1e-5)
+    for i in case.reached:
+        slope = case.slope(i, xs, masks)
+        assert np.all(np.isfinite(slope)) and np.all(slope[~mask] == 0.0)
 
 
 @by_case
 def test_a_mask_that_keeps_nothing_gives_zero(case):
-    xs, mask = drawn((4, 3)), np.zeros(4, bool)
-    assert float(case.measures[0](*xs, [mask, mask])) == 0.0
-    for i in reached(case):
-        slope = gradient(case.measures[i], xs[i], xs[1 - i], [mask, mask])
-        assert np.all(slope == 0.0)
-
-
-def reached(case):
-    """The tensors into which the gradient goes: none into a teacher."""
-    return (0,) if case.cls is R.Hint else (0, 1)
+    xs, masks = case.draw((4, 3)), [np.zeros(4, bool)] * case.count
+    assert case.measured(xs, masks) == 0.0
+    for i in case.reached:
+        assert np.all(case.slope(i, xs, masks) == 0.0)
 
 
 def _with(xs, i, x):
@@ -84,10 +87,10 @@ def _with(xs, i, x):
 @pytest.mark.every_case
 @pytest.mark.parametrize("shape", [(6, 3), (3, 5)])
 def test_gradient_is_that_of_finite_differences(case, shape):
-    xs = drawn(shape, dtype="float64")
-    for i in reached(case):
+    xs = case.draw(shape, dtype="float64")
+    for i in case.reached:
         with float64():
-            found = gradient(case.measures[i], xs[i], xs[1 - i])
+            found = case.slope(i, xs)
         numeric = finite_differences(lambda x, i=i: case.reference(_with(xs, i, x)), xs[i])
         np.testing.assert_allclose(found, numeric, rtol=1e-5, atol=1e-7)
 
@@ -97,20 +100,19 @@ def test_gradient_is_that_of_finite_differences(case, shape):
 def test_degenerate_inputs_are_finite(case, kind):
     for shape in ((1, 4), (4, 3), (3, 5)):
         random = np.random.default_rng(0)
-        xs = [np.asarray(KINDS[kind](random, shape), "float32") for _ in range(2)]
+        xs = [np.asarray(KINDS[kind](random, shape), "float32") for _ in range(case.count)]
         np.testing.assert_allclose(
-            float(case.measures[0](*xs)), case.reference(xs), rtol=1e-3, atol=1e-4, err_msg=str(shape)
+            case.measured(xs), case.reference(xs), rtol=1e-3, atol=1e-4, err_msg=str(shape)
         )
-        for i in reached(case):
-            slope = gradient(case.measures[i], xs[i], xs[1 - i])
-            assert np.all(np.isfinite(slope)), shape
+        for i in case.reached:
+            assert np.all(np.isfinite(case.slope(i, xs))), shape
 
 
 @by_case
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(case, dtype):
     scale = 300.0 if case.large else 1.0
-    xs = [tensor(scale * x, dtype) for x in drawn((6, 4))]
+    xs = [tensor(scale * x, dtype) for x in case.draw((6, 4))]
     value = case.make().measure(xs)
     assert dtype_of(value) == "float32"
     np.testing.assert_allclose(float(value), case.reference([to_numpy(x) for x in xs]), rtol=2e-4, atol=1e-6)
@@ -118,7 +120,7 @@ def test_half_precision(case, dtype):
 
 @by_case
 def test_the_order_of_the_batch_does_not_matter(case):
-    xs = drawn((6, 3))
+    xs = case.draw((6, 3))
     order = np.random.default_rng(1).permutation(6)
     np.testing.assert_allclose(
         float(case.make().measure([x[order] for x in xs])),
@@ -139,35 +141,36 @@ def test_goes_through_json(case):
 
 @by_case
 def test_by_layer_and_by_compiled_loss(case):
-    xs = drawn((6, 3))
-    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    xs = case.draw((6, 3))
+    inputs = [keras.Input((3,), name=f"in_{i}") for i in range(case.count)]
     if case.cls is not R.MMD:  # which takes one tensor too
-        with pytest.raises(ValueError, match=f"{case.cls.__name__} compares 2 tensors"):
-            case.make()(a)
+        with pytest.raises(ValueError, match=f"{case.cls.__name__} compares {case.count} tensors"):
+            case.make()(inputs[0])
     expected = 0.1 * case.reference(xs)
-    layer = kp.layers.ActivityPenalty(case.make(), name="pair")([a, b])
-    model = keras.Model([a, b], keras.layers.Add()(layer))
+    layer = kp.layers.ActivityPenalty(case.make(), name="pair")(inputs)
+    model = keras.Model(inputs, keras.layers.Add()(layer))
     model.compile("sgd", "mse")
-    logs = model.evaluate(xs, xs[0] + xs[1], verbose=0, return_dict=True)
+    logs = model.evaluate(xs, sum(xs), verbose=0, return_dict=True)
     np.testing.assert_allclose(logs["pair"], expected, rtol=1e-4, atol=1e-6)
-    u, v = keras.layers.Identity(name="u")(a), keras.layers.Identity(name="v")(b)
-    model = kp.models.HiddenOutputs(keras.Model([a, b], keras.layers.Add()([u, v])), hidden=["u", "v"])
-    model.compile("sgd", "mse", hidden_losses={("u", "v"): case.make()})
-    logs = model.evaluate(xs, xs[0] + xs[1], verbose=0, return_dict=True)
-    np.testing.assert_allclose(logs["u_v_loss"], expected, rtol=1e-4, atol=1e-6)
+    names = ["u", "v", "w"][: case.count]
+    hidden = [keras.layers.Identity(name=name)(x) for name, x in zip(names, inputs, strict=True)]
+    model = kp.models.HiddenOutputs(keras.Model(inputs, keras.layers.Add()(hidden)), hidden=names)
+    model.compile("sgd", "mse", hidden_losses={tuple(names): case.make()})
+    logs = model.evaluate(xs, sum(xs), verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["_".join([*names, "loss"])], expected, rtol=1e-4, atol=1e-6)
 
 
 @by_case
 def test_other_features_are_refused(case):
-    (a, _), (b, _) = drawn((5, 3)), drawn((5, 4))
+    xs = [*case.draw((5, 3))[:-1], case.draw((5, 4))[-1]]
     with pytest.raises(ValueError, match=rf"{case.cls.__name__} compares .*Received"):
-        case.make().measure([a, b])
+        case.make().measure(xs)
 
 
-def test_every_penalty_of_two_tensors_has_a_case():
+def test_every_penalty_of_several_tensors_has_a_case():
     exported = {getattr(R, name) for name in R.__all__}
     several = {c for c in exported if c.tensors != 1}
-    assert several == {case.cls for case in TWO_TENSORS}
+    assert several == {case.cls for case in SEVERAL_TENSORS}
 
 
 def test_gaussian_kl_of_codes_that_are_normal_is_zero():

@@ -34,8 +34,10 @@ def sequence_model(penalty, activation="linear"):
 
 def pair_model(penalty):
     start = keras.Input((FEATURES,))
-    first, second = layers.Dense(4)(start), layers.Dense(4, "tanh")(start)
-    first, _ = kp.layers.ActivityPenalty(penalty, name="pair")([first, second])
+    compared = [layers.Dense(4)(start), layers.Dense(4, "tanh")(start)]
+    if penalty.tensors == 3:
+        compared.append(layers.Dense(4, "sigmoid")(start))
+    first, *_ = kp.layers.ActivityPenalty(penalty, name="pair")(compared)
     return keras.Model(start, layers.Dense(2)(first))
 
 
@@ -165,16 +167,21 @@ CASES = {
     "Hint-projection": _pair(R.Hint(0.1, per="element", projection=True), moves=True),
     "Hoyer": _sequence(R.Hoyer(0.1)),
     "HoyerSquare": _sequence(R.HoyerSquare(0.1)),
+    "InfoNCE": _pair(R.InfoNCE(0.1, temperature=0.5, negatives="other_view")),
     "KLSparsity": _sequence(R.KLSparsity(0.1, target=0.2), "sigmoid"),
     "L1": _sequence(R.L1(0.1, per="element")),
     "L1L2": _sequence(R.L1L2(l1=0.1, l2=0.2)),
     "L2": _sequence(R.L2(0.1)),
     "LoadBalance": _sequence(R.LoadBalance(0.1, top_k=2)),
     "LogSparsity": _sequence(R.LogSparsity(0.1, eps=0.5)),
+    "Match": _pair(R.Match(0.1, keras.losses.Huber(delta=0.3), detach="second")),
+    "Match-temperature": _pair(R.Match(0.1, "kl_divergence", temperature=2.0)),
+    "Match-function": _pair(R.Match(0.1, L.huber, detach="first")),
     "MMD": _sequence(R.MMD(0.1, kernel="imq", bandwidth=2.0)),
     "TemporalSmoothness": _sequence(R.TemporalSmoothness(0.1)),
     "TotalVariation": _sequence(R.TotalVariation(0.1)),
     "TransformedL1": _sequence(R.TransformedL1(0.1, beta=0.5)),
+    "TripletMargin": _pair(R.TripletMargin(0.1, margin=0.7, distance="squared")),
     "VICReg": _pair(R.VICReg(0.1)),
     "Variance": _sequence(R.Variance(0.1, target=0.5)),
     "ZLoss": _sequence(R.ZLoss(0.1)),

@@ -1,4 +1,4 @@
-"""Formulas that compare two tensors, as their papers state them: plain loops in float64.
+"""Formulas that compare several tensors, as their papers state them: plain loops in float64.
 
 `xs` and `masks` are lists. Where rows belong together, a row counts that both masks keep.
 """
@@ -108,3 +108,70 @@ def gaussian_kl(xs, masks=(None, None), free_bits=0.0, capacity=None):
             features[j] = features.get(j, 0.0) + kl / len(examples)
     total = sum(max(free_bits, value) for value in features.values())
     return total if capacity is None else abs(total - capacity)
+
+
+def _cosine(a, b):
+    """The cosine of the angle between two rows; 0 if one of them is zero."""
+    lengths = math.hypot(*a) * math.hypot(*b)
+    return sum(p * q for p, q in zip(a, b, strict=True)) / lengths if lengths > 0.0 else 0.0
+
+
+def _softmax_and_logarithm(row, temperature):
+    shifted = [(v - max(row)) / temperature for v in row]
+    logarithm = math.log(sum(math.exp(v) for v in shifted))
+    return [math.exp(v - logarithm) for v in shifted], [v - logarithm for v in shifted]
+
+
+def _squared_error(target, prediction):
+    return _average((p - t) ** 2 for t, p in zip(target, prediction, strict=True))
+
+
+def _absolute_error(target, prediction):
+    return _average(abs(p - t) for t, p in zip(target, prediction, strict=True))
+
+
+def _soft_targets(loss, target, prediction, temperature):
+    """Hinton et al. 2015, section 2, for one row of logits."""
+    p, log_p = _softmax_and_logarithm(target, temperature)
+    _, log_q = _softmax_and_logarithm(prediction, temperature)
+    entropy = sum(-a * b for a, b in zip(p, log_p, strict=True) if a > 0.0)
+    crossed = sum(-a * b for a, b in zip(p, log_q, strict=True) if a > 0.0)
+    return temperature**2 * (crossed - (entropy if loss == "kl_divergence" else 0.0))
+
+
+def match(xs, masks=(None, None), loss="mean_squared_error", detach=None, temperature=None):
+    """The formulas of Keras' losses, the first tensor being the prediction; `detach` is for the gradient."""
+    rows = zip(*_paired_rows(xs, masks, -1), strict=True)
+    if temperature is not None:
+        return _average(_soft_targets(loss, target, prediction, temperature) for prediction, target in rows)
+    of_a_row = {
+        "mean_squared_error": _squared_error,
+        "mean_absolute_error": _absolute_error,
+        "cosine_similarity": lambda target, prediction: -_cosine(target, prediction),
+    }[loss]
+    return _average(of_a_row(target, prediction) for prediction, target in rows)
+
+
+def info_nce(xs, masks=(None, None), axis=-1, temperature=0.1, symmetric=True, negatives="both_views"):
+    """Chen et al. 2020, equation 1; Radford et al. 2021, figure 3, if the negatives are of the other view."""
+    a, b = _paired_rows(xs, masks, axis)
+    values = []
+    for own, other in ((a, b), (b, a))[: 2 if symmetric else 1]:
+        for n in range(len(own)):
+            rest = [other[k] for k in range(len(other)) if k != n]
+            if negatives == "both_views":
+                rest += [own[k] for k in range(len(own)) if k != n]
+            logits = [_cosine(own[n], z) / temperature for z in (other[n], *rest)]
+            values.append(math.log(sum(math.exp(v - logits[0]) for v in logits)))
+    return _average(values)
+
+
+def triplet_margin(xs, masks=(None, None, None), margin=1.0, distance="euclidean"):
+    """Balntas et al. 2016, without a swap; PyTorch's `TripletMarginLoss` without its 1e-6."""
+    between = {
+        "euclidean": lambda a, b: math.dist(a, b),
+        "squared": lambda a, b: sum((p - q) ** 2 for p, q in zip(a, b, strict=True)),
+        "cosine": lambda a, b: 1.0 - _cosine(a, b),
+    }[distance]
+    rows = zip(*_paired_rows(xs, masks, -1), strict=True)
+    return _average(max(between(a, p) - between(a, n) + margin, 0.0) for a, p, n in rows)

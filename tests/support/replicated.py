@@ -45,14 +45,15 @@ def of_one_tensor():
     return {"Keras": stock.L2(STRENGTH), **_of_tensors(1, with_options)}
 
 
-def of_two_tensors():
-    """A penalty of each class that compares two tensors."""
+def of_several_tensors():
+    """A penalty of each class that compares several tensors."""
     with_options = {
         "GaussianKL": R.GaussianKL(STRENGTH, free_bits=0.1, capacity=0.3),
         "Hint": R.Hint(S.Target(0.3, rate=0.2, initial=STRENGTH), projection=True),
+        "Match": R.Match(STRENGTH, "kl_divergence", detach="second", temperature=2.0),
         "VICReg": R.VICReg(S.Cyclical(0.001, 4)),
     }
-    return _of_tensors(2, with_options)
+    return {**_of_tensors(2, with_options), **_of_tensors(3, with_options)}
 
 
 def _of_tensors(count, with_options):
@@ -69,14 +70,15 @@ def network(only=()):
     h = layers.Masking()(start)
     h = layers.Dense(4, activation="relu", name="hidden", activity_regularizer=stock.L2(STRENGTH))(h)
     h = layers.Dense(4, activation="sigmoid", activity_regularizer=R.Variance(STRENGTH))(h)
-    wanted = only or [*of_one_tensor(), *of_two_tensors()]
+    wanted = only or [*of_one_tensor(), *of_several_tensors()]
     for name, penalty in of_one_tensor().items():
         if name in wanted:
             h = kp.layers.ActivityPenalty(penalty, name=name.lower())(h)
     g = layers.Dense(4, name="other", activity_regularizer=R.L1(STRENGTH))(h)
-    for name, penalty in of_two_tensors().items():
+    for name, penalty in of_several_tensors().items():
         if name in wanted:
-            g = kp.layers.ActivityPenalty(penalty, name=f"two_{name.lower()}")([h, g])[1]
+            compared = [h, g, h][: np.max(penalty.tensors)]
+            g = kp.layers.ActivityPenalty(penalty, name=f"several_{name.lower()}")(compared)[1]
     # More features than rows, so that statistics go through the rows.
     code = layers.Dense(12, name="code")(layers.GlobalAveragePooling1D(name="pooled")(g))
     end = layers.Dense(3, activation="softmax", dtype="float32", activity_regularizer=stock.L1(STRENGTH))(
