@@ -15,6 +15,7 @@ import keras
 
 from keras_penalties._keras import graphs, private
 
+UNTRACKED = {type(None), bool, int, float, str}  # what Keras' slow `__setattr__` does nothing with
 STORES = ("trainable_variables", "non_trainable_variables", "layers", "metrics", "seed_generators")
 
 
@@ -85,7 +86,11 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
     own = _own(type(new))
     _fill(new, layer, others)
     for name, value in attributes(layer).items():
-        if name not in own and not (outputs is not None and name in _of_graphs()):
+        if name in own or (outputs is not None and name in _of_graphs()):
+            continue
+        if type(value) in UNTRACKED:
+            vars(new)[name] = value
+        else:
             setattr(new, name, replaced(value, others))
     tracker = private.of(layer, "_tracker")
     if tracker.locked:
