@@ -40,7 +40,7 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
     Raises:
         ImportError: if matplotlib is missing.
         TypeError: if `history` is neither what `fit` returns nor a dict.
-        ValueError: if there is no term to draw, or `keys` names what `history` has not.
+        ValueError: if there is no term to draw, or a name in `keys` is not in `history`.
     """
     plt = _pyplot("plot_penalties")
     logs, model = getattr(history, "history", history), getattr(history, "model", None)

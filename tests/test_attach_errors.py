@@ -69,7 +69,11 @@ def test_a_layer_as_a_key_is_told_its_name():
             "`mask_from` names 'zzz', and no model or layer around 'siamese/twice' has an input",
         ),
         (3, TypeError, "`mask_from` of penalize must be the name of an input.*Received: 3"),
-        ({"zzz": "left"}, ValueError, "`mask_from` of penalize has the key 'zzz', which `penalties` has not"),
+        (
+            {"zzz": "left"},
+            ValueError,
+            "of penalize has the key 'zzz', which is not a key of `penalties`",
+        ),
     ],
 )
 def test_masks(mask_from, error, words):

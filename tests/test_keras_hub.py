@@ -104,6 +104,17 @@ def test_a_language_model(tmp_path):
     assert same(arrays(plain, X), before)
 
 
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_files_of_a_backbone_with_hidden_outputs(ending, tmp_path):
+    plain, other = language_model().backbone, language_model().backbone
+    wrapped = kp.models.HiddenOutputs(other, hidden=[FEED_FORWARD], mask_from="padding_mask")
+    for one, target in ((plain, wrapped), (wrapped, plain)):
+        one.set_weights([w + 0.1 for w in one.get_weights()])
+        (one.save_weights if ending == ".weights.h5" else one.save)(tmp_path / f"file{ending}")
+        target.load_weights(tmp_path / f"file{ending}")
+        assert same(arrays(target, X), arrays(one, X))
+
+
 LOAD = """
 import json, keras, keras_hub, numpy as np, keras_penalties as kp
 x = dict(np.load("x.npz"))

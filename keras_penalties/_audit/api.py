@@ -64,8 +64,8 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
 
     Raises:
         TypeError: if `model` is not a Keras model, or `x` no batch of arrays.
-        ValueError: if `y` or `sample_weight` has not as many rows as `x`, if `x` is a tuple for a model of
-            one input, or if `model` has losses that need labels and `y` is missing.
+        ValueError: if `y` or `sample_weight` does not have as many rows as `x`, if `x` is a tuple
+            for a model of one input, or if `model` has losses that need labels and `y` is missing.
     """
     _check(model, x, y, sample_weight)
     if not model.built:

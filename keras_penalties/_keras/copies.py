@@ -15,6 +15,7 @@ import keras
 
 from keras_penalties._keras import graphs, private
 
+UNTRACKED = {type(None), bool, int, float, str}  # what Keras' slow `__setattr__` does nothing with
 STORES = ("trainable_variables", "non_trainable_variables", "layers", "metrics", "seed_generators")
 
 
@@ -85,7 +86,11 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
     own = _own(type(new))
     _fill(new, layer, others)
     for name, value in attributes(layer).items():
-        if name not in own and not (outputs is not None and name in _of_graphs()):
+        if name in own or (outputs is not None and name in _of_graphs()):
+            continue
+        if type(value) in UNTRACKED:
+            vars(new)[name] = value
+        else:
             setattr(new, name, replaced(value, others))
     tracker = private.of(layer, "_tracker")
     if tracker.locked:
@@ -135,11 +140,11 @@ def _own(cls):
     own |= {f"_{store}" for store in STORES}
     own |= {"_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}  # of torch.nn.Module
     own |= {name for name in vars(keras.layers.Layer()) if name.startswith(("_self_", "_saved_model"))}
-    return own | _of_trainers() if issubclass(cls, keras.Model) else own
+    return own | of_trainers() if issubclass(cls, keras.Model) else own
 
 
 @functools.cache
-def _of_trainers():
+def of_trainers():
     """What a model has beside a layer: what `compile` sets, and what it compiles."""
     own = vars(_Empty()).keys() - vars(keras.layers.Layer()).keys()
     return own | {"optimizer", "_compile_config", "_compiled_trainable_state", "stop_training"}
@@ -147,7 +152,7 @@ def _of_trainers():
 
 def compile_as(model, other):
     """Let `model` be compiled as `other` is, a model that nobody trains any more."""
-    for name in _of_trainers() - {"train_function", "test_function", "predict_function"}:
+    for name in of_trainers() - {"train_function", "test_function", "predict_function"}:
         if name in vars(other):
             with private.find("keras.src.utils.tracking.DotNotTrackScope")():
                 setattr(model, name, vars(other)[name])

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_penalties._keras import private, step_errors
+from keras_penalties._keras import private, saving, step_errors
 from keras_penalties._types import Tensor
 
 
@@ -65,16 +65,35 @@ class TrainedModel(keras.Model):
         return super()._make_function(step_function, *args, **kwargs)  # type: ignore[misc]
 
 
-@private.overrides(
-    "keras.src.saving.keras_saveable.KerasSaveable._obj_type", "keras.src.layers.layer.Layer._clear_losses"
-)
+@private.overrides("keras.src.layers.layer.Layer._clear_losses")
 class ModelAround(TrainedModel):
     """A model that runs another one, whose files hold the same weights in the same places.
 
-    Keras: `src/saving/keras_saveable.py`, `src/saving/saving_lib.py`, `src/layers/layer.py`.
+    Keras: `src/saving/saving_lib.py`, `src/layers/layer.py`.
     """
 
     model: keras.Model
+    _filed: Any = None
+
+    # Keras files what a model holds under the names that `dir` gives, in their order. The name "" comes first
+    # and adds nothing to a path: so the parts of the wrapped model are where its own files have them. By the
+    # names that `__dir__` leaves out they would be reached again.
+
+    def __dir__(self):
+        return ["", *(name for name in super().__dir__() if name not in ("model", "graph", "_filed"))]
+
+    def __getattr__(self, name):
+        if name == "":
+            if self._filed is None or not self._filed.are_of(self.model):
+                self._filed = saving.PartsOf(self.model)  # kept: Keras tells by its `id` what it has filed
+            return self._filed
+        return getattr(super(), "__getattr__", self.__getattribute__)(name)  # only PyTorch's modules have one
+
+    def save_own_variables(self, store: Any) -> None:
+        self.model.save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        self.model.load_own_variables(store)
 
     def get_running_model(self) -> keras.Model:
         """The model that is called, and that holds the losses of the layers."""
@@ -88,9 +107,6 @@ class ModelAround(TrainedModel):
     def _clear_losses(self):
         super()._clear_losses()
         private.of(self.get_running_model(), "_clear_losses")()
-
-    def _obj_type(self):
-        return private.of(self.model, "_obj_type")()
 
 
 @private.overrides("keras.src.layers.layer.Layer._flatten_layers")

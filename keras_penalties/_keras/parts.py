@@ -78,7 +78,12 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(
         "keras.src.saving.keras_saveable.KerasSaveable",
         "lay the weights of a HiddenOutputs out in files as those of its model",
-        _obj_type="hooks",
+        _obj_type="saving",
+    ),
+    *_parts(
+        "keras.src.saving.keras_saveable",
+        "lay the weights of a HiddenOutputs out in files as those of its model",
+        KerasSaveable="saving",
     ),
     *_parts(
         "keras.src.backend.tensorflow.layer.TFLayer",

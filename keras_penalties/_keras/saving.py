@@ -2,7 +2,9 @@
 
 import keras
 
-from keras_penalties._keras import private
+from keras_penalties._keras import copies, private
+
+KerasSaveable = private.find("keras.src.saving.keras_saveable.KerasSaveable")
 
 
 def is_legacy() -> bool:
@@ -22,3 +24,27 @@ def without_compiling(config: dict) -> dict:
     """`config`, which `serialize_keras_object` has made of a model, without the arguments of `compile`
     (keras/src/saving/serialization_lib.py)."""
     return {key: value for key, value in config.items() if key != "compile_config"}
+
+
+@private.overrides("keras.src.saving.keras_saveable.KerasSaveable._obj_type")
+class PartsOf(KerasSaveable):
+    """What a model holds, as Keras looks for it when it reads or writes a file
+    (keras/src/saving/saving_lib.py): without its own variables, and without what `compile` has set."""
+
+    def __init__(self, model):
+        self.__model = model
+
+    def are_of(self, model) -> bool:
+        return self.__model is model
+
+    def __dir__(self):
+        compiled = {*copies.of_trainers(), *(["loss"] if getattr(self.__model, "compiled", False) else [])}
+        return [name for name in dir(self.__model) if name not in compiled]
+
+    def __getattr__(self, name):
+        if name in ("save_own_variables", "load_own_variables"):
+            raise AttributeError(name)
+        return getattr(self.__model, name)
+
+    def _obj_type(self):
+        return private.of(self.__model, "_obj_type")()

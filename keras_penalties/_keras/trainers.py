@@ -31,13 +31,13 @@ class Monitored(MetricsList):
 def _steps():
     methods = (Trainer.evaluate, Trainer.fit, Trainer.train_on_batch, Trainer.test_on_batch)
     own = (getattr(keras.Model, method.__name__) for method in methods)
-    return {inspect.unwrap(method).__code__ for method in own}
+    return {id(inspect.unwrap(method).__code__) for method in own}
 
 
 @functools.cache
 def _callbacks():
     methods = (value for name, value in vars(keras.callbacks.CallbackList).items() if name.startswith("on_"))
-    return {inspect.unwrap(method).__code__ for method in methods}
+    return {id(inspect.unwrap(method).__code__) for method in methods}
 
 
 def caller() -> str:
@@ -46,9 +46,10 @@ def caller() -> str:
         return "step"  # TensorFlow's replicas are threads, which do not show who started them
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code in _steps():
+        code = id(frame.f_code)  # code that `torch.compile` has made may have no hash
+        if code in _steps():
             return "step"
-        if frame.f_code in _callbacks():
+        if code in _callbacks():
             return "callback"
         frame = frame.f_back
     return "own"

@@ -40,6 +40,10 @@ class Catcher(keras.layers.Layer):
             caught.setdefault(self.key, []).append((inputs, masks.combined(mask, inputs)))
         return inputs
 
+    def miss(self, why: str):
+        if getattr(_local, "stack", []):
+            raise ValueError(why)
+
     def compute_mask(self, inputs, previous_mask=None):
         return tree.map_structure(get_keras_mask, inputs)
 
@@ -62,6 +66,13 @@ class Capture:
             Tap(tensor, Receiver(tensor.part, Catcher(name, mask_from[name]), mask_from[name]))
             for name, tensor in tensors.items()
         ]
+        for tap in taps:
+            if tap.source is model and not graphs.is_graph(model):
+                raise ValueError(
+                    f"`mask_from` of HiddenOutputs names {tap.receiver.mask_from!r}, an argument of `call` "
+                    f"of '{model.name}' ({type(model).__name__}), and HiddenOutputs calls its model on `x` "
+                    "alone. Use `keras_penalties.penalize`, or a functional model with this input."
+                )
         tapping = Tapping(taps)
         self.tapped, self.made = tapping.of(model), tapping.made
         self.accepted = set(inspect.signature(model.call).parameters)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from keras import ops, tree
 
-from keras_penalties._keras import graphs, scopes, trainers
+from keras_penalties._keras import graphs, trainers
 from keras_penalties._keras import layers as keras_layers
 
 _local = threading.local()
@@ -39,8 +39,8 @@ def mask_names(mask_from, keys: Iterable, argument: str, owner: str) -> dict:
     unknown = [key for key in mask_from if key not in keys]
     if unknown:
         raise ValueError(
-            f"`mask_from` of {owner} has the key {unknown[0]!r}, which `{argument}` has not. Use the same "
-            "keys."
+            f"`mask_from` of {owner} has the key {unknown[0]!r}, which is not a key of `{argument}`. Use "
+            "the same keys."
         )
     return {key: mask_from.get(key) for key in keys}
 
@@ -56,21 +56,30 @@ def available(masks: dict):
         stack.pop()
 
 
-def current(name: str, owner: str):
-    """The mask of the innermost source that has one called `name`.
+class NoMask(ValueError):
+    """A penalty takes its mask from an input that is not to be had."""
 
-    If no such source is running, this raises an error in a step of training or evaluation. Elsewhere it gives
-    None: when Keras asks for shapes, and when KerasHub's `generate` calls the blocks of a model directly.
-    """
+
+def current(name: str, owner: str):
+    """The mask called `name` of the innermost source that has one. `NoMask` is raised if there is none."""
+    is_input = False
     for masks in reversed(getattr(_local, "stack", [])):
-        if name in masks:
+        if masks.get(name) is not None:
             return masks[name]
-    if scopes.is_symbolic() or not (keras_layers.is_training() or trainers.caller() == "step"):
-        return None
-    raise ValueError(
-        f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
-        "input. Call the penalized model itself, not layers or tensors taken from it."
-    )
+        is_input |= name in masks
+    if is_input:
+        why = f"which was not given in this call. Pass it: `model(x, {name}=...)`"
+    else:
+        why = (
+            "and runs outside of the model that has this input. Call the penalized model itself, not layers "
+            "or tensors taken from it"
+        )
+    raise NoMask(f"'{owner}' takes its mask from the input {name!r}, {why}.")
+
+
+def is_needed() -> bool:
+    """Whether a step of training or evaluation runs: it needs all that is added to its loss."""
+    return keras_layers.is_training() or trainers.caller() == "step"
 
 
 def of_scores(mask, scores):
@@ -93,9 +102,9 @@ class MaskSource:
     mask_names: frozenset
 
     def masks_in(self, args: tuple, kwargs: dict) -> dict:
-        """The masks among what it is called on."""
+        """The masks among what it is called on, by name; None for one that is not given."""
         inputs = named_inputs(self, args, kwargs)
-        return {name: inputs[name] for name in self.mask_names if inputs.get(name) is not None}
+        return {name: inputs.get(name) for name in self.mask_names}
 
 
 def named_inputs(layer, args: tuple, kwargs: dict) -> dict:

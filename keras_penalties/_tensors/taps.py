@@ -13,10 +13,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import keras
-
-from keras_penalties._keras import graphs
+from keras_penalties._keras import graphs, scopes
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import masks
 from keras_penalties._tensors.names import Part
@@ -36,25 +35,35 @@ class Receiver:
 
     Attributes:
         part: which tensor of the layer that computes it.
-        layer: what is called.
+        layer: what is called. Its method `miss(why)` is called where it should be and cannot.
         mask_from: the name of the input that is the tensor's mask, or None.
     """
 
     part: Part
-    layer: keras.layers.Layer
+    layer: Any
     mask_from: str | None = None
 
     def __call__(self, x, owner: str, training: bool | None = None):
-        """Call it on `x`, which the layer called `owner` has computed, unless its mask is not to be had."""
+        """Call it on `x`, which the layer called `owner` has computed.
+
+        Where its mask is not to be had, a step of training or evaluation raises an error. Elsewhere, as in
+        the `generate` of KerasHub, which calls the blocks of a model directly, only who reads the losses gets
+        it.
+        """
         # In JAX's training step `owner` is the outermost call, whose `training` Keras forgets when it ends.
         passes_on = training is not None and _takes_training(type(self.layer))
         options = {"training": training} if passes_on else {}
         if self.mask_from is None:
             self.layer(x, **options)
             return
-        mask = masks.current(self.mask_from, owner)
-        if mask is not None:
-            self.layer(x, mask=self._fitted(mask, x), **options)
+        try:
+            mask = masks.current(self.mask_from, owner)
+        except masks.NoMask as error:
+            if masks.is_needed() and not scopes.is_symbolic():
+                raise
+            self.layer.miss(str(error))
+            return
+        self.layer(x, mask=self._fitted(mask, x), **options)
 
     def in_graph(self, x, graph):
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""

@@ -46,6 +46,7 @@ class _Thread:
         earlier: those of earlier passes of this step that are not counted yet.
         graph: the graph or trace of the step, as a weak reference, or None.
         started: by key, the number of examples in the step, once a metric has counted it.
+        missed: why something could not be added in this pass, or None.
     """
 
     scope: Any = None
@@ -53,6 +54,7 @@ class _Thread:
     earlier: list[Addition] = field(default_factory=list)
     graph: Any = None
     started: dict = field(default_factory=dict)
+    missed: str | None = None
 
 
 class Additions:
@@ -102,7 +104,7 @@ class Additions:
     def end_pass(self):
         here = self._here
         here.earlier = [a for a in (*here.earlier, *here.current) if a.waiting and _belongs_here(a)]
-        here.current = []
+        here.current, here.missed = [], None
         for addition in here.earlier:
             # They would keep everything they were computed from in memory.
             addition.loss = addition.given = None
@@ -114,6 +116,12 @@ class Additions:
         values = {key: ops.stop_gradient(value) for key, value in values.items()}
         scoped = scopes.stateless_scope() is not None
         self._here.current.append(Addition(loss, values, batch, places.place(), scoped, on_gradient))
+
+    def miss(self, why: str):
+        """Remember that something could not be added in this pass: who reads its losses gets an error."""
+        if not scopes.is_symbolic():
+            self.enter(scopes.stateless_scope())
+            self._here.missed = why
 
     def count(self):
         """Count what was added in this pass, for an owner that reads it itself."""
@@ -129,7 +137,11 @@ class Additions:
 
     def read(self, losses) -> list:
         """`losses`, which somebody reads, as that reader gets them."""
-        found, new = {id(a.loss): a for a in self._here.current}, []
+        here, scope = self._here, scopes.stateless_scope()
+        is_of_this_pass = scope is (here.scope and here.scope())
+        if here.missed and is_of_this_pass and not scopes.is_symbolic() and trainers.caller() != "callback":
+            raise ValueError(here.missed)
+        found, new = {id(a.loss): a for a in here.current}, []
         for addition in (found[id(loss)] for loss in losses if id(loss) in found):
             self._refuse_lost(addition)
             if addition.given is None:

@@ -158,6 +158,10 @@ class ActivityPenalty(LayerWithLosses):
         )
         return inputs
 
+    def miss(self, why: str) -> None:
+        """Let who reads the losses of this pass get the error `why`: what this layer adds is not known."""
+        self._additions.miss(why)
+
     def _warn_of_missing_training(self):
         effect = "it adds nothing" if self.training_only else "its strength does not move"
         warnings.warn(

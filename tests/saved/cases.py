@@ -65,7 +65,7 @@ class Case:
         model: the model, not compiled.
         x: its inputs.
         y: its labels.
-        loss: its loss, where it has not one of its own.
+        loss: its loss, where it has none of its own.
         options: more arguments of `compile`.
         moves: whether training changes more than the model's weights: what is trained after loading is
             part of the promise then.
