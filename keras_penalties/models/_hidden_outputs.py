@@ -262,11 +262,11 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return sum(losses[1:], start=losses[0])
 
     def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
-        data, metrics = self._data(x, y, sample_weight, y_pred), hidden_metrics(self)
+        metrics = hidden_metrics(self)
         if metrics is not None and scopes.is_symbolic():
-            for measured in self._state.measured(data):
+            for measured in self._state.measured(self._data(x, y, None, y_pred)):
                 metrics.build_hidden(*measured)
-        data = data.of_outputs(self._state.targets)
+        data = self._data(x, y, sample_weight, y_pred).of_outputs(self._state.targets)
         return super().compute_metrics(x, data.y, y_pred, data.sample_weight)
 
     def _named_losses(self):

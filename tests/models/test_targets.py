@@ -110,6 +110,30 @@ def test_a_target_that_nothing_has():
 
 
 @pytest.mark.parametrize("run", ["fit", "evaluate"])
+def test_one_weight_and_metrics_of_a_hidden_tensor(run):
+    model, x, y = two_heads()
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        HEADS,
+        hidden_losses={"features": "mse"},
+        hidden_targets={"features": "code"},  # no output, so that the weight is the one of all
+        hidden_metrics={"features": "mae"},
+        hidden_weighted_metrics={"features": "mse"},
+    )
+    y["code"] = np.ones((len(x), 4), "float32")
+    weights = np.linspace(0.1, 1.0, len(x)).astype("float32")
+    hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
+    if run == "fit":
+        logs = {k: v[0] for k, v in model.fit(x, y, sample_weight=weights, verbose=0).history.items()}
+    else:
+        logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    errors = np.mean((hidden - 1) ** 2, axis=1)
+    assert logs["features_loss"] == pytest.approx(np.mean(weights * errors), rel=1e-5)
+    assert logs["features_mse"] == pytest.approx(np.sum(weights * errors) / np.sum(weights), rel=1e-5)
+    assert logs["features_mae"] == pytest.approx(np.mean(np.abs(hidden - 1)), rel=1e-5)
+
+
+@pytest.mark.parametrize("run", ["fit", "evaluate"])
 def test_one_weight_for_two_heads(run):
     """Keras copies it for each output. Several arrays are refused: it is unknown which one is meant."""
     model, x, y = two_heads()
