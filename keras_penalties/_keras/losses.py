@@ -58,13 +58,17 @@ def keras_function_of(loss):
 
 
 def serialize_loss(loss):
-    """`loss` as JSON, with all of its arguments.
+    """`loss`, or a dict or list of them, as JSON with all of their arguments.
 
     `keras.losses.Huber`, `CosineSimilarity` and others leave their own arguments, `delta` and `axis`, out of
     their config (keras/src/losses/losses.py), so that a loaded loss has the defaults.
     """
+    if isinstance(loss, dict):
+        return {name: serialize_loss(one) for name, one in loss.items()}
+    if isinstance(loss, list):
+        return [serialize_loss(one) for one in loss]
     saved = keras.saving.serialize_keras_object(loss)
-    _, arguments = keras_function_of(loss)
+    _, arguments = keras_function_of(loss) if isinstance(loss, keras.losses.Loss) else ("", {})
     if arguments and isinstance(saved, dict):
         accepted = inspect.signature(type(loss).__init__).parameters
         left_out = {key: value for key, value in arguments.items() if key in accepted}

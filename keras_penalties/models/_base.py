@@ -13,7 +13,7 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import saving, steps
 from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.hooks import TrainedModel
-from keras_penalties._keras.losses import weights_for
+from keras_penalties._keras.losses import serialize_loss, weights_for
 from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
@@ -58,8 +58,9 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
     def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
-        # Keras saves what "auto" stands for on this backend. On PyTorch, True asks for a C++ compiler.
-        return {**super().get_compile_config(), "jit_compile": self._jit_compile_argument}
+        # Keras saves what "auto" means on this backend. On PyTorch, True asks for a C++ compiler.
+        config = {**super().get_compile_config(), "jit_compile": self._jit_compile_argument}
+        return {**config, "loss": serialize_loss(self.loss)} if config.get("loss") is not None else config
 
     def compile_from_config(self, config: Config) -> None:
         config = keras.saving.deserialize_keras_object(for_any_backend(config))

@@ -7,7 +7,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics, _returned, _serialization
-from keras_penalties._keras.losses import mean_of_values, with_same_rank
+from keras_penalties._keras.losses import mean_of_values, serialize_loss, with_same_rank
 from keras_penalties._keras.masks import get_keras_mask
 
 REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
@@ -128,4 +128,4 @@ def serialize(value, argument):
                 f"`{argument}` is the function `{value.__name__}`, which is not registered, so a "
                 f"file with its name could not be loaded. Put `{REGISTER}` above it."
             )
-    return keras.saving.serialize_keras_object(value)
+    return serialize_loss(value)

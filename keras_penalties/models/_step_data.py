@@ -74,15 +74,18 @@ class StepData:
         of_outputs = isinstance(weight, (list, tuple)) and len(weight) == len(self.outputs)
         if of_outputs and target in self.outputs:
             return weight[self.outputs.index(target)]
-        return self.common_weight(argument)
+        return self.common_weight(argument, target)
 
-    def common_weight(self, argument: str) -> Any:
+    def common_weight(self, argument: str, target: str | None = None) -> Any:
         """The weights as one array, or None."""
         flat = [w for w in tree.flatten(self.sample_weight) if w is not None]
         if len(flat) > 1 and not self.one_weight:
+            advice = _how_to_pick(argument, self.outputs)
+            if target is not None:
+                advice = f"None of them is for its target {target!r}. Pass one array, which counts for all."
             raise ValueError(
                 f"`sample_weight` must be one array for `{argument}`. Received: {len(flat)} arrays, one per "
-                f"output. {_how_to_pick(argument, self.outputs)}"
+                f"output. {advice}"
             )
         return flat[0] if flat else None
 

@@ -37,7 +37,10 @@ def cases(draw):
         "reduction": draw(st.sampled_from(REDUCTIONS)),
         "factor": draw(st.sampled_from([None, 0.25])),
         # Keras copies one array for several outputs where it has a weight per row alone.
-        "weights": draw(st.sampled_from(["none", "one", *(["each"] if several else [])])),
+        "weights": draw(
+            # An input has no weights of its own.
+            st.sampled_from(["none", "one", *(["each"] if several and target != "an input" else [])])
+        ),
         "metrics": draw(st.sampled_from([n for n in METRICS if steps is None or "state" not in n])),
         "weighted": draw(st.sampled_from(["none", "by name"])),
     }
@@ -97,8 +100,6 @@ def test_a_hidden_tensor_gets_what_an_output_gets(case):
     each = {name: w * (1 + i) for i, name in enumerate(names)}
     if case["target"] == "an output":
         each["aux"] = each["out"]  # as the labels, so the weights
-    elif case["target"] == "an input":
-        each = dict.fromkeys(names, w)
     weights = {"none": None, "one": w, "each": each}[case["weights"]]
     plain.compile(
         keras.optimizers.SGD(0.1),

@@ -217,6 +217,19 @@ def test_labels_and_inputs_of_a_subclassed_model():
     model.fit(x, y, verbose=0)
 
 
+def test_several_weights_and_an_input_as_target():
+    model, x, y = two_heads()
+    name = model.model.inputs[0].name
+    code = keras.layers.Dense(3, name="again")(model.model.get_layer("features").output)
+    outputs = {**dict(zip(["who", "age"], model.model.outputs, strict=True)), "code": code}
+    model = kp.models.HiddenOutputs(keras.Model(model.model.inputs, outputs), hidden=["again"])
+    model.compile("sgd", hidden_losses={"again": "mse"}, hidden_targets={"again": name})
+    weights = dict.fromkeys(["who", "age"], np.ones(len(x), "float32"))
+    message = rf"Received: 2 arrays, one per output. None of them is for its target '{name}'. Pass one array"
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, y, sample_weight=weights, verbose=0)
+
+
 def test_an_input_is_reconstructed_without_labels():
     start = keras.Input((3,), name="picture")
     h = keras.layers.Dense(2, "tanh")(start)
