@@ -221,7 +221,8 @@ def test_several_weights_and_an_input_as_target():
     model, x, y = two_heads()
     name = model.model.inputs[0].name
     code = keras.layers.Dense(3, name="again")(model.model.get_layer("features").output)
-    outputs = {**dict(zip(["who", "age"], model.model.outputs, strict=True)), "code": code}
+    outputs = dict(zip(["who", "age"], model.model.outputs, strict=True))
+    outputs["code"] = keras.layers.Dense(1, name="code")(code)
     model = kp.models.HiddenOutputs(keras.Model(model.model.inputs, outputs), hidden=["again"])
     model.compile("sgd", hidden_losses={"again": "mse"}, hidden_targets={"again": name})
     weights = dict.fromkeys(["who", "age"], np.ones(len(x), "float32"))
