@@ -30,16 +30,7 @@ def test_each_layer_of_a_backbone(name):
 
 
 def language_model():
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=12,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=16,
-        dropout=0.0,
-    )
-    return keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
+    return keras_hub.models.GPT2CausalLM(small(keras_hub.models.GPT2Backbone), preprocessor=None)
 
 
 def penalized_model(model=None):

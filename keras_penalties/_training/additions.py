@@ -175,7 +175,7 @@ class Additions:
             return []
         first = key not in here.started
         batch = here.started.setdefault(key, new[0].batch)
-        return [(sum(a.values[key] for a in new), batch, first)]
+        return [(sum((a.values[key] for a in new[1:]), start=new[0].values[key]), batch, first)]
 
     def end_step(self, key):
         self._here.started.pop(key, None)

@@ -112,10 +112,10 @@ class Term(keras.layers.Layer):
         """
         if first:
             self.strengths.begin(training)
-        values: dict[str, Any] = {"": 0.0}
+        values: dict[str, Any] = {}
         for i, penalty in enumerate(self.penalties):
             for key, value in self.values_of(i, penalty, x, mask, training).items():
-                values[key] = values.get(key, 0.0) + value
+                values[key] = values[key] + value if key in values else value
             if first and i in self.strengths.keys:
                 values[self.strengths.keys[i]] = self.strengths.now(i)
             if not first and i in self.strengths.measure_keys:

@@ -219,7 +219,7 @@ def test_labels_and_inputs_of_a_subclassed_model():
 
 def test_several_weights_and_an_input_as_target():
     model, x, y = two_heads()
-    name = model.model.inputs[0].name
+    name = model.model.input_names[0]
     code = keras.layers.Dense(3, name="again")(model.model.get_layer("features").output)
     outputs = dict(zip(["who", "age"], model.model.outputs, strict=True))
     outputs["code"] = keras.layers.Dense(1, name="code")(code)
