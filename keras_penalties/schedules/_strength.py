@@ -13,6 +13,10 @@ from keras_penalties.schedules._target import Target
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 
 
+# How far below 0 a strength may be rounded.
+ROUNDING = 1e-6
+
+
 # What may be given as one.
 Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Target
 
@@ -45,9 +49,12 @@ def fixed(value):
 
 
 def at(schedule, step):
-    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative."""
+    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative.
+
+    A schedule that falls to 0 may end just below it: XLA computes `1 - 6 * (1 / 6)` as -6e-8.
+    """
     strength = ops.cast(schedule(step), "float32")
-    return ops.where(strength >= 0, strength, float("nan") * ops.ones_like(strength))
+    return ops.where(strength >= -ROUNDING, ops.relu(strength), float("nan") * ops.ones_like(strength))
 
 
 def keep_kind(penalty):
