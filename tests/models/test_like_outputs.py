@@ -143,6 +143,27 @@ def test_a_hidden_tensor_gets_what_an_output_gets(case):
     )
     of_aux = [key for key in expected if key.startswith("aux_") and key != "aux_loss"]
     assert sorted(key for key in logs if key.startswith("aux_") and key != "aux_loss") == sorted(of_aux)
-    for key in of_aux:
+    # In `fit` on JAX, Keras loses the mask of an output before its metrics: see the test below.
+    for key in of_aux if not (BACKEND == "jax" and case["masked"]) else ():
         np.testing.assert_allclose(logs[key], expected[key], rtol=2e-4, atol=1e-5)
     np.testing.assert_allclose(logs["out_mae" if several else "mae"], expected["out_mae"], rtol=2e-4)
+
+
+def test_metrics_leave_padding_out():
+    case = {"rows": 4, "steps": 3, "masked": True, "several": False, "target": "labels of its own"}
+    x, y, target, w = data(case)
+    start, hidden, outputs = network(3, True, False)
+    whole = set_weights(keras.Model(start, outputs["out"]))
+    model = kp.models.HiddenOutputs(whole, hidden=["aux"])
+    metrics = {"hidden_metrics": {"aux": "mae"}, "hidden_weighted_metrics": {"aux": "mse"}}
+    model.compile(keras.optimizers.SGD(0.0), "mse", hidden_targets={"aux": "own"}, **metrics)
+    w = np.broadcast_to(w, x.shape[:2]).copy()
+    labels, weights = {**y, "own": target}, {"out": w, "own": w}
+    logs = model.fit(x, labels, sample_weight=weights, batch_size=4, verbose=0).history
+    kept = np.any(x != 0, axis=-1)
+    errors = keras.Model(start, hidden).predict(x, verbose=0) - target
+    expected = np.mean(np.abs(errors), axis=-1)[kept].mean()
+    np.testing.assert_allclose(logs["aux_mae"][0], expected, rtol=1e-5)
+    squares = np.mean(errors**2, axis=-1)
+    expected = np.sum((squares * w)[kept]) / np.sum(w[kept])
+    np.testing.assert_allclose(logs["aux_mse"][0], expected, rtol=1e-5)
