@@ -1,6 +1,7 @@
 """The metrics that `compile` makes, as Keras' trainer holds them (Keras: `src/trainers/compile_utils.py`)."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from keras import ops, tree
@@ -40,7 +41,15 @@ class MetricsWithHidden(CompileMetrics):
 
     @property
     def metrics(self) -> list:
-        return [metric for group in self._groups for metric in group.metrics]
+        """The metrics, and the directions of those of hidden tensors under their names in the logs, where
+        `EarlyStopping(mode="auto")` looks for them (Keras: `src/callbacks/monitor_callback.py`)."""
+        directions = [
+            SimpleNamespace(name=f"{name}_{metric.name}", _direction=private.of(metric, "_direction"))
+            for name, group in self.of_hidden.items()
+            for metric in group.metrics
+            if hasattr(metric, "_direction")
+        ]
+        return [*(metric for group in self._groups for metric in group.metrics), *directions]
 
     @property
     def variables(self) -> list:
