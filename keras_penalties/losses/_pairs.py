@@ -2,18 +2,47 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_penalties import _numerics
 from keras_penalties._distances import distances, distances_and_reach
 from keras_penalties._keras import replicas
-from keras_penalties._keras.masks import get_keras_mask
-from keras_penalties.losses._loss import FormulaLoss
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
+from keras_penalties._types import Tensor, Tensors
+from keras_penalties.losses._loss import FormulaLoss, without_masked
 
 
 class BatchLoss(FormulaLoss):
-    """A loss of embeddings `(batch, features)` and of labels that say which rows belong to one class."""
+    """A loss of embeddings `(batch, features)` and of labels that say which rows belong to one class.
+
+    A row whose sample weight is 0, such as one without a label, is in no pair.
+    """
+
+    def __call__(self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> Tensor:
+        if sample_weight is None:
+            return super().__call__(y_true, y_pred)
+        y_true, y_pred = without_masked(y_true, y_pred, self.dtype)
+        return _OfWeightedRows(self, sample_weight)(y_true, y_pred, sample_weight)
+
+
+class _OfWeightedRows(keras.losses.Loss):
+    """A loss of a batch in one step, whose `call` Keras does not tell the weights. What the weights drop is
+    masked in `call` alone: Keras divides by the number of rows that its mask keeps, whatever they weigh."""
+
+    def __init__(self, loss, sample_weight):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        self.loss, self.sample_weight = loss, sample_weight
+
+    def call(self, y_true, y_pred):
+        mask, weight = get_keras_mask(y_pred), ops.reshape(ops.convert_to_tensor(self.sample_weight), (-1,))
+        kept = ops.broadcast_to(ops.not_equal(weight, 0), ops.shape(y_pred)[:1])
+        if mask is not None and len(mask.shape) == 1:
+            kept = kept & ops.cast(mask, "bool")
+        y_pred = ops.copy(y_pred)
+        set_keras_mask(y_pred, kept)
+        return self.loss.call(y_true, y_pred)
 
 
 def class_labels(y_true, y_pred, owner, **_):

@@ -40,7 +40,8 @@ class PairwiseContrastive(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
-    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops are in no pair.
+    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops, or whose sample weight is
+    zero, are in no pair.
 
     Example:
 

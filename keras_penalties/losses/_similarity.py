@@ -40,7 +40,8 @@ class SupervisedContrastive(BatchLoss):
     s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
 
     \(P_i\) are the other rows of the class of row \(i\). A row without one has the value 0, and counts
-    in the mean; to leave it out, use `sample_weight`. A row of zeros has the cosine 0 with all others.
+    in the mean; to leave it out, here and of the sums of other rows, give it the sample weight 0. A row of
+    zeros has the cosine 0 with all others.
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
@@ -50,7 +51,8 @@ class SupervisedContrastive(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`, of any length. Without
-    reduction the result is `(batch,)`, in nats. Rows that a mask drops are in no pair.
+    reduction the result is `(batch,)`, in nats. Rows that a mask drops, or whose sample weight is zero, are
+    in no pair.
 
     Example:
 
@@ -102,7 +104,8 @@ class NTXent(BatchLoss):
 
     Shapes: `y_true` says which image a row is a view of, by ids below 2**24, `(batch,)` or `(batch, 1)`,
     or one-hot, `(batch, images)`; `y_pred` holds the embeddings, `(batch, features)`, of any length.
-    Without reduction the result is `(batch,)`, in nats. Rows that a mask drops are in no pair.
+    Without reduction the result is `(batch,)`, in nats. Rows that a mask drops, or whose sample weight is
+    zero, are in no pair.
 
     Example:
 

@@ -67,8 +67,8 @@ class Triplet(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
-    is `(batch,)`. Rows that a mask drops are in no triplet. Embeddings are not normalized: for unit
-    length put `keras.layers.UnitNormalization()` before the loss.
+    is `(batch,)`. Rows that a mask drops, or whose sample weight is zero, are in no triplet. Embeddings are
+    not normalized: for unit length put `keras.layers.UnitNormalization()` before the loss.
 
     Example:
 

@@ -57,11 +57,38 @@ def test_labels_in_any_form(case):
 @by_case
 def test_uses_sample_weight(case):
     y, p = draw()
-    weights = np.linspace(0.0, 2.0, len(y)).astype("float32")
+    weights = np.linspace(0.1, 2.0, len(y)).astype("float32")
     expected = np.mean(case.reference(y, p) * weights)
     for shape in ((-1,), (-1, 1)):
         found = float(case.make()(y, p, sample_weight=weights.reshape(shape)))
         np.testing.assert_allclose(found, expected, **CLOSE)
+    found = float(case.make()(y, p, sample_weight=0.5))
+    np.testing.assert_allclose(found, 0.5 * case.reference(y, p).mean(), **CLOSE)
+
+
+@by_case
+def test_rows_of_weight_zero_are_in_no_pair(case):
+    """As rows that were never there, whatever their labels. Keras divides by the number of all rows."""
+    y, p = draw(12)
+    labelled, seen = np.arange(12) % 4 != 1, np.arange(12) % 5 != 2
+    weights = np.where(labelled, np.linspace(0.5, 2.0, 12), 0.0).astype("float32")
+
+    def total(p, *, y=y, masked=False):
+        p = p * 1.0
+        if masked:
+            set_keras_mask(p, tensor(seen))
+        return case.make(reduction="sum")(tensor(y), p, sample_weight=tensor(weights))
+
+    for masked in (False, True):
+        kept = labelled & seen if masked else labelled
+        expected = np.sum(case.reference(y[kept], p[kept]) * weights[kept])
+        for others in (y, np.where(labelled, y, 0), np.where(labelled, y, -1)):
+            np.testing.assert_allclose(float(total(tensor(p), y=others, masked=masked)), expected, **CLOSE)
+        slope = gradient(lambda p, masked=masked: total(p, masked=masked), tensor(p))
+        assert (slope[~kept] == 0).all() and (slope[kept] != 0).any()
+    found = float(case.make()(y, p, sample_weight=weights))
+    expected = np.sum(case.reference(y[labelled], p[labelled]) * weights[labelled]) / 12
+    np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 @by_case

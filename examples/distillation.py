@@ -1,0 +1,114 @@
+"""A small student learns digits from a large teacher: by soft targets, by a hint, and without a teacher.
+
+The student has 16 units a layer and an eighth of the digits. What is saved is the student alone.
+Run it from a clone with
+
+    python examples/distillation.py --out out
+"""
+
+import time
+
+from _common import BLUE, GREY, ORANGE, PINK, arguments_of, load_digits, of_seeds, pyplot
+
+import keras
+import numpy as np
+
+import keras_penalties as kp
+
+CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+WAYS = ("no teacher", "soft targets", "soft targets\nand a hint", "keras.distillation")
+TEMPERATURE, SHARE = 4.0, 0.9  # of the soft targets, and what is left to the labels
+
+
+def network(units):
+    dense = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
+    return keras.Sequential(layers)
+
+
+def features_of(model, inputs):
+    return keras.Model(model.inputs, model.layers[-2].output)(inputs)
+
+
+def with_teacher(student, teacher, hint):
+    """A model that answers as the student, and compares it with the teacher on the way."""
+    inputs = keras.Input((28, 28, 1))
+    features, features_of_teacher = features_of(student, inputs), features_of(teacher, inputs)
+    if hint:  # a projection, which is learned, brings the student's features to the teacher's size
+        penalty = kp.regularizers.Hint(1.0, per="element", projection=True)
+        features, _ = kp.layers.ActivityPenalty(penalty, name="hint")([features, features_of_teacher])
+    pair = [student.layers[-1](features), teacher.layers[-1](features_of_teacher)]
+    soft = kp.regularizers.Match(SHARE, "kl_divergence", detach="second", temperature=TEMPERATURE)
+    logits, _ = kp.layers.ActivityPenalty(soft, name="soft_targets")(pair)
+    return keras.Model(inputs, logits)
+
+
+def train(student, teacher, way, data, epochs):
+    """Train the student in one of the four ways; it is changed in place."""
+    if way == "no teacher":
+        model = student
+    elif way.startswith("keras"):
+        loss = keras.distillation.LogitsDistillation(TEMPERATURE, keras.losses.KLDivergence())
+        model = keras.distillation.Distiller(teacher, student, loss, student_loss_weight=1 - SHARE)
+    else:
+        model = with_teacher(student, teacher, hint="hint" in way)
+    weights = {"loss_weights": [1 - SHARE]} if way.startswith("soft") else {}
+    model.compile(keras.optimizers.Adam(0.003), CROSS_ENTROPY, **weights)
+    return model.fit(*data, batch_size=50, epochs=epochs, verbose=0).history
+
+
+def accuracy(model, x, y):
+    return float(np.mean(model.predict(x, batch_size=1000, verbose=0).argmax(axis=-1) == y))
+
+
+def draw(accuracies, of_teacher, path):
+    """A point for each student, a line for their mean, and a line for the teacher."""
+    plt = pyplot()
+    fig, axis = plt.subplots(figsize=(9, 5.4), layout="constrained")
+    title = "A student of 16 units with 500 digits learns more from a teacher"
+    fig.suptitle(title, fontsize=15, fontweight="bold")
+    for place, (values, colour) in enumerate(
+        zip(accuracies.values(), (ORANGE, BLUE, BLUE, PINK), strict=True)
+    ):
+        axis.plot([place - 0.25, place + 0.25], [np.mean(values)] * 2, color=colour, lw=4)
+        axis.plot([place] * len(values), values, "o", color=colour, ms=8, alpha=0.6)
+    axis.axhline(np.mean(of_teacher), color=GREY, ls="--", lw=2)
+    axis.text(3.4, np.mean(of_teacher) + 0.002, "teacher, 256 units, 4,000 digits", color=GREY, ha="right")
+    axis.set_xticks(range(len(accuracies)), accuracies)
+    axis.set(ylabel="accuracy on 1,000 new digits", xlim=(-0.5, 3.5))
+    axis.grid(axis="y", alpha=0.3)
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def main():
+    arguments, start = arguments_of(__doc__, epochs=40), time.perf_counter()
+    x, y = load_digits()
+    few, all_of_them, new = (x[1000:1500], y[1000:1500]), (x[1000:], y[1000:]), (x[:1000], y[:1000])
+    accuracies, of_teacher = {way: [] for way in WAYS}, []
+    for seed in range(arguments.seeds):
+        keras.utils.set_random_seed(seed)
+        teacher = network(256)
+        teacher.compile("adam", CROSS_ENTROPY)
+        teacher.fit(*all_of_them, batch_size=50, epochs=10, verbose=0)
+        teacher.trainable = False
+        of_teacher.append(accuracy(teacher, *new))
+        for way in WAYS:
+            keras.utils.set_random_seed(seed)
+            student = network(16)
+            train(student, teacher, way, few, arguments.epochs)
+            accuracies[way].append(accuracy(student, *new))
+    student.save(
+        arguments.out / "student.keras"
+    )  # a plain Keras model: neither teacher nor penalties are in it
+    plain = keras.saving.load_model(arguments.out / "student.keras")
+    print(f"teacher {teacher.count_params():,} weights, student {plain.count_params():,}")
+    print(f"teacher: {of_seeds(of_teacher)}")
+    for way, values in accuracies.items():
+        print(f"{' '.join(way.split())}: {of_seeds(values)}")
+    draw(accuracies, of_teacher, arguments.out / "distillation.png")
+    print(f"{time.perf_counter() - start:.0f} s, figure: {arguments.out / 'distillation.png'}")
+
+
+if __name__ == "__main__":
+    main()

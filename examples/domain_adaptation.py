@@ -1,0 +1,106 @@
+"""From MNIST to the digits of scikit-learn without their labels: domain adaptation by CORAL and by MMD.
+
+Both sets are rows of one array. A column says to which of them a row belongs; the rows of the second have the
+sample weight 0, since their labels are unknown. Run it from a clone with
+
+    python examples/domain_adaptation.py --out out
+"""
+
+import time
+
+from _common import BLUE, ORANGE, arguments_of, load_digits, load_small_digits, of_seeds, pyplot
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_penalties as kp
+
+PENALTIES = {
+    "source only": None,
+    "CORAL": kp.regularizers.CORAL(10.0),
+    "MMD": kp.regularizers.MMD(3.0, "imq", bandwidth=8.0),
+}
+
+
+def network(penalty):
+    """A row is an image of 784 pixels and, behind them, its domain: 0 for MNIST, 1 for the other set."""
+    inputs = keras.Input((785,))
+    pixels, domain = inputs[:, :784], inputs[:, 784]
+    h = keras.layers.Reshape((28, 28, 1))(pixels)
+    h = keras.layers.Conv2D(16, 5, strides=2, activation="relu")(h)
+    h = keras.layers.Conv2D(32, 3, strides=2, activation="relu")(h)
+    h = keras.layers.Dense(64, activation="relu", name="features")(keras.layers.Flatten()(h))
+    if penalty is not None:  # of the features of one domain and those of the other: the masks tell them apart
+        align = kp.layers.ActivityPenalty(penalty, training_only=True, name="align")
+        h, _ = align([h, h], mask=[ops.equal(domain, 0), ops.equal(domain, 1)])
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(h))
+
+
+def with_domain(images, domain):
+    return np.hstack([images.reshape(-1, 784), np.full((len(images), 1), domain)]).astype("float32")
+
+
+def train(source, target, penalty, epochs, seed):
+    keras.utils.set_random_seed(seed)
+    (x, y), new_x = source, target
+    model = network(penalty)
+    labelled_mean = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    model.compile("adam", labelled_mean, metrics=["accuracy"])
+    rows = np.concatenate([with_domain(x, 0), with_domain(new_x, 1)])
+    labels = np.concatenate([y, np.zeros(len(new_x), "int32")])  # any label: these rows have no weight
+    weights = np.concatenate([np.ones(len(x)), np.zeros(len(new_x))]).astype("float32")
+    model.fit(rows, labels, sample_weight=weights, batch_size=256, epochs=epochs, verbose=0)
+    return model
+
+
+def draw(accuracies, models, images, path):
+    """The accuracy on the new set, by seed, and the features of both sets without and with a penalty."""
+    plt = pyplot()
+    fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+    title = "Digits of another set, without their labels: features that are alike help in part"
+    fig.suptitle(title, fontsize=15, fontweight="bold")
+    for place, values in enumerate(accuracies.values()):
+        for of, colour in (("MNIST", ORANGE), ("scikit-learn", BLUE)):
+            axes[0].plot([place - 0.25, place + 0.25], [np.mean(values[of])] * 2, color=colour, lw=3)
+            axes[0].plot(
+                [place] * len(values[of]), values[of], "o", color=colour, label=None if place else of
+            )
+    axes[0].set_xticks(range(len(accuracies)), accuracies)
+    axes[0].set(ylim=(0.4, 1.0), title="Accuracy on new digits, three seeds")
+    axes[0].legend(loc=(0.02, 0.62), title="digits of")
+    axes[0].grid(axis="y", alpha=0.3)
+    for axis, name in zip(axes[1:], ("source only", "MMD"), strict=True):
+        model = models[name]
+        encoder = keras.Model(model.input, model.get_layer("features").output)
+        of_mnist, of_other = (encoder.predict(rows[:400], verbose=0) for rows in images)
+        both = np.concatenate([of_mnist, of_other])
+        middle = both.mean(axis=0)
+        plane = np.linalg.svd(both - middle, full_matrices=False)[2][:2].T
+        for points, colour in ((of_mnist, ORANGE), (of_other, BLUE)):
+            axis.scatter(*((points - middle) @ plane).T, s=14, color=colour, alpha=0.6, linewidths=0)
+        axis.set(xlabel="first principal direction", ylabel="second", title=f"Features: {name}")
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def main():
+    arguments, start = arguments_of(__doc__, epochs=8), time.perf_counter()
+    (x, y), (new_x, new_y) = load_digits(), load_small_digits()
+    source, target = (x[1000:4000], y[1000:4000]), new_x[500:]
+    images = with_domain(x[:1000], 0), with_domain(new_x[:500], 1)
+    accuracies, models = {}, {}
+    for name, penalty in PENALTIES.items():
+        accuracies[name] = {"MNIST": [], "scikit-learn": []}
+        for seed in reversed(range(arguments.seeds)):
+            models[name] = train(source, target, penalty, arguments.epochs, seed)
+            for of, rows, labels in zip(accuracies[name], images, (y[:1000], new_y[:500]), strict=True):
+                logs = models[name].evaluate(rows, labels, verbose=0, return_dict=True)
+                accuracies[name][of].append(logs["accuracy"])
+        print(f"{name:12}" + "; ".join(f"{of} {of_seeds(v)}" for of, v in accuracies[name].items()))
+    draw(accuracies, models, images, arguments.out / "domain_adaptation.png")
+    print(f"{time.perf_counter() - start:.0f} s, figure: {arguments.out / 'domain_adaptation.png'}")
+
+
+if __name__ == "__main__":
+    main()
