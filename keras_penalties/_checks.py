@@ -77,7 +77,7 @@ def as_tensor(value, owner, argument):
         return keras.ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(
-            f"`{argument}` of {owner} must be a tensor, or what NumPy makes an array of. Received: "
+            f"`{argument}` of {owner} must be a tensor, or convertible to a NumPy array. Received: "
             f"{value!r:.80} (of type {type(value).__name__})."
         ) from error
 
@@ -92,14 +92,14 @@ def tensor(x, owner, argument="x", *, axis=None):
         )
     if not shape:
         raise ValueError(
-            f"`{argument}` of {owner} must have rank 1 at least, the first axis being the batch. "
+            f"`{argument}` of {owner} must have at least rank 1, with the batch as its first axis. "
             f"Received a scalar: shape={shape}. Add an axis, with `keras.ops.reshape({argument}, (1, 1))`."
         )
     if axis is None or (len(shape) == 1 and axis == -1):
         return
     if not (-len(shape) < axis < len(shape)) or axis == 0:
         raise ValueError(
-            f"`axis` of {owner} must name an axis of `{argument}` behind the batch. "
+            f"`axis` of {owner} must name an axis of `{argument}` after the batch. "
             f"Received: axis={axis} for `{argument}` of shape {shape}. "
             f"Expected one of {', '.join(str(a) for a in range(1, len(shape)))} or -1."
         )

@@ -165,9 +165,7 @@ def plot_audit(audit, before=None):
     above, below = figure.subfigures(2, height_ratios=[height, max(2.3 * lines, 0.1)])
     _bars(above.subplots(1, 2, sharey=True), audit)
     if activations:
-        below.suptitle(
-            "Activations that are punished" + (", and before (grey)" if before is not None else "")
-        )
+        below.suptitle("Penalized activations" + (", and before (grey)" if before is not None else ""))
         axes = below.subplots(lines, columns, squeeze=False)
         for axis in axes.ravel()[len(activations) :]:
             axis.set_axis_off()

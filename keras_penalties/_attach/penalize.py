@@ -125,7 +125,7 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
         raise ValueError(
             f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a "
             f"layer that is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of "
-            f"layers can be told apart by their use. Name '{name}', which means every use."
+            f"layers can be distinguished by use. Name '{name}', which means every use."
         )
     return replace(tensor, uses=(None,))
 
@@ -133,12 +133,12 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
 def check(penalties):
     if not isinstance(penalties, Mapping):
         raise TypeError(
-            "`penalties` of penalize must be a dict of name to penalty. "
+            "`penalties` of penalize must be a dict from names to penalties. "
             f"Received: {penalties!r} (of type {type(penalties).__name__}). "
             "Write {'dense_4': kp.regularizers.L2(0.01)}."
         )
     if not penalties:
-        raise ValueError("`penalties` of penalize must name one layer at least. Received: {}.")
+        raise ValueError("`penalties` of penalize must name at least one layer. Received: {}.")
     for key, penalty in penalties.items():
         if not isinstance(key, (str, type)):
             raise TypeError(

@@ -187,8 +187,8 @@ def missing(layer, request: Request) -> str:
     """What to say where `layer` has no layer for the penalty of a file."""
     steps = saved.said(list(request.steps))
     return (
-        f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, and holds no layer "
-        "there: the place must be one of its layers. Has its code changed since?"
+        f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, which must be one of "
+        "its layers, but it has no layer there. Has its code changed since?"
     )
 
 

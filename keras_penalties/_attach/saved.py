@@ -30,15 +30,15 @@ def check_request(config):
     for key in ("steps", "use", "part", "penalty", "mask_from"):
         if key not in config:
             raise ValueError(
-                f"An item of `penalties` of the file needs the key '{key}'. Received: {said(config)}."
+                f"Each item of `penalties` in the file needs the key '{key}'. Received: {said(config)}."
             )
     steps, part, mask_from = config["steps"], config["part"], config["mask_from"]
     if not (_is_list(steps) and all(_is_list(step) and all(map(_is_key, step)) for step in steps)):
         raise ValueError(
-            f"`steps` of the file must be a list of lists of names and places. Received: {said(steps)}."
+            f"`steps` of the file must be a list of lists of names and indices. Received: {said(steps)}."
         )
     if not (config["use"] is None or _is_count(config["use"])):
-        raise ValueError(f"`use` of the file must be None or an int from 0. Received: {said(config['use'])}.")
+        raise ValueError(f"`use` of the file must be None or an int >= 0. Received: {said(config['use'])}.")
     valid = _is_list(part) and len(part) == 2 and isinstance(part[0], str) and part[0] in KINDS
     if not valid or not (part[1] is None or (_is_count(part[1]) and part[0] != "preactivation")):
         raise ValueError(f"`part` of the file must be one of {KINDS} and an index. Received: {said(part)}.")

@@ -58,9 +58,10 @@ def strip(model: keras.Model) -> keras.Model:
         _refuse_penalties_in_arguments(layer)
         if type(layer).__module__.startswith("keras_penalties."):
             raise ValueError(
-                f"`model` of strip has a part of this package that is not a penalty: {type(layer).__name__} "
-                f"('{layer.name}'). It computes what '{model.name}' gives, so there is no plain model "
-                "without it. Use `model.export(folder)`: what it writes is loaded without this package."
+                f"`model` of strip contains a layer of this package that is not a penalty: "
+                f"{type(layer).__name__} ('{layer.name}'). The output of '{model.name}' depends on it, so it "
+                "cannot be removed. Use `model.export(folder)`, which writes a model that loads without this "
+                "package."
             )
     return new
 
@@ -76,8 +77,8 @@ def _refuse_penalties_in_code(owner):
     for layer in keras_layers.sublayers(owner):
         if isinstance(layer, ActivityPenalty) and not _is_named_by(owner):
             raise ValueError(
-                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, "
-                "which makes it again whenever it is made. Take it out of that class."
+                f"`model` of strip contains the penalty '{layer.name}', which the code of "
+                f"{type(owner).__name__} creates each time. Remove it from that class."
             )
 
 
@@ -94,7 +95,6 @@ def _refuse_penalties_in_arguments(layer):
         if isinstance(value, Penalty):
             raise ValueError(
                 f"`model` of strip has the penalty {type(value).__name__} as `{name}` of '{layer.name}' "
-                f"({type(layer).__name__}). strip takes off what is given as `activity_regularizer`, and "
-                f"cannot know what this class does without `{name}`. Make '{layer.name}' without it, and "
-                "copy its weights."
+                f"({type(layer).__name__}). strip removes an `activity_regularizer`, but cannot know what "
+                f"this class does without `{name}`. Create '{layer.name}' without it, and copy its weights."
             )

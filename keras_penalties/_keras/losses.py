@@ -86,7 +86,7 @@ def _fitted(x, values, what):
         x = ops.squeeze(x, axis=-1)
     if len(x.shape) > rank:
         raise ValueError(
-            f"It gives values of shape {tuple(values.shape)}, and {what} has the shape {tuple(x.shape)}. "
+            f"It returns values of shape {tuple(values.shape)}, but {what} has the shape {tuple(x.shape)}. "
             "Return a scalar, or one value per example and step."
         )
     return ops.reshape(x, tuple(ops.shape(x)) + (1,) * (rank - len(x.shape)))

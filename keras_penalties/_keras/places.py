@@ -45,8 +45,8 @@ def cannot_leave(made_at) -> bool:
 def lost(owner) -> str:
     """What to say of a loss that is made where it cannot reach the training step."""
     return (
-        f"{owner} is called inside a part that is computed again in the backward pass (`keras.remat`, or a "
-        "layer in a `keras.RematScope`), or inside a loop or branch that the backend compiles by itself "
+        f"{owner} is called inside a part that is recomputed in the backward pass (`keras.remat`, or a "
+        "layer in a `keras.RematScope`), or inside a loop or branch that the backend compiles separately "
         "(`scan`, `while_loop`, `cond`, `vectorized_map`). What it adds to the loss is lost there, or "
         "counted twice. Call it outside: on a tensor that goes into that part, or comes out of it."
     )

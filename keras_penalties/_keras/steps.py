@@ -87,7 +87,7 @@ def take_own_step(model, x, y, sample_weight):
     It moves weights and all else that it moves in `fit`; on JAX only what is no variable.
     """
     if own_step(model) == "make_train_function":
-        raise RuntimeError("`make_train_function` is run by `fit` alone.")
+        raise RuntimeError("Only `fit` runs `make_train_function`.")
     if replicas_of(model) > 1:
         raise RuntimeError("It runs on several replicas.")
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)

@@ -70,8 +70,8 @@ class Capture:
             if tap.source is model and not graphs.is_graph(model):
                 raise ValueError(
                     f"`mask_from` of HiddenOutputs names {tap.receiver.mask_from!r}, an argument of `call` "
-                    f"of '{model.name}' ({type(model).__name__}), and HiddenOutputs calls its model on `x` "
-                    "alone. Use `keras_penalties.penalize`, or a functional model with this input."
+                    f"of '{model.name}' ({type(model).__name__}), but HiddenOutputs calls its model only on "
+                    "`x`. Use `keras_penalties.penalize`, or a functional model with this input."
                 )
         tapping = Tapping(taps)
         self.tapped, self.made = tapping.of(model), tapping.made
@@ -102,12 +102,12 @@ class Capture:
         if not found:
             raise ValueError(
                 f"`hidden` names '{place.name}', which did not run in this pass: the code of "
-                f"{type(place.around[0].operation).__name__} passes it by."
+                f"{type(place.around[0].operation).__name__} skips it."
             )
         if index >= len(found) or (len(found) != count and tensor.use is None):
             raise ValueError(
-                f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which is "
-                f"meant, counted from 0: '{place.name}@{len(found) - 1}'."
+                f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which "
+                f"use, counted from 0: '{place.name}@{len(found) - 1}'."
             )
         return found[index]
 

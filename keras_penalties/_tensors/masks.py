@@ -32,7 +32,7 @@ def mask_names(mask_from, keys: Iterable, argument: str, owner: str) -> dict:
         return dict.fromkeys(keys, mask_from)
     if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
         raise TypeError(
-            f"`mask_from` of {owner} must be the name of an input, or a dict of keys of `{argument}` to "
+            f"`mask_from` of {owner} must be the name of an input, or a dict from keys of `{argument}` to "
             f"names. Received: {mask_from!r}."
         )
     keys = list(keys)
@@ -68,7 +68,7 @@ def current(name: str, owner: str):
             return masks[name]
         is_input |= name in masks
     if is_input:
-        why = f"which was not given in this call. Pass it: `model(x, {name}=...)`"
+        why = f"which was not passed in this call. Pass it: `model(x, {name}=...)`"
     else:
         why = (
             "and runs outside of the model that has this input. Call the penalized model itself, not layers "

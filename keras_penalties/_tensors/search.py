@@ -97,8 +97,8 @@ class Search:
                         uses = tuple(calls[0][0] if calls else None for calls in above)
                         return Tensor(place, (*uses, use), Part("output", index), place.operation.name)
         raise ValueError(
-            f"`{self.argument}` of {self.owner} holds the tensor {tensor}, which '{self.model.name}' does "
-            "not compute on the way to its outputs. Take a tensor of the same graph, or a layer's name."
+            f"`{self.argument}` of {self.owner} contains the tensor {tensor}, on which no output of "
+            f"'{self.model.name}' depends. Use a tensor of the same graph, or a layer's name."
         )
 
     def _places(self, key, name: TensorName | None) -> list[Place]:
@@ -127,8 +127,8 @@ class Search:
             if use is None and count > 1:
                 choices = ", ".join(repr(f"{step.operation.name}@{i}") for i in range(count))
                 raise ValueError(
-                    f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is "
-                    f"used {count} times, so that several tensors match. Say which use: {choices}."
+                    f"`{self.argument}` of {self.owner} names {name.text!r}, but '{step.operation.name}' is "
+                    f"used {count} times, so several tensors match. Say which use: {choices}."
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
@@ -143,8 +143,8 @@ class Search:
         if (use is not None and use not in uses) or too_many:
             layer = place.operation.name
             raise ValueError(
-                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is "
-                f"used {len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: "
+                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, but '{layer}' is "
+                f"used {len(uses)} time(s) and returns {count} tensor(s) each time. Count both from 0: "
                 f"'{layer}@0:0'."
             )
 
@@ -154,8 +154,8 @@ class Search:
             if keras_layers.is_rematerialized(holder.operation):
                 raise ValueError(
                     f"`{self.argument}` of {self.owner} names '{place.name}', which is inside "
-                    f"'{holder.name}': {type(holder.operation).__name__} is rematerialized, so what it "
-                    f"computes inside exists only while it runs. Name '{holder.name}' itself."
+                    f"'{holder.name}': {type(holder.operation).__name__} is rematerialized, so its "
+                    f"inner tensors exist only while it runs. Name '{holder.name}' itself."
                 )
             return self._of_loop(place, holder, part)
         if part.kind == "preactivation":
@@ -202,7 +202,7 @@ class Search:
         near += [ends[end] for end in difflib.get_close_matches(last, ends, n=3, cutoff=0.5)]
         near = list(dict.fromkeys(near))[:3]
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_some(names)}."
-        return f"{text} {hint} `kp.list_tensors(model)` lists what can be named."
+        return f"{text} {hint} `kp.list_tensors(model)` lists the names."
 
 
 def _may_be_input(place: Place, name: TensorName | None) -> bool:
@@ -230,7 +230,7 @@ def _check_activation(place: Place, argument: str, owner: str):
     layer = place.operation
     if not callable(getattr(layer, "activation", None)) or isinstance(layer, keras.layers.RNN):
         raise ValueError(
-            f"`{argument}` of {owner} names '{place.name}:preactivation', and {type(layer).__name__} has no "
+            f"`{argument}` of {owner} names '{place.name}:preactivation', but {type(layer).__name__} has no "
             f"`activation` of its own. Name '{place.name}', or '{place.name}:input'."
         )
 

@@ -93,7 +93,7 @@ class Tap:
             if name in masks.input_names(holder.operation):
                 return holder.operation
         raise ValueError(
-            f"`mask_from` names {name!r}, and no model or layer around '{place.name}' has an input of that "
+            f"`mask_from` names {name!r}, but no model or layer around '{place.name}' has an input of that "
             f"name. It must be one of those of '{place.around[-1].operation.name}': "
             f"{sorted(masks.input_names(place.around[-1].operation))}."
         )

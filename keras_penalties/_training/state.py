@@ -47,7 +47,7 @@ class Learned(State):
         unknown = sorted(set(values) - set(self._by_name))
         if unknown:
             raise ValueError(
-                f"`next_state` must return values by the names that `state` gave: {sorted(self._by_name)}. "
+                f"`next_state` must return values under the names from `state`: {sorted(self._by_name)}. "
                 f"Received: {unknown}."
             )
         for key, value in values.items():

@@ -30,7 +30,7 @@ def as_penalties(value, argument, owner) -> list:
                 "a subclass of `keras_penalties.regularizers.PerExamplePenalty` with one method."
             )
     if not penalties:
-        raise ValueError(f"`{argument}` of {owner} must hold one penalty at least. Received: [].")
+        raise ValueError(f"`{argument}` of {owner} must contain at least one penalty. Received: [].")
     return penalties
 
 

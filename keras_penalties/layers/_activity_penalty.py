@@ -105,7 +105,7 @@ class ActivityPenalty(LayerWithLosses):
     def penalty(self, value):
         raise AttributeError(
             f"`penalty` of the ActivityPenalty '{self.name}' cannot be replaced: the layer keeps "
-            "its state. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
+            "its state. Assign its strength, `layer.penalty.strength = 0.1`, or create another layer."
         )
 
     def get_term(self) -> Term:

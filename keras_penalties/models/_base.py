@@ -23,7 +23,7 @@ from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
 NO_LEGACY = (
-    "{} cannot be saved as legacy HDF5, from which Keras does not load its class. Save it as '.keras', or "
+    "{} cannot be saved as legacy HDF5, from which Keras cannot load its class. Save it as '.keras', or "
     "its weights alone with `save_weights('model.weights.h5')`."
 )
 

@@ -55,13 +55,13 @@ class HiddenArguments:
         for name in names:
             if name not in self._specs:
                 raise ValueError(
-                    f"`{argument}` has the key {_key(names)!r}, and '{name}' is not a hidden tensor. The "
+                    f"`{argument}` has the key {_key(names)!r}, but '{name}' is not a hidden tensor. The "
                     f"hidden tensors are {', '.join(map(repr, self._specs))}: add it to `hidden=` of "
                     "`HiddenOutputs`."
                 )
         if argument in METRICS and len(names) > 1:
             raise ValueError(
-                f"`{argument}` has the key {names!r}, and a metric measures one tensor. Use one name."
+                f"`{argument}` has the key {names!r}, but a metric measures one tensor. Use one name."
             )
 
     @property
@@ -120,13 +120,13 @@ class HiddenArguments:
         if isinstance(first, keras.regularizers.Regularizer):
             if names in weights:
                 raise ValueError(
-                    f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has a strength of its "
-                    "own. Set the strength, and omit the weight."
+                    f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has its own "
+                    "strength. Set the strength, and omit the weight."
                 )
             if names in self.targets and not any(names in self.given[of] for of in METRICS):
                 raise ValueError(
                     f"`hidden_targets[{key!r}]` gives labels to a penalty, which takes none. Omit it, or "
-                    "give `hidden_losses` a loss."
+                    "pass a loss to `hidden_losses`."
                 )
             penalties = as_penalties(value, argument, OWNER)
             term = PenaltyTerm(names, value, shown, penalties=penalties)
@@ -190,7 +190,7 @@ def refuse_taken_keys(terms: list, outputs):
 def _by_names(argument, value) -> dict[tuple, Any]:
     if not isinstance(value or {}, Mapping):
         raise TypeError(
-            f"`{argument}` must be a dict of hidden name to its value. Received: {value!r} (of type "
+            f"`{argument}` must be a dict with names of hidden tensors as keys. Received: {value!r} (of type "
             f"{type(value).__name__})."
         )
     return {key if isinstance(key, tuple) else (key,): item for key, item in (value or {}).items()}

@@ -82,7 +82,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
         if isinstance(model, HiddenOutputs):
             raise ValueError(
-                f"`model` of HiddenOutputs is a HiddenOutputs itself ('{model.name}'). Wrap its `.model`, "
+                f"`model` of HiddenOutputs is already a HiddenOutputs ('{model.name}'). Wrap its `.model`, "
                 "and name all hidden tensors at once."
             )
         check_built(model, "HiddenOutputs")
@@ -257,7 +257,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
         losses.extend(self.scaled(loss) for loss in own)
         if not losses:
-            raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
+            raise ValueError("There is no loss to train on. Pass `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
         return sum(losses[1:], start=losses[0])
 

@@ -93,8 +93,8 @@ class HiddenTerm:
         for name in self.names:
             if specs[name] is None:
                 raise ValueError(
-                    f"`{self.argument}` learns weights, and the shape of '{name}' is not known yet. Give the "
-                    "model's `build` the shape of its input, or begin the model with `keras.Input`."
+                    f"`{self.argument}` learns weights, but the shape of '{name}' is not known yet. Pass the "
+                    "input shape to `build` of the model, or begin the model with `keras.Input`."
                 )
         return [tuple(specs[name].shape) for name in self.names]
 
@@ -211,7 +211,7 @@ class LossTerm(HiddenTerm):
             own = weights_for(sample_weight, x if len(self.names) == 1 else None)
             value = self.loss(y, x, sample_weight=own, **values)
             if len(value.shape):
-                raise ValueError(f"It gives values of shape {tuple(value.shape)} in place of one number.")
+                raise ValueError(f"It returns values of shape {tuple(value.shape)} instead of one number.")
             if training and self.learned is not None:
                 self.learned.assign(self.loss.next_state(y, x, sample_weight, **values))
         return value

@@ -76,8 +76,8 @@ def as_loss(value, argument, names):
     refuse_unreduced(loss, argument)
     if len(names) > 1 and compares_with_labels(loss):
         raise ValueError(
-            f"`{argument}` is {loss.name}, which compares labels with one tensor, and the key names "
-            f"{len(names)}. To compare tensors with each other, give a penalty such as "
+            f"`{argument}` is {loss.name}, which compares labels with one tensor, but the key names "
+            f"{len(names)}. To compare tensors with each other, use a penalty such as "
             "`keras_penalties.regularizers.Hint(1.0)`, or a function:\n\n"
             f"    {REGISTER}\n    def difference(y_true, hidden):\n"
             "        return keras.losses.mean_squared_error(hidden[0], hidden[1])\n"
@@ -96,8 +96,8 @@ def refuse_unreduced(losses, argument):
     for loss in tree.flatten(losses):
         if isinstance(loss, keras.losses.Loss) and loss.reduction in (None, "none"):
             raise ValueError(
-                f"`{argument}` has {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
-                "one value per example, and training needs one number. Use reduction='sum_over_batch_size' "
+                f"`{argument}` has {type(loss).__name__} with reduction={loss.reduction!r}, which returns "
+                "one value per example, but training needs one number. Use reduction='sum_over_batch_size' "
                 "(the mean) or 'sum'."
             )
 

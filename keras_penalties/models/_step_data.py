@@ -61,7 +61,7 @@ class StepData:
         if found:
             return x
         raise ValueError(
-            f"`{argument}` is {target!r}, which is no key of `y` and no input of the model. "
+            f"`{argument}` is {target!r}, which is neither a key of `y` nor an input of the model. "
             f"`y` {_described(self.y)}; the outputs are {_listed(self.outputs)}, and the inputs "
             f"{_listed(self.inputs)}."
         )
@@ -98,13 +98,13 @@ def one_array(y, argument):
     y = one_label(y)
     if y is None:
         raise ValueError(
-            f"`{argument}` is a loss between labels and a hidden tensor, and there is no `y`. To compare the "
+            f"`{argument}` is a loss between labels and a hidden tensor, but there is no `y`. To compare the "
             "tensor with an input of the model, name the input in `hidden_targets`."
         )
     if tree.is_nested(y):
         keys = list(y) if isinstance(y, dict) else []
         raise ValueError(
-            f"`{argument}` takes one array of labels, and `y` {_described(y)}. {_how_to_pick(argument, keys)}"
+            f"`{argument}` takes one array of labels, but `y` {_described(y)}. {_how_to_pick(argument, keys)}"
         )
     return y
 
@@ -129,7 +129,7 @@ def _described(y):
     if y is None:
         return "is None"
     if isinstance(y, dict):
-        return f"holds {len(y)}: {_listed(y)}"
+        return f"has {len(y)}: {_listed(y)}"
     return f"is a {type(y).__name__} of {len(y)}" if tree.is_nested(y) else "is one array"
 
 

@@ -29,8 +29,8 @@ def check(value, owner, argument="strength"):
         strength = float(keras.ops.convert_to_numpy(value(step)))
         if not (np.isfinite(strength) and strength >= 0):
             raise ValueError(
-                f"`{argument}` of {owner} is the schedule {type(value).__name__}, which gives {strength:g} "
-                f"at step {step}. It must give a finite number >= 0 at every step."
+                f"`{argument}` of {owner} is the schedule {type(value).__name__}, which returns {strength:g} "
+                f"at step {step}. It must return a finite number >= 0 at every step."
             )
     return value
 
@@ -62,8 +62,8 @@ def check_kind(value, before, owner):
     if _kind(value) != _kind(before):
         raise ValueError(
             f"`strength` of this {owner} must stay {_kind(before)}, since a layer or model owns the penalty "
-            f"and has variables only for that. Received: {value!r}. Make another layer, or give `compile` "
-            "another penalty."
+            f"and has variables only for that. Received: {value!r}. Create another layer, or pass "
+            "another penalty to `compile`."
         )
 
 

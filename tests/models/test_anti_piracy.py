@@ -118,7 +118,7 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
         (
             {"transform": layers.Dense(3)},
             ValueError,
-            r"must return its input's shape.*\(None, 3\) for \(None, 4\)",
+            r"must return a tensor of its input's shape.*\(None, 3\) for \(None, 4\)",
         ),
         ({"transform": 3}, TypeError, "`transform` of AntiPiracy must be a layer.*of type int"),
         ({"classifier": layers.Dense(3)}, TypeError, "`classifier` of AntiPiracy must be a Keras model"),
