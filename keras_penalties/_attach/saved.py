@@ -1,4 +1,4 @@
-"""What a file says of the penalties inside a layer, checked before anything is made of it."""
+"""Checks of what a file says about the penalties inside a layer, before any object is created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = ("output", "input", "preactivation")
 
 
 def check(config):
-    """Refuse what is not the configuration of a layer with penalties inside."""
+    """Reject what is not the configuration of a layer with penalties inside."""
     _is(config, "the configuration", Mapping, "a dict")
     for key in ("layer", "penalties"):
         if key not in config:
@@ -25,7 +25,7 @@ def check(config):
 
 
 def check_request(config):
-    """Refuse what does not say where one penalty is."""
+    """Reject an item that does not say where a penalty is."""
     _is(config, "an item of `penalties`", Mapping, "a dict")
     for key in ("steps", "use", "part", "penalty", "mask_from"):
         if key not in config:
@@ -47,7 +47,7 @@ def check_request(config):
 
 
 def check_layer(layer):
-    """Refuse what is no layer to put penalties in."""
+    """Reject what is not a layer."""
     _is(layer, "`layer`", keras.layers.Layer, "a Keras layer")
 
 
@@ -56,7 +56,7 @@ def check_penalty(penalty):
 
 
 def check_place(place, request):
-    """Refuse a penalty on what the layer at `place` does not have."""
+    """Reject a penalty on a tensor that the layer at `place` does not have."""
     uses = [number for number, _ in place.calls]
     if request.use is not None and request.use not in uses:
         raise ValueError(
@@ -91,6 +91,6 @@ def _is_count(value):
 
 
 def said(value):
-    """`value` as text, cut where it is long."""
+    """`value` as text, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."

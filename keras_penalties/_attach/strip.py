@@ -1,4 +1,4 @@
-"""A model without penalties."""
+"""Remove the penalties of a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keras_penalties.regularizers import Penalty
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """Take every penalty of this package off: a plain Keras model around the same weights.
+    """Remove every penalty of this package: returns a plain Keras model with the same weights.
 
-    It takes off the `ActivityPenalty` layers, those of `penalize` and your own, every
+    It removes the `ActivityPenalty` layers, those of `penalize` and your own, every
     `activity_regularizer=` that is a penalty of this package, in nested and wrapped layers too, and the
-    wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and what is trainable stay.
+    wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and `trainable` flags stay.
 
     The result is a model of the class of `model`, not compiled, that shares its weights: training one trains
     the other. Saved, it loads in a process without this package.
@@ -44,9 +44,9 @@ def strip(model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: if `model` is not a Keras model.
-        ValueError: if `model` is not built, if something else of this package is part of what it computes
-            (`kp.layers.EuclideanDistance`), if the code of a layer makes a penalty, or if a layer of your
-            own is given one by another name than `activity_regularizer`.
+        ValueError: if `model` is not built, if its outputs depend on another layer of this package
+            (`kp.layers.EuclideanDistance`), if the code of a layer creates a penalty, or if one of your
+            layers takes a penalty under another name than `activity_regularizer`.
     """
     while isinstance(model, HiddenOutputs):
         model = model.model
@@ -71,7 +71,7 @@ def _layers(model):
 
 
 def _refuse_penalties_in_code(owner):
-    """Raise if `owner` holds a penalty that its configuration does not name, so that its code makes it."""
+    """Raise if `owner` has a penalty that its configuration does not name: then its code creates it."""
     if graphs.is_graph(owner) or isinstance(owner, Tapped):
         return
     for layer in keras_layers.sublayers(owner):
@@ -85,7 +85,7 @@ def _refuse_penalties_in_code(owner):
 def _is_named_by(owner) -> bool:
     try:
         config = keras.saving.serialize_keras_object(owner)
-    except Exception:  # then no file is made of it
+    except Exception:  # then it cannot be saved anyway
         return True
     return keras.saving.get_registered_name(ActivityPenalty) in str(config)
 

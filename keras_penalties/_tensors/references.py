@@ -1,4 +1,4 @@
-"""What a user gives as `hidden`, as tensors of the model by name."""
+"""The tensors that the argument `hidden` names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_penalties._tensors.search import Search, Tensor
 
 
 def hidden_tensors(model, hidden) -> dict[str, Tensor]:
-    """Each hidden tensor, by the name under which the user knows it."""
+    """Each hidden tensor, by the user's name for it."""
     if isinstance(hidden, str):
         raise TypeError(
             f"`hidden` must be a list of names or a dict from names to references. Received: {hidden!r}. "
@@ -50,7 +50,7 @@ def _named(search: Search, name, reference):
 
 
 def to_config(tensor: Tensor) -> dict:
-    """Where `tensor` is, such that it is found again after saving and loading: names may be generated."""
+    """The position of `tensor`, which identifies it after saving and loading: names may be generated."""
     return {
         "steps": [list(step) for step in tensor.place.steps],
         "uses": list(tensor.uses),
@@ -71,6 +71,6 @@ def from_config(search: Search, config: Mapping) -> Tensor:
 
 
 def reference_to(tensor: Tensor) -> str:
-    """The name of `tensor`, whole."""
+    """The full name of `tensor`."""
     use = f"@{tensor.use}" if len(tensor.place.calls) > 1 else ""
     return f"{tensor.place.name}{use}{tensor.part}"

@@ -49,13 +49,13 @@ def _in_common(masks):
 
 
 def returned_by(function, values):
-    """What a user's loss function returned, as floats."""
+    """The result of a user's loss function, as floats."""
     name = getattr(function, "__name__", type(function).__name__)
     return _returned.floats(values, f"The function `{name}`", "a scalar or one value for each example")
 
 
 def mean_of_joint_loss(values, y_pred, sample_weight):
-    """What a function of `(y_true, y_pred, hidden)` returned, reduced as Keras reduces a loss function."""
+    """The result of a function of `(y_true, y_pred, hidden)`, reduced as Keras reduces a loss function."""
     return mean_of_values(_numerics.accumulate(values), sample_weight, mask_of(y_pred))
 
 
@@ -86,7 +86,7 @@ def as_loss(value, argument, names):
 
 
 def compares_with_labels(loss):
-    """Whether `loss` is of Keras or of this package: each of them takes one array of labels, and a tensor."""
+    """Whether `loss` is from Keras or this package: each of these takes one array of labels, and a tensor."""
     function = loss.function if isinstance(loss, FunctionLoss) else type(loss).call
     return function.__module__.partition(".")[0] in ("keras", "keras_penalties")
 

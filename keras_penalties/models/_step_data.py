@@ -1,4 +1,4 @@
-"""What a step gets, and which labels and weights of it a hidden tensor gets."""
+"""The data of a step, and the labels and weights in it for each hidden tensor."""
 
 import contextlib
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ class StepData:
         x, y, sample_weight: as Keras' trainer passes them.
         outputs: the names of the model's outputs, in its own order.
         inputs: the names of its inputs, in its own order.
-        one_weight: whether several arrays of weights are copies of one, which Keras makes where `y` has
+        one_weight: whether several arrays of weights are copies of one array, which Keras makes if `y` has
             several arrays.
     """
 
@@ -34,7 +34,7 @@ class StepData:
         return list(self.y) if isinstance(self.y, dict) else []
 
     def of_outputs(self, targets) -> "StepData":
-        """This, without the labels among `targets` that belong to no output, and their weights."""
+        """The same data without the labels among `targets` that belong to no output, and their weights."""
         y, weight = self.y, self.sample_weight
         extra = {key for key in self.keys if key in targets and key not in self.outputs}
         if not extra:
@@ -139,7 +139,7 @@ def _listed(names):
 
 @contextlib.contextmanager
 def naming(argument, **tensors):
-    """Name `argument`, and the shapes that it got, in an error; each backend raises its own kind."""
+    """Add `argument` and the shapes of its inputs to an error; each backend raises its own kind."""
     try:
         yield
     except Exception as error:

@@ -9,11 +9,11 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties.schedules._target import Target
 
-# The steps at which a schedule is checked when it is given: dense at first, then more and more sparse.
+# The steps at which a schedule is checked when it is passed: dense at first, then sparser and sparser.
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 
 
-# What may be given as one.
+# What can be passed as a strength.
 Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Target
 
 
@@ -51,14 +51,14 @@ def at(schedule, step):
 
 
 def keep_kind(penalty):
-    """Allow the strength of `penalty`, which a layer or model owns now, to be replaced only by one of the
-    same kind: the owner has no variables for another kind."""
+    """Let the strength of `penalty`, which now has an owner (a layer or model), be replaced only by one of
+    the same kind: the owner has no variables for another kind."""
     if hasattr(penalty, "has_owner"):  # not a regularizer of Keras
         penalty.has_owner = True
 
 
 def check_kind(value, before, owner):
-    """Raise an error if a strength is of another kind than the one `before`."""
+    """Raise an error if a strength is of another kind than `before`."""
     if _kind(value) != _kind(before):
         raise ValueError(
             f"`strength` of this {owner} must stay {_kind(before)}, since a layer or model owns the penalty "
