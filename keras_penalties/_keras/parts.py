@@ -1,21 +1,21 @@
-"""The list of all that is private in Keras, or in a backend, and used here.
+"""The list of all private parts of Keras, or of a backend, that this package uses.
 
-`tests/keras/test_private_parts.py` looks each of them up in the release that is installed, and looks through
-the code of this package for others.
+`tests/keras/test_private_parts.py` looks up each of them in the installed release, and searches the code of
+this package for others.
 """
 
 from dataclasses import dataclass
 
-TESTED = ("3.12", "3.15")  # the first and the last release of Keras that the tests run on
+TESTED = ("3.12", "3.15")  # the first and the last release of Keras that is tested
 
 
 @dataclass(frozen=True)
 class PrivatePart:
-    """Something private.
+    """A private part.
 
     Attributes:
-        where: the module, and in it the class, function or attribute.
-        use: what it is needed for: the end of "keras_penalties needs it to ...".
+        where: the path: the module, then the class, function or attribute in it.
+        use: its purpose: the end of "keras_penalties needs it to ...".
         files: the files of `_keras/` that use it.
         since: the first release of Keras that has it.
     """
@@ -27,7 +27,7 @@ class PrivatePart:
 
     @property
     def owner(self) -> str:
-        """The name of the class or module that has it."""
+        """The name of the class or module that contains it."""
         return self.where.rpartition(".")[0].rpartition(".")[2]
 
     @property
@@ -53,7 +53,7 @@ _SCOPE = "keras.src.backend.common.stateless_scope"
 _STATE = "keras.src.backend.common.global_state"
 
 PARTS: tuple[PrivatePart, ...] = (
-    # Methods that this package overrides, and Keras calls.
+    # Methods that this package overrides and Keras calls.
     *_parts(
         _LAYER,
         "report what a penalty adds to the loss, or the logs would show 0",

@@ -135,8 +135,8 @@ class Capture:
         return {name: found.get(name) for name in self.tensors}
 
     def _traced(self, names: list) -> dict:
-        """The shapes of hidden tensors, from symbolic passes with two sizes: an axis that differs has no known
-        size."""
+        """The shapes of hidden tensors, from symbolic passes with two sizes: an axis that differs is
+        unknown."""
         inputs = graphs.symbolic_inputs(self.model)
         if not names or inputs is None:
             return {}

@@ -212,7 +212,7 @@ def _may_be_input(place: Place, name: TensorName | None) -> bool:
 
 
 def _matches(place: Place, key, name: TensorName | None) -> bool:
-    """Whether the layer at `place` matches `key`: an instance of the class, or a path that ends with `name`."""
+    """Whether `place` matches: its layer is an instance of the class `key`, or its path ends with `name`."""
     layer = place.operation
     plain = place.is_layer and not graphs.is_graph(layer)
     if name is None:

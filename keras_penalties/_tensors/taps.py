@@ -1,10 +1,10 @@
 """Receivers on the tensors of a model: layers that are called on a tensor whenever the model computes it.
 
 The named layer is replaced by a copy that shares its weights and calls the receiver itself. The layers
-around it are copied too, up to the model; everything else is shared. So the original does not change, the new
-model has the same class and methods, its layers are in the same order, and a receiver is called whichever code
-runs the layer: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the graph
-only if a graph of layers uses the layer several times, or for an operation that is not a layer.
+around it are copied too, up to the model; everything else is shared. So the original does not change, the
+new model has the same class and methods, its layers are in the same order, and a receiver is called whichever
+code runs the layer: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
+graph only if a graph of layers uses the layer several times, or for an operation that is not a layer.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Tap:
 
     @property
     def source(self):
-        """The innermost layer or model around the tensor that has the mask as an input; None without a mask."""
+        """The innermost layer or model around the tensor that has the mask as an input, or None."""
         name, place = self.receiver.mask_from, self.tensor.place
         if name is None:
             return None
