@@ -123,7 +123,7 @@ def draw(plain, driven, halves, moving, path):
     plt = pyplot()
     fig, ((left, right), (below, last)) = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
     fig.suptitle(
-        "A target brings a layer to the activity that is asked for, and finds the strength itself",
+        "A target brings a layer to the wanted activity, and finds the strength itself",
         fontsize=14,
         fontweight="bold",
     )

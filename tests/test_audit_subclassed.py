@@ -1,4 +1,4 @@
-"""Models written as code: `training` that is not handed on, and tensors that no layer has made."""
+"""Subclassed models: `training` that is not passed on, and tensors that no layer has computed."""
 
 import keras
 import numpy as np
@@ -32,14 +32,14 @@ class Deaf(keras.Model):
 
 
 class Listens(Deaf):
-    """Its `call` takes `training` and hands it on."""
+    """Its `call` takes `training` and passes it on."""
 
     def call(self, x, training=None):
         return self.out(self.inside(self.hidden(x), training=training))
 
 
 class Keeps(Deaf):
-    """Its `call` takes `training` and leaves the rest to Keras, which hands it on outside of JAX."""
+    """Its `call` takes `training` and leaves the rest to Keras, which passes it on outside of JAX."""
 
     def call(self, x, training=None):
         return self.out(self.inside(self.hidden(x)))
@@ -105,7 +105,7 @@ def test_what_it_says_is_what_fit_does():
 
 
 class Quantizer(layers.Layer):
-    """Rows in place of which the nearest of a few codes are handed on, with the gradient of the rows."""
+    """Replaces each row by the nearest of a few codes, and passes the gradient to the row."""
 
     def __init__(self):
         super().__init__(name="vq")

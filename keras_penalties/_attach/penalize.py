@@ -12,7 +12,7 @@ from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
-from keras_penalties._tensors.search import said
+from keras_penalties._tensors.search import quoted
 from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -147,7 +147,7 @@ def check(penalties):
                 f"class of layers. Received: {key!r} (of type {type(key).__name__})."
                 f"{f' Write {key.name!r}.' if isinstance(key, keras.layers.Layer) else ''}"
             )
-        as_penalties(penalty, f"penalties[{said(key)}]", "penalize")
+        as_penalties(penalty, f"penalties[{quoted(key)}]", "penalize")
 
 
 def refuse_twice(tensor, key, taps):
@@ -157,8 +157,8 @@ def refuse_twice(tensor, key, taps):
         all_inputs = tensor.part.kind == "input" and None in (tensor.part.index, other.part.index)
         if same and (a == b or all_inputs):
             raise ValueError(
-                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {said(other_key)} and by "
-                f"{said(key)}. Narrow one of them, or give one key a list of penalties."
+                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {quoted(other_key)} and by "
+                f"{quoted(key)}. Narrow one of them, or give one key a list of penalties."
             )
 
 

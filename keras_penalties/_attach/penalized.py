@@ -184,7 +184,7 @@ def fulfil(layer: Penalized):
 
 def missing(layer, request: Request) -> str:
     """The error message if `layer` has no layer for the penalty of a file."""
-    steps = saved.said(list(request.steps))
+    steps = saved.short(list(request.steps))
     return (
         f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, which must be one of "
         "its layers, but it has no layer there. Has its code changed since?"

@@ -63,8 +63,8 @@ def _training(evidence, model, step):
         return
     held = [*source.above, source.layer]
     own = [i for i, layer in enumerate(source.above) if not _is_graph(layer)]
-    deaf = [i for i in own if not keras_layers.takes_training(held[i])]
-    i = deaf[0] if deaf else own[-1] if own else 0
+    without_training = [i for i in own if not keras_layers.takes_training(held[i])]
+    i = without_training[0] if without_training else own[-1] if own else 0
     kind = type(held[i]).__name__
     effect = "its strength does not move" if not source.layer.training_only else "it is left out"
     text, on_jax = ("training not passed on", ",") if where == "here" else ("differs on JAX", " on JAX,")

@@ -30,13 +30,13 @@ def chosen_attributes(layer) -> dict:
     return {name: value for name, value in attributes(layer).items() if name not in ("_layers", "_tracked")}
 
 
-def held(value):
+def layers_in(value):
     """The layers in the value of an attribute: the value itself, or those in containers at any depth."""
     if isinstance(value, keras.layers.Layer):
         yield value
     elif isinstance(value, (list, tuple, set, dict)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from held(item)
+            yield from layers_in(item)
 
 
 def layers_in_attributes(layer):
@@ -44,14 +44,14 @@ def layers_in_attributes(layer):
     own = _own(type(layer))
     for name, value in attributes(layer).items():
         if name not in own:
-            yield from held(value)
+            yield from layers_in(value)
 
 
 def replaced(value, others: dict):
     """`value`, in which each layer whose id is a key of `others` is replaced by the layer there."""
     if isinstance(value, keras.layers.Layer):
         return others.get(id(value), value)
-    if not any(id(layer) in others for layer in held(value)):
+    if not any(id(layer) in others for layer in layers_in(value)):
         return value
     if isinstance(value, dict):
         return {key: replaced(item, others) for key, item in value.items()}

@@ -185,7 +185,7 @@ class Search:
         )
 
     def _nothing(self, key, name: TensorName | None) -> str:
-        text = f"`{self.argument}` of {self.owner} has the name {said(key)}, which matches no layer of"
+        text = f"`{self.argument}` of {self.owner} has the name {quoted(key)}, which matches no layer of"
         text += f" '{self.model.name}'."
         layers = [place for place in self.places if place.is_called_layer]
         if name is None:
@@ -240,7 +240,7 @@ def gives_scores(layer) -> bool:
     return call is not None and "return_attention_scores" in inspect.signature(call).parameters
 
 
-def said(key) -> str:
+def quoted(key) -> str:
     return key.__name__ if isinstance(key, type) else repr(key)
 
 

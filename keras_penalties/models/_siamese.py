@@ -82,7 +82,7 @@ class Siamese(ModelOfModels):
 
     @property
     def graph(self) -> keras.Model:
-        """The model of a pair's distance, made of Keras layers and a distance, which `export` writes."""
+        """The model that `export` writes: the distance of a pair, from Keras layers and a distance layer."""
         return self.pair
 
     def fit(self, x: Tensors = None, y: Tensors = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
