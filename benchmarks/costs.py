@@ -1,4 +1,5 @@
-"""Each costly penalty and loss beside the peer that a user would pick: time and memory, and how both grow.
+"""Each costly penalty and loss compared with the peer that a user would pick: time and memory, and how both
+grow.
 
     KERAS_BACKEND=torch python -m benchmarks.costs      # or tensorflow, or jax
 

@@ -1,4 +1,4 @@
-"""A student that learns a teacher's hidden layers: `HiddenOutputs` beside Keras' own `Distiller`.
+"""A student that learns a teacher's hidden layers: `HiddenOutputs` compared with Keras' own `Distiller`.
 
     KERAS_BACKEND=jax python -m benchmarks.hints       # operations and bytes, by XLA, and time
     KERAS_BACKEND=tensorflow python -m benchmarks.hints   # time

@@ -1,4 +1,4 @@
-"""The figure of `gallery.py`: a panel a penalty, grey without it and blue with it."""
+"""The figure of `gallery.py`: one panel per penalty, grey without it and blue with it."""
 
 from _common import BLUE, GREY, ORANGE, pyplot
 

@@ -1,4 +1,4 @@
-"""How hard should a penalty press? Say what it should measure instead.
+"""How strong should a penalty be? Say what it should measure instead.
 
 The hidden layer of an MNIST network is brought to three chosen mean activations with `schedules.Target`,
 three times each, on 4,000 real digits; other layers and penalties are brought to half of what they measure

@@ -1,4 +1,4 @@
-"""Bad input to `HiddenOutputs.compile`: said where it is made, with what to do."""
+"""Bad input to `HiddenOutputs.compile`: the error comes at once, and says what to do."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Which hidden tensor a name means, and what is said when it means none or several."""
+"""The hidden tensor that a name means, and the errors if it means none or several."""
 
 import keras
 import numpy as np
