@@ -115,7 +115,7 @@ def test_a_name_for_one_of_several():
 @pytest.mark.parametrize(
     "mask_from, error, words",
     [
-        ("zzz", ValueError, "`mask_from` names 'zzz', and no model or layer around 'embedding' has an input"),
+        ("zzz", ValueError, "`mask_from` names 'zzz', but no model or layer around 'embedding' has an input"),
         (3, TypeError, "`mask_from` of HiddenOutputs must be the name of an input.*Received: 3"),
         (
             {"zzz": "given"},
@@ -219,7 +219,7 @@ WITHOUT_MASK = {
     ),
     "not given": (
         lambda model, **options: model(TOKENS, **options),
-        r"'given', which was not given.*model\(x, given=\.\.\.\)",
+        r"'given', which was not passed.*model\(x, given=\.\.\.\)",
     ),
 }
 

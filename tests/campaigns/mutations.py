@@ -1,4 +1,4 @@
-"""Lines of the package that are broken on purpose, one at a time, and the tests that see it.
+"""Lines of the package that are broken on purpose, one at a time, and the tests that notice it.
 
 `python -m tests.campaigns.mutations [FROM [TO]]` breaks each in a copy of the project and prints which test
 failed first; it ends in an error where none did.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# What is broken, the file, the line and what becomes of it, and where the tests for it are; the backend
-# where it is not TensorFlow.
+# What is broken, the file, the line and its replacement, and the tests for it; the backend if it is not
+# TensorFlow.
 MUTATIONS = [
     (
         "DeCov loses its half",

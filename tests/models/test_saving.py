@@ -75,7 +75,7 @@ def test_json_and_clone_model():
 
 @pytest.mark.parametrize("given", [{}, {"jit_compile": True}, {"jit_compile": False}], ids=str)
 def test_a_file_says_how_to_compile_as_the_user_said_it(given):
-    """What "auto" stands for differs from backend to backend: a file is for all of them."""
+    """The meaning of "auto" differs between backends, but a file is for all of them."""
     model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
     assert model.get_compile_config() == {}
     model.compile("sgd", "mse", **given)

@@ -44,7 +44,7 @@ def test_whose_labels_a_hidden_loss_gets(loss, eager):
     model, x, y = two_heads()
     model.compile("sgd", HEADS, hidden_losses={"features": loss}, run_eagerly=eager)
     message = (
-        r"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: '\w+', '\w+'.*"
+        r"`hidden_losses\['features'\]` takes one array of labels, but `y` has 2: '\w+', '\w+'.*"
         r"hidden_targets={'features': '(who|age)'}"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
@@ -102,8 +102,8 @@ def test_a_target_that_nothing_has():
     model, x, y = two_heads()
     model.compile("sgd", HEADS, hidden_losses={"features": "mse"}, hidden_targets={"features": "height"})
     message = (
-        r"`hidden_targets\['features'\]` is 'height', which is no key of `y` and no input.*"
-        r"`y` holds 2: '\w+', '\w+'; the outputs are"
+        r"`hidden_targets\['features'\]` is 'height', which is neither a key of `y` nor an input.*"
+        r"`y` has 2: '\w+', '\w+'; the outputs are"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
         model.fit(x, y, verbose=0)

@@ -25,7 +25,7 @@ def one_hot():
 
 
 def sequence_model(penalty, activation="linear"):
-    """The penalty as a layer's argument, and as a layer behind a mask."""
+    """The penalty as a layer's argument, and as a layer after a mask."""
     start = keras.Input((STEPS, FEATURES))
     h = layers.Dense(4, activation, name="argument", activity_regularizer=penalty)(layers.Masking()(start))
     h = kp.layers.ActivityPenalty(penalty, name="layer")(h)
