@@ -1,1 +1,1 @@
-"""What the package costs, beside what a user could take in its place: `python -m benchmarks`."""
+"""What the package costs, compared with what a user could use instead: `python -m benchmarks`."""

@@ -134,7 +134,12 @@ def measure_all():
 def tables(record):
     for model, rows in record["models"].items():
         base, counted = rows["no penalty"], rows["no penalty"]["flops"]
-        head = ["", "ms a step", *(f"of {name}" for name in BASES), *(("flops", "bytes") if counted else ())]
+        head = [
+            "",
+            "ms per step",
+            *(f"of {name}" for name in BASES),
+            *(("flops", "bytes") if counted else ()),
+        ]
         yield (
             f"{model}: ten L2 penalties, batch {BATCH}, {record['backend']}",
             head,

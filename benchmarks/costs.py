@@ -1,4 +1,5 @@
-"""Each costly penalty and loss beside the peer that a user would pick: time and memory, and how both grow.
+"""Each costly penalty and loss compared with the peer that a user would pick: time and memory, and how both
+grow.
 
     KERAS_BACKEND=torch python -m benchmarks.costs      # or tensorflow, or jax
 
@@ -208,14 +209,14 @@ def tables(record):
     number, rows = show.number, [row for row in record["rows"] if row["beside"]]
     yield (
         f"Time of ours / time of theirs, on {record['backend']}",
-        ["ours", "beside", "ours, ms at 256 x 256", *rows[0]["time"]],
+        ["ours", "compared with", "ours, ms at 256 x 256", *rows[0]["time"]],
         [[r["name"], r["beside"], number(r["ms"]), *map(number, r["time"].values())] for r in rows],
     )
     if not any(r["MB"] for r in rows):
         return
     yield (
         f"Working memory of ours / of theirs, and growth of ours / of theirs, on {record['backend']}",
-        ["ours", "beside", "ours, MB at 256 x 256", *(f"memory at {size}" for size in MEMORY), *GROWN],
+        ["ours", "compared with", "ours, MB at 256 x 256", *(f"memory at {size}" for size in MEMORY), *GROWN],
         [
             [
                 r["name"],

@@ -1,4 +1,4 @@
-"""One picture of the record: ours beside each peer, and each way of attaching beside Keras' own."""
+"""One picture of the record: ours against each peer, and each way of attaching against Keras' own."""
 
 import matplotlib
 

@@ -101,7 +101,7 @@ def tables(record):
         title = f"{name}, {SIXTEEN} penalized layers, mixed_bfloat16, {record['backend']}"
         yield (
             title,
-            ["", "ms a step", "of no penalty"],
+            ["", "ms per step", "of no penalty"],
             [[way, f"{row['ms']:.2f}", f"{row['ratio']:.3f}"] for way, row in rows.items()],
         )
 

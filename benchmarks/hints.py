@@ -1,4 +1,4 @@
-"""A student that learns a teacher's hidden layers: `HiddenOutputs` beside Keras' own `Distiller`.
+"""A student that learns a teacher's hidden layers: `HiddenOutputs` compared with Keras' own `Distiller`.
 
     KERAS_BACKEND=jax python -m benchmarks.hints       # operations and bytes, by XLA, and time
     KERAS_BACKEND=tensorflow python -m benchmarks.hints   # time
@@ -90,7 +90,7 @@ def tables(record):
         for name, row in record["rows"].items()
     ]
     title = f"Two hints, a student with dropout, {record['backend']}: multiples of Distiller"
-    yield title, ["", "ms a step", "time", *(("flops", "bytes") if "flops" in base else ())], rows
+    yield title, ["", "ms per step", "time", *(("flops", "bytes") if "flops" in base else ())], rows
 
 
 if __name__ == "__main__":

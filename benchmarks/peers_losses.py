@@ -1,4 +1,4 @@
-"""The losses of a batch beside those of other packages: how far apart, and what makes each fail.
+"""The losses of a batch compared with those of other packages: how far apart, and what makes each fail.
 
 Run from the root of the repository, in an environment with this package, PyTorch and any of lightly,
 pytorch-metric-learning, optax and tensorflow-addons; what is missing is named and left out:
@@ -134,7 +134,7 @@ def main():
                 values.append(abs(a - b) / abs(a))
                 slopes.append(np.abs(da - db).max() / np.abs(da).max())
             rows.append((name, f"{views} a class", peer, f"{max(values):.1e}", f"{max(slopes):.1e}"))
-    table(("loss", "rows", "beside", "value (relative)", "gradient (relative)"), rows)
+    table(("loss", "rows", "compared with", "value (relative)", "gradient (relative)"), rows)
 
     print("Inputs in a corner: against the formula in float64, the mean over all rows\n")
     columns = [(name, "keras-penalties", OWN[name]) for name in OURS]

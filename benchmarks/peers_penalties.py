@@ -1,4 +1,4 @@
-"""The penalties beside those of other packages: how far apart, and what makes each fail.
+"""The penalties compared with those of other packages: how far apart, and what makes each fail.
 
 Run from the root of the repository, in an environment with this package, PyTorch, rich and any of lightly,
 pytorch-metric-learning, optax, kornia, torchmetrics and tensorflow-probability; what is missing is named
@@ -175,7 +175,8 @@ def main():
         peer: {name: of_arrays(function, backend) for name, function in functions.items()}
         for peer, (backend, functions) in peers.installed(OURS).items()
     }
-    table = Table("penalty", "beside", "value", "gradient", title="Largest relative difference, 20 draws")
+    heads = ("penalty", "compared with", "value", "gradient")
+    table = Table(*heads, title="Largest relative difference, 20 draws")
     for peer, functions in found.items():
         for name, run in functions.items():
             table.add_row(name, peer, *(f"{d:.1e}" for d in difference(OURS[name][0], run, OURS[name][2])))

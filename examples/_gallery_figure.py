@@ -1,4 +1,4 @@
-"""The figure of `gallery.py`: a panel a penalty, grey without it and blue with it."""
+"""The figure of `gallery.py`: one panel per penalty, grey without it and blue with it."""
 
 from _common import BLUE, GREY, ORANGE, pyplot
 
@@ -74,7 +74,7 @@ def bars(axis, before, after, xlabel, ylabel):
 
 
 def matrices(axis, before, after, limit, xlabel):
-    """Two matrices beside each other, red above 0 and blue below."""
+    """Two matrices side by side, red above 0 and blue below."""
     gap = np.full((len(before), max(1, len(before) // 16)), np.nan)
     axis.imshow(np.hstack([before, gap, after]), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.set(xlabel=xlabel, xticks=[], yticks=[])

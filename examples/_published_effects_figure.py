@@ -1,4 +1,4 @@
-"""The figure of `published_effects.py`: three panels, one an effect."""
+"""The figure of `published_effects.py`: three panels, one per effect."""
 
 from _common import BLUE, GREY, ORANGE, PINK, pyplot
 

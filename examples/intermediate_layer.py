@@ -83,7 +83,7 @@ def draw(measured, history, path):
 
 
 def draw_strengths(axis, measured):
-    """One line a way, with its name beside it."""
+    """One line for each way, with its name next to it."""
     styles = [
         (ORANGE, "s-", (8, 25)),
         (GREY, "^-", (9, 0.14)),

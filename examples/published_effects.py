@@ -1,4 +1,4 @@
-"""Do penalties do what their papers say? Three published effects, in small, on real digits.
+"""Do penalties do what their papers say? Three published effects, at small scale, on real digits.
 
 Fewer activations in use at equal accuracy, a smaller gap between training and held-out digits, and tighter
 classes in a hidden layer: three seeds each, on 5,000 MNIST digits. From a clone:
@@ -36,7 +36,7 @@ SPARSE = {
 }
 # 2: few digits to train on; the paper's strength is 0.1.
 FEW, DECOV = 300, (0.0, 0.1)
-# 3: a loss on the hidden layer, and its weight beside the cross-entropy.
+# 3: a loss on the hidden layer in addition to the cross-entropy, and its weight.
 CLASSES = {
     "cross-entropy alone": (None, 0.0),
     "SupervisedContrastive": (lambda: kp.losses.SupervisedContrastive(0.07), 1.0),

@@ -1,6 +1,6 @@
 """How do I penalize the output of an intermediate layer of an MNIST network?
 
-Three ways to punish "layer 4" of a small CNN, on 5,000 real digits. They are one penalty, so they give
+Three ways to penalize "layer 4" of a small CNN, on 5,000 real digits. They are one penalty, so they give
 one number. Each trained model is then saved, loaded in a new process, and exported for a process that
 has TensorFlow alone. Run it from a clone with
 

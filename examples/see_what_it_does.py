@@ -1,8 +1,8 @@
-"""Does my penalty do anything? A network with three penalties that do not do what they seem to, and mended.
+"""Does my penalty do anything? Three penalties that do not do what they seem to, and the corrected network.
 
-A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` says of each penalty what it does in
-a training step, `kp.plot_penalties` what it did over the epochs; the same numbers stand in the CSV file, in
-TensorBoard's, and in what a SavedModel answers where neither Keras nor this package is. From a clone:
+A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` says what each penalty does in a
+training step, `kp.plot_penalties` what it did over the epochs. The same numbers are in the CSV file, in
+TensorBoard's file, and in the output of a SavedModel without Keras and this package. From a clone:
 
     python examples/see_what_it_does.py --out out
 """

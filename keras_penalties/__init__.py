@@ -1,4 +1,4 @@
-"""Penalties on what the hidden layers of a Keras model do: one penalty, one number, everywhere."""
+"""Penalties on the hidden layers of a Keras model: one penalty, one number, everywhere."""
 
 from keras_penalties import layers as layers
 from keras_penalties import losses as losses

@@ -1,4 +1,4 @@
-"""Checks of arguments: each error names the argument, what was expected, what came and what to do."""
+"""Checks of arguments. Each error names the argument, what was expected and received, and what to do."""
 
 import math
 import numbers
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def number(value, argument, owner, *, at_least=None, above=None, below=None, at_most=None, hint="") -> float:
-    """`value` as a float within the bounds; `hint` says what else would do."""
+    """`value` as a float within the bounds; `hint` names other valid types."""
     bounds = " and ".join(
         f"{sign} {bound:g}"
         for sign, bound in ((">=", at_least), (">", above), ("<", below), ("<=", at_most))
@@ -47,14 +47,14 @@ def whole(value, argument, owner, *, at_least: int | None = 1) -> int:
     return int(value)
 
 
-# What Keras writes into the logs, or its callbacks beside them.
+# Keys that Keras and its callbacks write into the logs.
 RESERVED = ("loss", "learning_rate", "epoch", "steps_per_second")
 
 
 def log_name(value, argument, owner):
-    """Refuse a name under which nothing of ours can be shown in the logs."""
+    """Reject a name that cannot be used in the logs."""
     if value in RESERVED or value.startswith("val_"):
-        why = "is a key of Keras itself" if value in RESERVED else "looks like a key of the validation"
+        why = "is a key of Keras itself" if value in RESERVED else "looks like a validation key"
         raise ValueError(
             f"`{argument}` of {owner} gives the key '{value}' in the logs, which {why}. Choose another name."
         )
@@ -70,20 +70,20 @@ def choice(value, argument, owner, allowed):
 
 
 def as_tensor(value, owner, argument):
-    """`value` as a tensor, or symbolic as it came."""
+    """`value` as a tensor; a symbolic tensor is returned unchanged."""
     if isinstance(value, keras.KerasTensor):
         return value
     try:
         return keras.ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(
-            f"`{argument}` of {owner} must be a tensor, or what NumPy makes an array of. Received: "
+            f"`{argument}` of {owner} must be a tensor, or convertible to a NumPy array. Received: "
             f"{value!r:.80} (of type {type(value).__name__})."
         ) from error
 
 
 def tensor(x, owner, argument="x", *, axis=None):
-    """Refuse what no penalty can measure: integers, scalars, a features axis that is not there."""
+    """Reject what no penalty can measure: integers, scalars, a features axis that does not exist."""
     dtype, shape = keras.backend.standardize_dtype(x.dtype), tuple(x.shape)
     if "float" not in dtype:
         raise TypeError(
@@ -92,21 +92,21 @@ def tensor(x, owner, argument="x", *, axis=None):
         )
     if not shape:
         raise ValueError(
-            f"`{argument}` of {owner} must have rank 1 at least, the first axis being the batch. "
+            f"`{argument}` of {owner} must have at least rank 1, with the batch as its first axis. "
             f"Received a scalar: shape={shape}. Add an axis, with `keras.ops.reshape({argument}, (1, 1))`."
         )
     if axis is None or (len(shape) == 1 and axis == -1):
         return
     if not (-len(shape) < axis < len(shape)) or axis == 0:
         raise ValueError(
-            f"`axis` of {owner} must name an axis of `{argument}` behind the batch. "
+            f"`axis` of {owner} must name an axis of `{argument}` after the batch. "
             f"Received: axis={axis} for `{argument}` of shape {shape}. "
             f"Expected one of {', '.join(str(a) for a in range(1, len(shape)))} or -1."
         )
 
 
 def flag(value, argument, owner) -> bool:
-    """`value` as a bool; no other type, since a string such as "False" counts as true."""
+    """`value` as a bool. Other types are rejected, since a string such as "False" counts as true."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
             f"`{argument}` of {owner} must be True or False. Received: {argument}={value!r} (of type "
@@ -116,7 +116,7 @@ def flag(value, argument, owner) -> bool:
 
 
 def unit_interval(values, argument, owner, hint):
-    """Refuse values, a NumPy array, that are not between 0 and 1."""
+    """Reject values, a NumPy array, that are not between 0 and 1."""
     least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     if not (least >= -1e-5 and most <= 1 + 1e-5):  # NaN is neither
         raise ValueError(
@@ -126,7 +126,7 @@ def unit_interval(values, argument, owner, hint):
 
 
 def value_range(value, owner):
-    """`value` as a pair of rising numbers, or None."""
+    """`value` as a pair of increasing numbers, or None."""
     pair = tuple(value) if isinstance(value, (list, tuple)) else ()
     rising = len(pair) == 2 and all(isinstance(v, numbers.Real) for v in pair) and pair[0] < pair[1]
     if value is not None and not rising:
@@ -143,9 +143,9 @@ def shapes_agree(a, b) -> bool:
 
 
 def mask(value, shape, owner, argument="mask", *, axis=-1, elements=True):
-    """Refuse a mask that does not fit a tensor of `shape`, whose features are at `axis`.
+    """Reject a mask that does not fit a tensor of `shape`, whose features are at `axis`.
 
-    It has the shape without the features, or a prefix of that; or as many axes as the tensor, and
+    A mask has the shape without the features, or a prefix of that; or it has as many axes as the tensor and
     broadcasts to its shape. Such a mask can drop single features, which `elements` allows.
     """
     if value is None:

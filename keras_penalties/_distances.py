@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_penalties import _numerics
 
-# By how much, as a share of the squared norms of two rows, rounding may change their squared distance: about
-# three times what was found for up to 4,096 features.
+# How much rounding may change the squared distance of two rows, as a share of their squared norms: about
+# three times what was measured for up to 4,096 features.
 ROUNDING = {"float32": 2.0**-18, "float64": 2.0**-47}
 
 
@@ -15,14 +15,14 @@ def distances(a, b, kept_a=None, kept_b=None):
 
     Args:
         a, b: `(rows, features)`, in float32 or float64.
-        kept_a, kept_b: which rows count, in booleans, or None for all. The others only have to be finite.
+        kept_a, kept_b: which rows count, as booleans, or None for all. The others only have to be finite.
     """
     squares, _, size = _squares(a, b, kept_a, kept_b)
     return size * _numerics.sqrt(squares)
 
 
 def distances_and_reach(a, b, kept_a=None, kept_b=None):
-    """The distances, and for each the largest one that may be equal to it but for rounding."""
+    """The distances, and for each the largest distance that may be equal to it apart from rounding."""
     squares, norms, size = _squares(a, b, kept_a, kept_b)
     reach = squares + ROUNDING[keras.backend.standardize_dtype(a.dtype)] * norms
     return size * _numerics.sqrt(squares), size * ops.sqrt(ops.stop_gradient(reach))
@@ -30,7 +30,7 @@ def distances_and_reach(a, b, kept_a=None, kept_b=None):
 
 def _squares(a, b, kept_a, kept_b):
     """The squared distances, the sums of the squared norms they are computed from, and the unit of both."""
-    # Distances do not change when all rows are moved, and small numbers keep more digits.
+    # Moving all rows does not change distances, and small numbers keep more digits.
     middle = ops.stop_gradient(ops.sum(b * _numerics.row_weights(b, kept_b)[:, None], axis=0))
     tables = [(b, kept_b)] if a is b else [(b, kept_b), (a, kept_a)]
     tables = [_numerics.keep(rows - middle, kept) for rows, kept in tables]

@@ -1,13 +1,13 @@
-"""What rows of logits say: their softmax, its logarithm and its entropy, and their log-sum-exp.
+"""Functions of rows of logits: softmax, its logarithm and entropy, and log-sum-exp.
 
-A logit of -inf is a probability of 0, with gradient 0. A row of nothing else has the softmax of equal logits.
+A logit of -inf is a probability of 0, with gradient 0. A row of only these has the softmax of equal logits.
 """
 
 from keras import ops
 
 from keras_penalties import _numerics
 
-# Stands for -inf: the lowest finite float32.
+# The lowest finite float32, in place of -inf.
 LOWEST = -3.4028234e38
 
 

@@ -1,4 +1,4 @@
-"""Sums in float32 at least, and what a mask leaves of them."""
+"""Sums in float32 at least, with masks, and functions with finite gradients."""
 
 import math
 
@@ -13,20 +13,20 @@ def is_float(dtype) -> bool:
 
 
 def accumulate(x):
-    """`x` in the type in which sums are safe: float64 stays, every other float becomes float32."""
+    """`x` in a dtype in which sums are safe: float64 stays, every other float becomes float32."""
     dtype = keras.backend.standardize_dtype(x.dtype)
     return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
 
 
 def as_loss(value):
-    """`value` in the type of Keras' losses, which adds no others to it: a float64 layer in a float32
-    model, say. In a float16 world it stays float32."""
+    """`value` in the dtype of Keras' losses, to which Keras cannot add other dtypes, such as that of a
+    float64 layer in a float32 model. With float16 it stays float32."""
     dtype = keras.config.floatx()
     return ops.cast(value, dtype) if dtype in ("float32", "float64") else value
 
 
 def expand_like(mask, x):
-    """`mask` with axes of size one behind it, so that it broadcasts against `x`."""
+    """`mask` with axes of size one appended, so that it broadcasts against `x`."""
     return ops.reshape(mask, tuple(ops.shape(mask)) + (1,) * (len(x.shape) - len(mask.shape)))
 
 
@@ -37,17 +37,17 @@ def positions(mask, x):
 
 
 def keep(x, mask):
-    """`x` with zeros where `mask` drops it; not even a NaN there is seen, by value or by gradient."""
+    """`x` with zeros where `mask` drops it; not even a NaN there affects the value or the gradient."""
     return x if mask is None else ops.where(expand_like(mask, x), x, 0)
 
 
 def at_least_one(count):
-    # `ops.maximum` of float64 gives float32 on torch
+    # `ops.maximum` of float64 returns float32 on torch
     return max(count, 1.0) if isinstance(count, float) else ops.where(count < 1, 1, count)
 
 
 def count_of(x, axis=0):
-    """How many entries `x` has along `axis`, one at least: a plain float where that is known."""
+    """How many entries `x` has along `axis`, at least one: a plain float if known."""
     count = sizes.size(x, axis)
     return at_least_one(float(count) if isinstance(count, int) else ops.cast(count, x.dtype))
 
@@ -58,7 +58,7 @@ def sum_examples(x):
 
 
 def mean_of_examples(values):
-    """The mean of one value per example; 0 of none, as a replica may have in an uneven split."""
+    """The mean of one value per example; 0 without examples, as on a replica in an uneven split."""
     return ops.sum(values / count_of(values))  # in this order, the sum is no larger than the largest value
 
 
@@ -80,7 +80,7 @@ def weighted_mean(rows, weights):
 
 
 def shares(rows, weights):
-    """What each row counts in a mean: a column, or one share for all where there are no weights."""
+    """The share of each row in a mean: a column, or one share for all if there are no weights."""
     return 1.0 / count_of(rows) if weights is None else weights[:, None]
 
 
@@ -97,8 +97,8 @@ def weighted_product(a, b, weights):
 
 
 def largest_columns(lengths, ranks):
-    """Of columns of these lengths the longest, that of rank 0 first: the indices of those with these ranks,
-    and for each column a 0 if it is among them, a 1 if not."""
+    """The longest columns: the indices of the columns of these ranks by length, from rank 0, the longest, and
+    for each column a 0 if it is among them, or a 1 if not."""
     largest = ops.take(ops.argsort(-lengths), ranks)
     among = ops.expand_dims(largest, 1) == ops.arange(lengths.shape[0], dtype=largest.dtype)
     return largest, ops.cast(ops.logical_not(ops.any(among, axis=0)), lengths.dtype)
@@ -109,7 +109,7 @@ def is_column(weights):
 
 
 def constant(number, like):
-    """A number in the type of a tensor, whatever Keras' own type is: float16 holds no 1e30."""
+    """A number in the dtype of a tensor, whatever `floatx` is: float16 cannot represent 1e30."""
     return ops.convert_to_tensor(number, dtype=like.dtype)
 
 
@@ -124,14 +124,15 @@ def clip(x, low, high):
 
 
 def nonzero(x):
-    """`x`, with ones for what is not positive: a denominator."""
+    """`x` with ones where it is not positive, for use as a denominator."""
     return ops.where(x > 0, x, 1)
 
 
 def log(x, edge=1e-7):
-    """The logarithm of `x`, and below `edge` the tangent there: finite, with its gradient, everywhere."""
+    """The logarithm of `x`, continued below `edge` by its tangent, so value and gradient are always
+    finite."""
     above = ops.where(x < edge, constant(edge, x), x)
-    # Not `(x - edge) / edge`: of an `x` of `1 - y`, XLA takes `edge` from the 1, which loses its digits.
+    # Not `(x - edge) / edge`: if `x` is `1 - y`, XLA subtracts `edge` from the 1, which loses its digits.
     return ops.where(x < edge, math.log(edge) - 1.0 + x / edge, ops.log(above))
 
 
@@ -148,17 +149,17 @@ def sqrt(x):
 
 def largest(x, axis):
     """The largest absolute value along `axis`, kept as an axis of one, without a gradient."""
-    # Without rows there is no largest one. Where sizes are known, the start costs a pass that is not needed.
+    # Without rows there is no largest value. With known sizes, `initial` would cost an unnecessary pass.
     least = {} if all(x.shape) else {"initial": 0.0}
     return ops.max(ops.abs(ops.stop_gradient(x)), axis=axis, keepdims=True, **least)
 
 
 def scale(size):
-    """What to divide numbers by whose largest is `size`, so that the type holds their squares, and the fourth
-    powers that gradients of quotients need.
+    """A divisor for numbers whose largest is `size`, so that the dtype can represent their squares, and the
+    fourth powers that gradients of quotients need.
 
-    It is 1 for ordinary sizes, where a division would only round. For others it is an eighth of the largest:
-    compilers may divide by multiplying with the inverse, which for the largest floats is flushed to zero.
+    It is 1 for ordinary sizes, where a division would only round, and otherwise an eighth of the largest:
+    compilers may divide by multiplying with the inverse, which is flushed to zero for the largest floats.
     """
     extreme = ops.logical_or(size > 1e9, ops.logical_and(size < 1e-9, size > 1e-36))
     return ops.where(extreme, size / 8.0, 1)
@@ -171,15 +172,15 @@ def norm(x, axis):
 
 
 def unit(x):
-    """`x` with length 1 along the last axis; what is zero stays zero, with gradient 0."""
+    """`x` with length 1 along the last axis; a row of zeros stays zero, with gradient 0."""
     x = x / scale(largest(x, -1))
     return x * inverse(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
 
 
 def centered(rows, weights):
-    """Rows less their mean; zeros for what has no weight.
+    """Rows minus their mean; zeros for rows without weight.
 
-    The mean is subtracted twice: of rows far from zero, the first one is rounded.
+    The mean is subtracted twice: for rows far from zero, the first mean is rounded.
     """
     # A sum of shares is no larger than the largest row.
     first = ops.stop_gradient(ops.sum(rows * shares(rows, weights), axis=0))
@@ -192,8 +193,8 @@ def _less(rows, mean, weights):
 
 
 def standardize(rows, weights):
-    """Columns less their mean, divided by their standard deviation (of the population). A column that
-    is constant but for rounding becomes zeros, with gradient 0."""
+    """Columns minus their mean, divided by their standard deviation (of the population). A column that
+    is constant apart from rounding becomes zeros, with gradient 0."""
     columns = centered(rows, weights)
     size = largest(columns, 0)
     varies = size > 1e-6 * largest(rows, 0)

@@ -1,4 +1,4 @@
-"""Figures of what penalties do: over the epochs of a training, and in one step."""
+"""Figures of penalties: over the epochs of a training, and in one step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,22 +9,22 @@ from keras_penalties._audit import strength_verdicts
 from keras_penalties._training.log_names import MEASURE, STRENGTH
 from keras_penalties._training.logged_mean import LoggedMean
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # told apart without colour vision
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # distinguishable without colour vision
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 BESIDE = ("main_loss", "regularization_loss")
 
 
 def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
-    """Draw what each penalty adds to the loss over the epochs, and beneath it the strengths that moved.
+    """Draw what each penalty adds to the loss over the epochs, and below it the strengths that changed.
 
-    The scale is logarithmic, so that terms of very different sizes are seen together; `main_loss` (or
-    `loss`) is drawn in grey beside them, and what `val_` says of a term is dashed.
+    The scale is logarithmic, to show terms of very different sizes together; `main_loss` (or `loss`) is drawn
+    in grey, and validation values (`val_`) are dashed.
 
     Args:
-        history: what `fit` returns, or a dict of lists with the same keys, such as the columns that
-            `keras.callbacks.CSVLogger` has written.
+        history: what `fit` returns, or a dict of lists with the same keys, such as the columns of a file from
+            `keras.callbacks.CSVLogger`.
         keys: the keys of the terms to draw. Defaults to None: every term of the model that `history` belongs
-            to; in a plain dict, every key that ends in `_penalty` or `_loss` or has a `_strength` beside it.
+            to; in a plain dict, every key that ends in `_penalty` or `_loss`, or has a `_strength` key too.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig("penalties.png")` writes it.
@@ -40,7 +40,7 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
     Raises:
         ImportError: if matplotlib is missing.
         TypeError: if `history` is neither what `fit` returns nor a dict.
-        ValueError: if there is no term to draw, or `keys` names what `history` has not.
+        ValueError: if there is no term to draw, or a name in `keys` is not in `history`.
     """
     plt = _pyplot("plot_penalties")
     logs, model = getattr(history, "history", history), getattr(history, "model", None)
@@ -101,7 +101,7 @@ def _terms(logs, model):
 
 
 def _is_beside(key, logs):
-    """Whether `key` shows no term, but a strength or what a target measures."""
+    """Whether `key` is not a term, but a strength or what a target measures."""
     of_target = key.endswith(MEASURE) and f"{key.removesuffix(MEASURE)}{STRENGTH}" in logs
     return key.endswith(STRENGTH) or of_target
 
@@ -118,7 +118,7 @@ def _chosen(logs, keys):
 
 
 def _strengths(logs):
-    """For each strength in the logs the term that it is of: the longest key that it begins with."""
+    """For each strength in the logs, its term: the longest key that it begins with."""
     found = {}
     for key in logs:
         owners = [k for k in logs if key.startswith(f"{k}_")]
@@ -141,7 +141,7 @@ def _line(axis, logs, key, colour, label, **options):
 
 
 def _scale(axis):
-    """A logarithmic scale; with a linear part around zero where there are zeros or less."""
+    """A logarithmic scale, with a linear part around zero if there are values of zero or less."""
     values = np.concatenate([line.get_ydata() for line in axis.lines])
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
@@ -165,9 +165,7 @@ def plot_audit(audit, before=None):
     above, below = figure.subfigures(2, height_ratios=[height, max(2.3 * lines, 0.1)])
     _bars(above.subplots(1, 2, sharey=True), audit)
     if activations:
-        below.suptitle(
-            "Activations that are punished" + (", and before (grey)" if before is not None else "")
-        )
+        below.suptitle("Penalized activations" + (", and before (grey)" if before is not None else ""))
         axes = below.subplots(lines, columns, squeeze=False)
         for axis in axes.ravel()[len(activations) :]:
             axis.set_axis_off()

@@ -1,4 +1,4 @@
-"""Checks of what a method or function of a user returns, wherever a formula is asked for."""
+"""Checks of the return values of formulas that a user has written."""
 
 import numbers
 from typing import Any
@@ -13,9 +13,9 @@ def floats(value, source, expected) -> Any:
     """`value` as a tensor of floats.
 
     Args:
-        value: what was returned.
-        source: what returned it, as messages name it: "`elements(x)` of L2".
-        expected: what has to be returned: "one value for each element of `x`".
+        value: the return value.
+        source: the name in messages of what returned it: "`elements(x)` of L2".
+        expected: what it must return: "one value for each element of `x`".
     """
     if value is None:
         raise TypeError(f"{source} must return {expected}. Received: None. Does it end in a `return`?")
@@ -38,24 +38,24 @@ def floats(value, source, expected) -> Any:
 
 
 def floats_of_shape(value, shape, source, expected, like) -> Any:
-    """`value` as a tensor of that shape, as `ops.shape` gives it, and of the type of `like`."""
+    """`value` as a tensor of this shape, as from `ops.shape`, in the dtype of `like`."""
     value = floats(value, source, expected)
     received = tuple(value.shape)
     known = tuple(None if ops.is_tensor(size) else size for size in shape)
     if len(received) != len(known) or not all(map(_fits, received, known)):
         raise ValueError(f"{source} must return {expected}: shape {known}. Received: shape {received}.")
     value = ops.cast(value, like.dtype)
-    # TensorFlow knows some sizes only when the step runs: another number of values is an error then.
+    # TensorFlow knows some sizes only when the step runs: a wrong number of values raises an error then.
     return ops.reshape(value, shape) if None in known else value
 
 
 def _fits(size, expected):
-    # A size that is known where that of `x` is not cannot come from `x`: it would fit some batches by chance.
+    # A known size where that of `x` is unknown cannot come from `x`: it would fit some batches by chance.
     return size is None or size == expected
 
 
 def scalar(value, source, parts, like) -> Any:
-    """`value` as a scalar, or as a dict of scalars by the names `parts`, in the type of `like`."""
+    """`value` as a scalar, or as a dict of scalars with the keys `parts`, in the dtype of `like`."""
     if not parts and not isinstance(value, dict):
         return floats_of_shape(value, (), source, "a scalar", like)
     if not isinstance(value, dict) or set(value) != set(parts):

@@ -22,7 +22,7 @@ def is_registered(cls) -> bool:
 
 
 def kept_arguments(obj) -> dict:
-    """The arguments of `obj`'s `__init__`, which it keeps as attributes of the same names."""
+    """The arguments of the `__init__` of `obj`, which it stores as attributes of the same names."""
     names = [name for name in inspect.signature(type(obj).__init__).parameters if name != "self"]
     missing = [name for name in names if not hasattr(obj, name)]
     if missing:
@@ -34,11 +34,11 @@ def kept_arguments(obj) -> dict:
 
 
 def made(cls, config, *names, custom_objects=None):
-    """A `cls` of a saved config, with the objects that it holds under `names`."""
+    """A `cls` from a saved config, with the objects that it contains under `names`."""
     if not isinstance(config, dict):
         raise TypeError(
             f"The config of {cls.__name__} must be a dict of its arguments. Received: {config!r:.80} (of "
-            f"type {type(config).__name__}). The file is not one that Keras has saved."
+            f"type {type(config).__name__}). Keras did not save this file."
         )
     config = for_any_backend(config)
     saved = {name: config[name] for name in names if isinstance(config.get(name), (dict, list))}

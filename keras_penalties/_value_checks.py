@@ -1,4 +1,4 @@
-"""Checks of values, which can be seen only outside of a compiled step: once, on the first batch."""
+"""Checks of values, which are known only outside a compiled step: once, on the first batch."""
 
 import contextlib
 import contextvars
@@ -13,7 +13,7 @@ _UNCHECKED = contextvars.ContextVar("unchecked", default=False)
 
 @contextlib.contextmanager
 def unchecked():
-    """Within, no values are refused: `audit` gives a verdict on them instead."""
+    """Accept all values inside the context: `audit` gives a verdict on them instead."""
     token = _UNCHECKED.set(True)
     try:
         yield
@@ -22,14 +22,14 @@ def unchecked():
 
 
 def are_unchecked() -> bool:
-    """Whether the code runs within `unchecked`."""
+    """Whether the code runs inside `unchecked`."""
     return _UNCHECKED.get()
 
 
 class ChecksFirstBatch:
-    """A penalty or loss that checks the values of the first batch whose values can be seen.
+    """A penalty or loss that checks the first batch whose values are known.
 
-    A subclass gives `refuse`, which raises if NumPy arrays of these values are not valid.
+    A subclass defines `refuse`, which raises if NumPy arrays of these values are not valid.
     """
 
     refuse: Callable[..., Any]
@@ -37,7 +37,7 @@ class ChecksFirstBatch:
 
     @property
     def refuses_values(self) -> bool:
-        """Whether any values are not valid."""
+        """Whether there are values that it rejects."""
         return True
 
     @final

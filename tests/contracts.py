@@ -47,7 +47,7 @@ class PenaltyCase:
     Args:
         cls: the class.
         reference: `(x, mask) -> float`, NumPy loops in float64.
-        options: the arguments of `cls` beside its strengths.
+        options: the arguments of `cls` apart from its strengths.
         strengths: the strengths, by the names of their arguments.
         inputs: `(rng, shape) -> array`, what the penalty is made for, with the features last.
         in_measure: whether the strengths are part of `measure`, as in an elastic net.
@@ -197,7 +197,7 @@ PENALTIES = [
     _case(_regularizers.MMD, catalogue.mmd, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, bandwidth=2.0, axis=1, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, kernel="imq", about=_estimate),
-    # The bases are not penalties by themselves: these subclasses stand for them.
+    # The base classes are not penalties themselves: these subclasses represent them.
     _case(own_penalty.Power, references.power, per="element", exponent=2),
     _case(own_penalty.Imbalance, references.imbalance),
     _case(own_penalty.Imbalance, references.imbalance, axis=1),
@@ -205,7 +205,7 @@ PENALTIES = [
 ]
 
 if keras.backend.backend() != "tensorflow" or not KERAS_DIVIDES_BY_BATCH:
-    # Formulas depend on no backend and no release: elsewhere one case stands for each class.
+    # Formulas depend on no backend and no release: elsewhere each class has one case.
     PENALTIES = list({case.cls: case for case in reversed(PENALTIES)}.values())[::-1]
 
 BASES = {

@@ -22,7 +22,7 @@ class PairCase:
     Args:
         cls: the class.
         formula: `(xs, masks, **options) -> float`, NumPy loops in float64.
-        options: the arguments of `cls` beside its strength.
+        options: the arguments of `cls` apart from its strength.
         count: how many tensors it compares.
         detached: the tensors into which no gradient goes.
         paired: whether row `n` of one belongs to row `n` of the others.

@@ -17,8 +17,8 @@ L2 = kp.regularizers.L2(0.1)
         ({"encoder/zzz": L2}, "'encoder/zzz', which matches no layer.*Did you mean .*'siamese/encoder'"),
         ({"e*": L2}, r"'e\*', which matches no layer"),  # of a model its layers are meant
         ({layers.Conv2D: L2}, "Conv2D, which matches no layer of 'around'.*It has 4 Dense, 1 Functional"),
-        ({"twice@2": L2}, "names 'twice@2', and 'twice' is used 2 time.*Count both from 0"),
-        ({"twice:1": L2}, "gives 1 tensor"),
+        ({"twice@2": L2}, "names 'twice@2', but 'twice' is used 2 time.*Count both from 0"),
+        ({"twice:1": L2}, "returns 1 tensor"),
         ({"twice@1:preactivation": L2}, "Name 'siamese/twice:preactivation', which means every use"),
         (
             {"twice:output": L2},
@@ -29,7 +29,7 @@ L2 = kp.regularizers.L2(0.1)
         ({"twice": L2, "tw*": L2}, r"'siamese/twice' twice, by 'twice' and by 'tw\*'.*list of penalties"),
         ({"twice": L2, "twice@1": L2}, "'siamese/twice' twice, by 'twice' and by 'twice@1'"),
         ({"twice": L2, layers.Dense: L2}, "'siamese/twice' twice, by 'twice' and by Dense"),
-        ({}, "must name one layer at least"),
+        ({}, "must name at least one layer"),
     ],
 )
 def test_keys(penalties, words):
@@ -40,7 +40,7 @@ def test_keys(penalties, words):
 @pytest.mark.parametrize(
     ("penalties", "words"),
     [
-        ([L2], "`penalties` of penalize must be a dict of name to penalty"),
+        ([L2], "`penalties` of penalize must be a dict from names to penalties"),
         ({3: L2}, "A key of `penalties` of penalize must be a layer's name.*Received: 3"),
         ({"twice": 0.1}, r"`penalties\['twice'\]` of penalize must be a penalty.*Received: 0.1"),
         (
@@ -66,10 +66,14 @@ def test_a_layer_as_a_key_is_told_its_name():
         (
             "zzz",
             ValueError,
-            "`mask_from` names 'zzz', and no model or layer around 'siamese/twice' has an input",
+            "`mask_from` names 'zzz', but no model or layer around 'siamese/twice' has an input",
         ),
         (3, TypeError, "`mask_from` of penalize must be the name of an input.*Received: 3"),
-        ({"zzz": "left"}, ValueError, "`mask_from` of penalize has the key 'zzz', which `penalties` has not"),
+        (
+            {"zzz": "left"},
+            ValueError,
+            "of penalize has the key 'zzz', which is not a key of `penalties`",
+        ),
     ],
 )
 def test_masks(mask_from, error, words):
@@ -142,7 +146,7 @@ class Hides(layers.Layer):
 
 def test_strip_of_a_penalty_in_the_code_of_a_layer():
     x = keras.Input((3,))
-    with pytest.raises(ValueError, match="has the penalty 'hidden_in_code' in the code of Hides"):
+    with pytest.raises(ValueError, match="the penalty 'hidden_in_code', which the code of Hides creates"):
         kp.strip(keras.Model(x, Hides()(x)))
 
 

@@ -1,4 +1,4 @@
-"""What was asked for is there, or an error says why not: unused outputs, own methods, names in the logs."""
+"""Every requested penalty is there, or an error says why not: unused outputs, own methods, log names."""
 
 import re
 from inspect import getattr_static, unwrap

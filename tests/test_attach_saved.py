@@ -36,7 +36,7 @@ def test_a_layer_without_build_around_one_that_makes_layers(tmp_path):
 
 
 def test_a_model_whose_code_has_changed(tmp_path, monkeypatch):
-    """Keras goes on without a word where `build` of a model fails."""
+    """Keras silently continues if `build` of a model fails."""
     kp.penalize(subclassed(), {"inner": L2}).save(tmp_path / "model.keras")
     init = Net.__init__
 

@@ -237,7 +237,7 @@ def test_a_moving_strength_is_that_of_the_next_step():
 def test_labels_that_a_hidden_loss_needs_are_asked_for():
     model, options = wrapped()
     compiled(model, "mse", **options)
-    with pytest.raises(ValueError, match="`y` of audit is missing, and h_2_loss of .* needs labels"):
+    with pytest.raises(ValueError, match="`y` of audit is missing, but h_2_loss of .* needs labels"):
         kp.audit(model, X)
 
 
@@ -248,7 +248,7 @@ def test_what_is_no_batch_is_refused(x):
 
 
 def test_a_whole_batch_in_place_of_inputs_is_refused():
-    with pytest.raises(ValueError, match=r"must be the inputs alone.*write `audit\(model, \*batch\)`"):
+    with pytest.raises(ValueError, match=r"must be only the inputs.*write `audit\(model, \*batch\)`"):
         kp.audit(compiled(mlp()), (X, Y))
 
 

@@ -116,7 +116,7 @@ def test_a_model_without_a_call(mode, verdict):
     h = ops.convert_to_numpy(model.first(X))
     values = [0.1 * np.mean(np.sum(h**2, 1)), 0.1 * np.mean(np.sum(np.abs(h), 1))]
     np.testing.assert_allclose([r["value"] for r in audit.records], values, rtol=1e-5)
-    assert "known to the model's own training step" in str(audit)
+    assert "only the model's own training step knows the loss" in str(audit)
 
 
 def test_what_cannot_be_checked_says_so():
@@ -130,7 +130,7 @@ def test_what_cannot_be_checked_says_so():
 
     for base, name, reason in (
         (Fails, "train_step", "KeyError: 'mask of the batch'"),
-        (OnlyFit, "make_train_function", "is run by `fit` alone"),
+        (OnlyFit, "make_train_function", "Only `fit` runs"),
     ):
         (record,) = kp.audit(own(WAYS["layer"], base), X, Y).records
         assert record["verdict"] == f"own {name}: not checked"

@@ -1,4 +1,4 @@
-"""Models written as code: `training` that is not handed on, and tensors that no layer has made."""
+"""Subclassed models: `training` that is not passed on, and tensors that no layer has computed."""
 
 import keras
 import numpy as np
@@ -32,14 +32,14 @@ class Deaf(keras.Model):
 
 
 class Listens(Deaf):
-    """Its `call` takes `training` and hands it on."""
+    """Its `call` takes `training` and passes it on."""
 
     def call(self, x, training=None):
         return self.out(self.inside(self.hidden(x), training=training))
 
 
 class Keeps(Deaf):
-    """Its `call` takes `training` and leaves the rest to Keras, which hands it on outside of JAX."""
+    """Its `call` takes `training` and leaves the rest to Keras, which passes it on outside of JAX."""
 
     def call(self, x, training=None):
         return self.out(self.inside(self.hidden(x)))
@@ -63,12 +63,12 @@ def audited(model):
 @pytest.mark.parametrize("kind", NEED_TRAINING)
 def test_training_that_does_not_reach_a_penalty(kind):
     record = audited(Deaf(NEED_TRAINING[kind]()))
-    assert record["verdict"] == "training not handed on"
+    assert record["verdict"] == "training not passed on"
     (why,) = record["why"]
     assert "`training` does not reach 'quiet'" in why
     assert "`call` of Deaf take it, `def call(self, inputs, training=None)`" in why
     effect = "it is left out" if kind == "training_only" else "its strength does not move"
-    assert f"so that {effect} in `fit`" in why
+    assert f"so {effect} in `fit`" in why
 
 
 @pytest.mark.parametrize("kind", NEED_TRAINING)
@@ -80,19 +80,19 @@ def test_training_that_does(kind):
 def test_who_does_not_hand_it_on():
     in_block = audited(Deaf(Block(NEED_TRAINING["schedule"]())))
     assert "`call` of Deaf take it" in in_block["why"][0]
-    assert "hand it on to 'block'" in in_block["why"][0]
+    assert "pass it on to 'block'" in in_block["why"][0]
     inputs = keras.Input((8,))
     graph = keras.Model(inputs, NEED_TRAINING["schedule"]()(inputs), name="graph")
     in_graph = audited(Deaf(graph))
-    assert "hand it on to 'graph'" in in_graph["why"][0]
+    assert "pass it on to 'graph'" in in_graph["why"][0]
     assert audited(Listens(graph))["verdict"] == FINE
 
 
 @pytest.mark.parametrize("kind", NEED_TRAINING)
 def test_training_that_only_jax_does_not_hand_on(kind):
     record = audited(Keeps(NEED_TRAINING[kind]()))
-    assert record["verdict"] == ("training not handed on" if BACKEND == "jax" else "differs on JAX")
-    assert "hand it on to 'quiet': `(..., training=training)`" in record["why"][0]
+    assert record["verdict"] == ("training not passed on" if BACKEND == "jax" else "differs on JAX")
+    assert "pass it on to 'quiet': `(..., training=training)`" in record["why"][0]
 
 
 def test_what_it_says_is_what_fit_does():
@@ -101,11 +101,11 @@ def test_what_it_says_is_what_fit_does():
                   Listens(NEED_TRAINING["schedule"]())):  # fmt: skip
         verdict = audited(model)["verdict"]
         strengths = model.fit(X, Y, batch_size=4, epochs=2, verbose=0).history["quiet_strength"]
-        assert (strengths[1] > strengths[0]) == ("not handed on" not in verdict)
+        assert (strengths[1] > strengths[0]) == ("not passed on" not in verdict)
 
 
 class Quantizer(layers.Layer):
-    """Rows in place of which the nearest of a few codes are handed on, with the gradient of the rows."""
+    """Replaces each row by the nearest of a few codes, and passes the gradient to the row."""
 
     def __init__(self):
         super().__init__(name="vq")

@@ -15,7 +15,7 @@ MODULES = ["keras_penalties"]
 MODULES += [m.name for m in pkgutil.walk_packages(keras_penalties.__path__, "keras_penalties.")]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
-# A block whose first line holds `no-run` behind `python` is shown and not run.
+# A block whose first line has `no-run` after `python` is shown and not run.
 FENCE = re.compile(
     r"^(?P<indent>[ \t]*)```python(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,

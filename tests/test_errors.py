@@ -118,7 +118,7 @@ class TestTensors:
     @WAYS
     def test_a_scalar(self, way):
         for penalty in (L2(0.1), DeCov(0.1)):
-            words = rf"`x` of {type(penalty).__name__} must have rank 1 at least.*Received a scalar"
+            words = rf"`x` of {type(penalty).__name__} must have at least rank 1.*Received a scalar"
             with refused(ValueError, words):
                 self.use(way, penalty, np.float32(1.0).reshape(()))
 
@@ -126,7 +126,7 @@ class TestTensors:
     @pytest.mark.parametrize("axis", [2, -2, -3, 7])
     def test_an_axis_that_is_not_there(self, way, axis):
         words = (
-            rf"`axis` of DeCov must name an axis of `x` behind the batch.*axis={axis} .*, 3\).*Expected one"
+            rf"`axis` of DeCov must name an axis of `x` after the batch.*axis={axis} .*, 3\).*Expected one"
         )
         with refused(ValueError, words):
             self.use(way, DeCov(0.1, axis=axis), np.ones((4, 3), "float32"))
@@ -196,7 +196,7 @@ class TestLayers:
     @pytest.mark.parametrize("empty", [[], ()])
     def test_an_empty_list(self, empty):
         with refused(
-            ValueError, r"`penalty` of ActivityPenalty must hold one penalty at least\. Received: \[\]"
+            ValueError, r"`penalty` of ActivityPenalty must contain at least one penalty\. Received: \[\]"
         ):
             Penalize(empty)
 

@@ -30,16 +30,7 @@ def test_each_layer_of_a_backbone(name):
 
 
 def language_model():
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=12,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=16,
-        dropout=0.0,
-    )
-    return keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
+    return keras_hub.models.GPT2CausalLM(small(keras_hub.models.GPT2Backbone), preprocessor=None)
 
 
 def penalized_model(model=None):
@@ -102,6 +93,17 @@ def test_a_language_model(tmp_path):
     plain = kp.strip(penalized)
     assert type(plain) is keras_hub.models.GPT2CausalLM
     assert same(arrays(plain, X), before)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_files_of_a_backbone_with_hidden_outputs(ending, tmp_path):
+    plain, other = language_model().backbone, language_model().backbone
+    wrapped = kp.models.HiddenOutputs(other, hidden=[FEED_FORWARD], mask_from="padding_mask")
+    for one, target in ((plain, wrapped), (wrapped, plain)):
+        one.set_weights([w + 0.1 for w in one.get_weights()])
+        (one.save_weights if ending == ".weights.h5" else one.save)(tmp_path / f"file{ending}")
+        target.load_weights(tmp_path / f"file{ending}")
+        assert same(arrays(target, X), arrays(one, X))
 
 
 LOAD = """

@@ -8,7 +8,7 @@ import pytest
 import keras_penalties
 
 PACKAGE = Path(keras_penalties.__file__).parent
-# From the lowest to the highest: a part imports those above it here, and no part below or beside it.
+# From the lowest to the highest: a part imports the parts above it in this list, and no others.
 LEVELS = [
     ["_types"],
     ["_keras"],

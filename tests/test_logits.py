@@ -42,7 +42,7 @@ offsets = st.sampled_from([0.0, 1e4, -1e4, 1e7, -1e7])
 
 
 def logits(pattern, offset, seed):
-    """Whole numbers, which a float32 holds beside an offset, and -inf where a bit of the pattern is set."""
+    """Whole numbers, exact in float32 even with an offset, and -inf where a bit of the pattern is set."""
     z = np.random.default_rng(seed).integers(-3, 4, size=(ROWS, CLASSES)).astype("float64") + offset
     never = np.array([[bits >> i & 1 for i in range(CLASSES)] for bits in pattern], bool)
     z[never] = -np.inf

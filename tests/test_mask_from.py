@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import keras_penalties as kp
 from tests.support.attach_networks import Block
-from tests.support.helpers import to_numpy
+from tests.support.helpers import BACKEND, to_numpy
 
 STRENGTH = 0.5
 TOKENS = np.array([[3, 1, 2, 0, 0], [1, 1, 0, 0, 0], [2, 3, 1, 2, 1], [1, 2, 3, 0, 0]], "int32")
@@ -115,9 +115,13 @@ def test_a_name_for_one_of_several():
 @pytest.mark.parametrize(
     "mask_from, error, words",
     [
-        ("zzz", ValueError, "`mask_from` names 'zzz', and no model or layer around 'embedding' has an input"),
+        ("zzz", ValueError, "`mask_from` names 'zzz', but no model or layer around 'embedding' has an input"),
         (3, TypeError, "`mask_from` of HiddenOutputs must be the name of an input.*Received: 3"),
-        ({"zzz": "given"}, ValueError, "`mask_from` of HiddenOutputs has the key 'zzz', which `hidden` has"),
+        (
+            {"zzz": "given"},
+            ValueError,
+            "`mask_from` of HiddenOutputs has the key 'zzz', which is not a key of",
+        ),
     ],
 )
 def test_names_of_masks_that_are_refused(mask_from, error, words):
@@ -136,11 +140,104 @@ def test_a_mask_that_does_not_fit_is_refused(way):
             wrapped.evaluate(INPUTS, np.zeros((4, 2)), verbose=0, batch_size=4)
 
 
-def test_a_block_that_runs_outside_of_its_model():
-    """In training this is an error, as the penalty would be left out; elsewhere nobody asks for its value."""
-    penalized = kp.penalize(network(), {"block/inner": kp.regularizers.L2(STRENGTH)}, mask_from="given")
-    block, x = penalized.get_layer("block"), np.ones((4, 5, 6), "float32")
-    block(x)
-    assert not block.losses
-    with pytest.raises(ValueError, match="'inner' takes its mask from the input 'given', and runs outside"):
-        block(x, training=True)
+class Net(keras.Model):
+    """A model whose mask is an argument of `call`, and need not be given."""
+
+    def __init__(self):
+        super().__init__(name="net")
+        self.embedding, self.block = layers.Embedding(4, 6, name="embedding"), Block(4, name="block")
+
+    def call(self, tokens, given=None):
+        return self.block(self.embedding(tokens))
+
+
+def own_loop(run, model):
+    """The losses of `model`, and the gradients of their sum, in a loop of a user's own that calls
+    `run(training)`, without `training` if that is empty."""
+    variables = model.trainable_variables
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            run()
+            loss = sum(model.losses)
+        return loss, tape.gradient(loss, [v.value for v in variables])
+    if BACKEND == "torch":
+        model.zero_grad()
+        run()
+        loss = sum(model.losses)
+        loss.backward()
+        return loss.detach(), [v.value.grad for v in variables]
+    import jax
+
+    def loss_of(values):
+        with keras.StatelessScope(zip(variables, values, strict=True), collect_losses=True):
+            run()
+            return sum(model.losses)
+
+    return jax.value_and_grad(loss_of)([v.value for v in variables])
+
+
+def net():
+    model = Net()
+    model(TOKENS, given=GIVEN)
+    return model
+
+
+MAKERS = {
+    "functional": (lambda: network(False), lambda model, **options: model(INPUTS, **options)),
+    "subclassed": (net, lambda model, **options: model(TOKENS, given=GIVEN, **options)),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_loop_of_ones_own_that_does_not_say_that_it_trains(kind):
+    """The penalty counts as it does with `training=True`, and as an `ActivityPenalty` does."""
+    make, run = MAKERS[kind]
+    model = kp.penalize(make(), {"block/inner": kp.regularizers.L2(STRENGTH)}, mask_from="given")
+    h = model.get_layer("embedding")(TOKENS)
+    if kind == "functional":
+        h = model.get_layer("twice")(model.get_layer("twice")(h))
+    expected = l2_of(to_numpy(model.get_layer("block").inner(h)), GIVEN > 0)
+    loss, slopes = own_loop(lambda: run(model), model)
+    np.testing.assert_allclose(to_numpy(loss), expected, rtol=1e-5)
+    _, trained = own_loop(lambda: run(model, training=True), model)
+    for ours, theirs in zip(slopes, trained, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            np.testing.assert_allclose(to_numpy(dense(ours)), to_numpy(dense(theirs)), rtol=1e-5)
+
+
+def dense(slope):
+    return ops.convert_to_tensor(slope)
+
+
+WITHOUT_MASK = {
+    "a part": (
+        lambda model, **options: model.block(ops.ones((4, 5, 6)), **options),
+        "'given', and runs outside of the model",
+    ),
+    "not given": (
+        lambda model, **options: model(TOKENS, **options),
+        r"'given', which was not passed.*model\(x, given=\.\.\.\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_MASK)
+def test_a_mask_that_is_not_to_be_had(kind):
+    """In a step of training this is an error at once, and elsewhere for who reads the losses."""
+    penalized = kp.penalize(net(), {"block/inner": kp.regularizers.L2(STRENGTH)}, mask_from="given")
+    run, words = WITHOUT_MASK[kind]
+    run(penalized)  # as `generate` of KerasHub does
+    with pytest.raises(ValueError, match=f"'inner' takes its mask from the input {words}"):
+        own_loop(lambda: run(penalized), penalized)
+    with pytest.raises(ValueError, match=f"'inner' takes its mask from the input {words}"):
+        run(penalized, training=True)
+    penalized(TOKENS, given=GIVEN)  # the next pass is a new one
+    assert len(penalized.losses) == 1
+
+
+def test_a_mask_that_hidden_outputs_cannot_hand_on():
+    with pytest.raises(ValueError, match=r"'given', an argument of `call` of 'net' \(Net\).*penalize"):
+        kp.models.HiddenOutputs(net(), hidden=["block/inner"], mask_from="given")

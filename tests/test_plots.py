@@ -1,4 +1,4 @@
-"""The figures: what is drawn, from which keys, and what is said where it cannot be."""
+"""The figures: what is drawn, from which keys, and the errors if it cannot be."""
 
 import builtins
 import csv

@@ -56,7 +56,7 @@ def test_a_number_is_used_and_saved_once_the_model_is_compiled_again(way, tmp_pa
     ],
 )
 def test_one_that_moves_is_used_and_saved(way, moving, other, first, tmp_path):
-    """A strength that has adapted goes on from where it is, within the bounds of its new target."""
+    """An adapted strength continues from its value, within the bounds of its new target."""
     penalty = R.L2(moving)
     model, compiled = attach(way, penalty)
     penalty.strength = other

@@ -197,7 +197,7 @@ def test_weights_of_the_plain_model_load_and_back(way, tmp_path):
 @pytest.mark.parametrize("bad", [-0.5, float("nan"), float("inf")])
 def test_a_schedule_that_gives_no_strength(bad):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1000], [0.1, bad])
-    words = r"`strength` of L2 is the schedule PiecewiseConstantDecay, which gives (-0.5|nan|inf) at step"
+    words = r"`strength` of L2 is the schedule PiecewiseConstantDecay, which returns (-0.5|nan|inf) at step"
     with pytest.raises(ValueError, match=words):
         R.L2(schedule)
 

@@ -101,6 +101,6 @@ def test_a_penalty_under_another_name():
             return {**super().get_config(), "commitment": commitment}
 
     x = keras.Input((4,))
-    words = r"has the penalty L2 as `commitment` of 'q' \(Quantizer\).*Make 'q' without it"
+    words = r"has the penalty L2 as `commitment` of 'q' \(Quantizer\).*Create 'q' without it"
     with pytest.raises(ValueError, match=f"(?s){words}"):
         kp.strip(keras.Model(x, Quantizer(L2, name="q")(x)))

@@ -1,4 +1,4 @@
-"""The reference names the bases that a reader can look up: a private one stands for its own bases."""
+"""The reference names the bases that a reader can look up: a private one is replaced by its own bases."""
 
 import griffe
 

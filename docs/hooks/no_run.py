@@ -6,5 +6,5 @@ MARK = re.compile(r"^(```\w+) no-run$", re.MULTILINE)
 
 
 def on_page_markdown(markdown, /, **_):
-    """Take the mark off: a fence with more than a language is no code block to Markdown."""
+    """Take the mark off: Markdown does not treat a fence with more than a language as a code block."""
     return MARK.sub(r"\1", markdown)

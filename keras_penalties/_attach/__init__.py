@@ -1,4 +1,4 @@
-"""Penalties on an existing model, by name, and a model without any."""
+"""Put penalties on an existing model by name, and remove them."""
 
 from keras_penalties._attach.penalize import penalize as penalize
 from keras_penalties._attach.strip import strip as strip

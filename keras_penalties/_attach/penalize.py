@@ -1,4 +1,4 @@
-"""Penalties on an existing model, by name."""
+"""Put penalties on an existing model by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
-from keras_penalties._tensors.search import said
+from keras_penalties._tensors.search import quoted
 from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -22,36 +22,37 @@ from keras_penalties.models import HiddenOutputs
 def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | None = None) -> keras.Model:
     """Put penalties on tensors of an existing model, by name, path, pattern or class.
 
-    The result is a new model, not compiled, of the class of `model`: it has the same methods, weights and
-    layers, gives the same outputs to the bit, and trains the same variables. `model` stays as it is. Each
-    penalty is logged under the name of its layer: `dense_4_penalty`; at a second use of the layer in a graph
-    `dense_4_penalty_1`; with names of what holds the layer in front where several layers have its name. Masks
-    reach the penalties. The model saves to `.keras` with its penalties, its weight files and those of `model`
-    are interchangeable, and `strip` takes the penalties off.
+    The result is a new model of the class of `model`, not compiled: it has the same methods, weights and
+    layers, returns the same outputs to the bit, and trains the same variables. `model` does not change. Each
+    penalty is logged under the name of its layer: `dense_4_penalty`, or `dense_4_penalty_1` for the second
+    use of the layer in a graph. If several layers have the same name, names from their paths come first.
+    Penalties use masks. The model saves to `.keras` with its penalties, its weight files and those of `model`
+    are interchangeable, and `strip` removes the penalties.
 
-    Each layer that is named is replaced by a copy, which shares its weights and calls the penalty itself,
-    whichever code runs it: a graph, a `call`, a `train_step`. So a model made of parts of the new one keeps
-    their penalties.
+    Each named layer is replaced by a copy that shares its weights and calls the penalty itself, whether a
+    graph, a `call` or a `train_step` runs it. So a model built from parts of the new one keeps their
+    penalties.
 
     Args:
         model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.
-        penalties: a dict. A key is a layer's name (`"dense_4"`), a path through what holds the layer
+        penalties: a dict. A key is a layer's name (`"dense_4"`), a path through the layers around it
             (`"vgg16/block3_conv3"`, `"transformer_layer_3/feedforward_intermediate_dense"`), a shell pattern
             (`"block*_conv*"`, `"vgg16/*"`), or a class of layers (`keras.layers.Dense`). A name or pattern
-            means every layer whose path ends so; a whole path means that layer alone. `"lstm:1"` is a layer's
-            second output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` what goes into
-            its activation, and `"dense_4:input"` what goes into the layer. `list_tensors` lists the names. A
-            value is a penalty, a `keras.regularizers` object, or a list of these.
+            matches every layer whose path ends with it; a whole path matches only that layer. `"lstm:1"` is a
+            layer's second output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` the
+            input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
+            names. A value is a penalty, a `keras.regularizers` object, or a list of these.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
-            dict of keys of `penalties` to such names. It is combined with the mask that Keras keeps with a
+            dict from keys of `penalties` to such names. It is combined with the mask that Keras keeps with a
             tensor.
 
     Returns:
         A model of the class of `model`.
 
-    A layer that is used several times is penalized at each use, in a graph each under its own name. A layer
-    in a `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the wrapper's
-    output, which is the same. Attention scores (`"attention:1"`) turn fused attention off.
+    A layer that is used several times is penalized at each use; in a graph, each use has its own name in the
+    logs. A layer in a `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the
+    output of the wrapper, which is the same tensor. Attention scores (`"attention:1"`) turn off fused
+    attention.
 
     Example:
 
@@ -69,8 +70,8 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     True
 
     Raises:
-        TypeError: if `model` is not a Keras model, a key is neither string nor class, or a value is not a
-            penalty.
+        TypeError: if `model` is not a Keras model, a key is neither a string nor a class, or a value is not
+            a penalty.
         ValueError: if `model` is not built, a key matches nothing or is not a valid name, a tensor is matched
             twice, a layer has no activation for `:preactivation`, a layer runs inside a loop over time or is
             rematerialized, or no input has the name `mask_from`.
@@ -96,7 +97,7 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
 
 
 def check_symbolic(tap: Tap):
-    """Refuse now what a penalty cannot measure, as far as the graph knows the tensor."""
+    """Reject now what a penalty cannot measure, as far as the graph knows the tensor."""
     place, part, layer = tap.tensor.place, tap.receiver.part, tap.receiver.layer
     outputs = dict(place.calls).get(tap.tensor.use, place.calls[0][1] if place.calls else [])
     if part.kind == "output" and (part.index or 0) < len(outputs):
@@ -114,8 +115,8 @@ def check_model(model, owner: str):
 
 
 def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
-    """`tensor`, at all uses of its layer where the layer itself calls the penalty, and not a graph."""
-    # If the graph goes on with one use and not with another, the layer calls the penalty at both.
+    """`tensor`, at all uses of its layer if the layer itself calls the penalty, and not a graph."""
+    # If the graph uses the result of one call and not of another, the layer calls the penalty at both.
     others = [] if tensor.is_one_use else [number for number, _ in tensor.place.calls]
     wanted = [tensor, *(replace(tensor, uses=(*tensor.uses[:-1], number)) for number in others)]
     if all(Tap(each, Receiver(tensor.part, None, mask_from)).is_in_graph for each in wanted):
@@ -125,7 +126,7 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
         raise ValueError(
             f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a "
             f"layer that is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of "
-            f"layers can be told apart by their use. Name '{name}', which means every use."
+            f"layers can be distinguished by use. Name '{name}', which means every use."
         )
     return replace(tensor, uses=(None,))
 
@@ -133,12 +134,12 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
 def check(penalties):
     if not isinstance(penalties, Mapping):
         raise TypeError(
-            "`penalties` of penalize must be a dict of name to penalty. "
+            "`penalties` of penalize must be a dict from names to penalties. "
             f"Received: {penalties!r} (of type {type(penalties).__name__}). "
             "Write {'dense_4': kp.regularizers.L2(0.01)}."
         )
     if not penalties:
-        raise ValueError("`penalties` of penalize must name one layer at least. Received: {}.")
+        raise ValueError("`penalties` of penalize must name at least one layer. Received: {}.")
     for key, penalty in penalties.items():
         if not isinstance(key, (str, type)):
             raise TypeError(
@@ -146,7 +147,7 @@ def check(penalties):
                 f"class of layers. Received: {key!r} (of type {type(key).__name__})."
                 f"{f' Write {key.name!r}.' if isinstance(key, keras.layers.Layer) else ''}"
             )
-        as_penalties(penalty, f"penalties[{said(key)}]", "penalize")
+        as_penalties(penalty, f"penalties[{quoted(key)}]", "penalize")
 
 
 def refuse_twice(tensor, key, taps):
@@ -156,14 +157,14 @@ def refuse_twice(tensor, key, taps):
         all_inputs = tensor.part.kind == "input" and None in (tensor.part.index, other.part.index)
         if same and (a == b or all_inputs):
             raise ValueError(
-                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {said(other_key)} and by "
-                f"{said(key)}. Narrow one of them, or give one key a list of penalties."
+                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {quoted(other_key)} and by "
+                f"{quoted(key)}. Narrow one of them, or give one key a list of penalties."
             )
 
 
 def names_for(tensors, model) -> list[str]:
-    """A name for the logs for each tensor: its layer's, after as much of the path as tells the layers
-    apart."""
+    """A name for the logs for each tensor: the layer's name, after as much of the path as is needed to
+    distinguish the layers."""
     taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
     paths = [(*tensor.place.path[:-1], tensor.name) for tensor in tensors]
     names = []
@@ -172,13 +173,15 @@ def names_for(tensors, model) -> list[str]:
         lengths = range(1, len(path) + 1)
         length = next((n for n in lengths if all(o[-n:] != path[-n:] for o in others)), len(path))
         name = "_".join(path[-length:])
-        name = f"layer_{name}" if name.startswith("val_") else name  # or it reads as a key of the validation
+        name = (
+            f"layer_{name}" if name.startswith("val_") else name
+        )  # otherwise it looks like a validation key
         names.append(unique(f"{name}{tensor.part.suffix}_penalty", taken))
     return names
 
 
 def unique(name: str, taken: set) -> str:
-    """`name`, or `name_1` and so on where it is `taken`; it is taken from then on."""
+    """`name`, or `name_1` and so on if it is in `taken`; the result is added to `taken`."""
     number, start = 0, name
     while name in taken:
         number += 1

@@ -1,7 +1,7 @@
-"""How a penalized layer or model is saved: as the plain one, with its penalties and where each of them is.
+"""How a penalized layer or model is saved: as the plain one, with each penalty and its position.
 
-This begins at the outermost layer that is more than a graph of layers. A plain graph is saved by Keras with
-the penalties in it, as layers.
+This applies to the outermost layers that are more than a graph of layers. Keras itself saves a plain graph,
+with the penalties in it as layers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from keras_penalties._tensors.tree import Place, walk
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A penalty within a layer: how to get to the layer that it is on, which tensor of it, and the
-    penalty."""
+    """A penalty inside a layer: the path to the layer that it is on, which tensor of it, and the penalty."""
 
     steps: tuple
     use: int | None
@@ -50,11 +49,11 @@ class Request:
 
 
 class Requests:
-    """The requests of a penalized layer, out of sight of Keras' attribute tracking.
+    """The requests of a penalized layer, hidden from Keras' attribute tracking.
 
     Attributes:
-        here: those that are in place.
-        waiting: requests for inner layers that do not exist yet, because this layer makes them when it is
+        here: the requests that are in place.
+        waiting: requests for inner layers that do not exist yet, because this layer creates them when it is
             built.
     """
 
@@ -75,7 +74,7 @@ class Penalized:
 
     def __call__(self, *args, **kwargs):
         outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        # A layer without `build` makes its layers in its first call.
+        # A layer without `build` creates its layers in its first call.
         if "requests" in vars(self) and self.requests.waiting:
             with keras_layers.unlocked(self):
                 fulfil(self)
@@ -94,7 +93,7 @@ class Penalized:
 
 @register
 class PenalizedFile:
-    """What a saved file names in place of a `Penalized` class, which is made while the program runs."""
+    """The class that a saved file names instead of a `Penalized` class, which is created at run time."""
 
     def get_config(self):
         return {}
@@ -105,7 +104,7 @@ class PenalizedFile:
         layer = keras.saving.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
         saved.check_layer(layer)
         new = penalized(layer, [Request.from_config(request) for request in config["penalties"]])
-        if isinstance(layer, keras.Model) and layer.compiled:  # as KerasHub's tasks are when they are made
+        if isinstance(layer, keras.Model) and layer.compiled:  # KerasHub's tasks are compiled when created
             copies.compile_as(new, layer)
         return new
 
@@ -130,7 +129,7 @@ def penalized_class(cls):
 
 
 class Attaching(Tapping):
-    """A model with receivers, such that files say where each of them is."""
+    """A model with receivers, whose files say where each of them is."""
 
     def __init__(self, taps: list[Tap]):
         super().__init__(taps, dress=penalized_class)
@@ -159,7 +158,7 @@ class Attaching(Tapping):
 
 
 def penalized(layer, requests: list[Request]):
-    """`layer` with the penalties of `requests`; those on what it will hold once it is built have to wait."""
+    """`layer` with the penalties of `requests`; those on layers that it creates in `build` have to wait."""
     found = _found(layer, requests)
     waiting = [request for request in requests if request not in found]
     if not waiting:
@@ -172,7 +171,7 @@ def penalized(layer, requests: list[Request]):
 
 
 def fulfil(layer: Penalized):
-    """Put in place what has been waiting for `layer` to be built."""
+    """Put the waiting penalties in place, now that `layer` is built."""
     waiting = layer.requests.waiting
     found = _found(layer, waiting)
     if len(found) < len(waiting):
@@ -184,11 +183,11 @@ def fulfil(layer: Penalized):
 
 
 def missing(layer, request: Request) -> str:
-    """What to say where `layer` has no layer for the penalty of a file."""
-    steps = saved.said(list(request.steps))
+    """The error message if `layer` has no layer for the penalty of a file."""
+    steps = saved.short(list(request.steps))
     return (
-        f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, and holds no layer "
-        "there: the place must be one of its layers. Has its code changed since?"
+        f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, which must be one of "
+        "its layers, but it has no layer there. Has its code changed since?"
     )
 
 

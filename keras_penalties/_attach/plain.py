@@ -1,4 +1,4 @@
-"""A model without penalties, around the same weights."""
+"""A model without penalties, with the same weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Untapping(Rebuild):
     """A model without receivers.
 
     Args:
-        receivers: the ids of those to take off; None for every `ActivityPenalty`, and with them every
+        receivers: the ids of those to remove; None for every `ActivityPenalty`, and also every
             `activity_regularizer=` that is a penalty of this package.
     """
 
@@ -31,7 +31,7 @@ class Untapping(Rebuild):
         if self.receivers is None and isinstance(layer, HiddenOutputs):
             return super().of(layer.model, outermost)
         if self.receivers is None and isinstance(layer, ActivityPenalty):
-            if id(layer) not in self.made:  # where it is the argument of another layer, and not in a graph
+            if id(layer) not in self.made:  # it is the argument of another layer, not in a graph
                 self.made[id(layer)] = keras_layers.identity_like(layer)
             return self.made[id(layer)]
         return super().of(layer, outermost)
@@ -65,7 +65,7 @@ class Untapping(Rebuild):
                 setattr(new, name, None)
 
     def prepare(self, layer):
-        """Find the activations that releases before 0.2 have taken from layers of this graph."""
+        """Find the activations that releases before 0.2 split off from layers of this graph."""
         if self.receivers is None and graphs.is_graph(layer):
             self.activations |= _taken_apart(layer)
 
@@ -93,13 +93,13 @@ class Untapping(Rebuild):
 
 
 def plain(model, receivers=None):
-    """`model` without penalties: a model of its class, not compiled, around the same layers and weights."""
+    """`model` without penalties: a model of its class, not compiled, with the same layers and weights."""
     return Untapping(receivers).of(model)
 
 
 def _taken_apart(model) -> dict:
-    """The activations that `penalize` of 0.1 has taken from the layers of `model`, by the ids of these: it
-    called `dense`, then the penalty, then an `Activation` by the name of `dense_activation`."""
+    """The activations that `penalize` of 0.1 split off from the layers of `model`, by the ids of these: it
+    called `dense`, then the penalty, then an `Activation` named `dense_activation`."""
     taken = {}
     for operation in graphs.as_functional(model).operations:
         if isinstance(operation, keras.layers.Activation) and operation.name.endswith("_activation"):

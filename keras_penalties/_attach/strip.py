@@ -1,4 +1,4 @@
-"""A model without penalties."""
+"""Remove the penalties of a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keras_penalties.regularizers import Penalty
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """Take every penalty of this package off: a plain Keras model around the same weights.
+    """Remove every penalty of this package: returns a plain Keras model with the same weights.
 
-    It takes off the `ActivityPenalty` layers, those of `penalize` and your own, every
+    It removes the `ActivityPenalty` layers, those of `penalize` and your own, every
     `activity_regularizer=` that is a penalty of this package, in nested and wrapped layers too, and the
-    wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and what is trainable stay.
+    wrapper `HiddenOutputs`. Regularizers of Keras, names, dtype policies and `trainable` flags stay.
 
     The result is a model of the class of `model`, not compiled, that shares its weights: training one trains
     the other. Saved, it loads in a process without this package.
@@ -44,9 +44,9 @@ def strip(model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: if `model` is not a Keras model.
-        ValueError: if `model` is not built, if something else of this package is part of what it computes
-            (`kp.layers.EuclideanDistance`), if the code of a layer makes a penalty, or if a layer of your
-            own is given one by another name than `activity_regularizer`.
+        ValueError: if `model` is not built, if its outputs depend on another layer of this package
+            (`kp.layers.EuclideanDistance`), if the code of a layer creates a penalty, or if one of your
+            layers takes a penalty under another name than `activity_regularizer`.
     """
     while isinstance(model, HiddenOutputs):
         model = model.model
@@ -58,9 +58,10 @@ def strip(model: keras.Model) -> keras.Model:
         _refuse_penalties_in_arguments(layer)
         if type(layer).__module__.startswith("keras_penalties."):
             raise ValueError(
-                f"`model` of strip has a part of this package that is not a penalty: {type(layer).__name__} "
-                f"('{layer.name}'). It computes what '{model.name}' gives, so there is no plain model "
-                "without it. Use `model.export(folder)`: what it writes is loaded without this package."
+                f"`model` of strip contains a layer of this package that is not a penalty: "
+                f"{type(layer).__name__} ('{layer.name}'). The output of '{model.name}' depends on it, so it "
+                "cannot be removed. Use `model.export(folder)`, which writes a model that loads without this "
+                "package."
             )
     return new
 
@@ -70,21 +71,21 @@ def _layers(model):
 
 
 def _refuse_penalties_in_code(owner):
-    """Raise if `owner` holds a penalty that its configuration does not name, so that its code makes it."""
+    """Raise if `owner` has a penalty that its configuration does not name: then its code creates it."""
     if graphs.is_graph(owner) or isinstance(owner, Tapped):
         return
     for layer in keras_layers.sublayers(owner):
         if isinstance(layer, ActivityPenalty) and not _is_named_by(owner):
             raise ValueError(
-                f"`model` of strip has the penalty '{layer.name}' in the code of {type(owner).__name__}, "
-                "which makes it again whenever it is made. Take it out of that class."
+                f"`model` of strip contains the penalty '{layer.name}', which the code of "
+                f"{type(owner).__name__} creates each time. Remove it from that class."
             )
 
 
 def _is_named_by(owner) -> bool:
     try:
         config = keras.saving.serialize_keras_object(owner)
-    except Exception:  # then no file is made of it
+    except Exception:  # then it cannot be saved anyway
         return True
     return keras.saving.get_registered_name(ActivityPenalty) in str(config)
 
@@ -94,7 +95,6 @@ def _refuse_penalties_in_arguments(layer):
         if isinstance(value, Penalty):
             raise ValueError(
                 f"`model` of strip has the penalty {type(value).__name__} as `{name}` of '{layer.name}' "
-                f"({type(layer).__name__}). strip takes off what is given as `activity_regularizer`, and "
-                f"cannot know what this class does without `{name}`. Make '{layer.name}' without it, and "
-                "copy its weights."
+                f"({type(layer).__name__}). strip removes an `activity_regularizer`, but cannot know what "
+                f"this class does without `{name}`. Create '{layer.name}' without it, and copy its weights."
             )

@@ -1,4 +1,4 @@
-"""`audit`: run one training step, and say of each penalty what it does."""
+"""`audit`: run one training step, and report what each penalty does."""
 
 import contextlib
 
@@ -15,38 +15,38 @@ from keras_penalties.models import HiddenOutputs
 
 
 def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tensors = None) -> "Audit":
-    """Run one training step, change nothing, and say of each penalty what it does.
+    """Run one training step, change nothing, and report what each penalty does.
 
-    It sees `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`, Keras'
-    own too, and layers that call `add_loss`, at any depth. Numbers are those of the step that `fit` would
-    take: with dropout, and with the strength that this step has. All that the step changes is set back:
-    variables, metrics, values for the logs, attributes of layers, random generators.
+    It covers `ActivityPenalty` layers, hidden losses of `HiddenOutputs`, every `activity_regularizer=`,
+    including Keras' own, and layers that call `add_loss`, at any depth. The numbers are those of the step
+    that `fit` would take, with dropout and the current strengths. Everything that the step changes is
+    restored: variables, metrics, values for the logs, attributes of layers, random generators.
 
-    A `train_step` of your own is run too, in Python and once, and the verdicts say what its gradient holds.
+    Your own `train_step` is run too, once and in Python, and the verdicts say what its gradient contains.
     What it prints or writes elsewhere cannot be undone.
 
     Args:
-        model: a Keras model, compiled if there is to be a main loss. If it is not built yet, it is built on
-            `x`, as `fit` does it.
-        x: one batch, as `model.train_on_batch` takes it.
-        y: its labels. Without them there is no main loss to compare with.
-        sample_weight: its weights.
+        model: a Keras model, compiled if you want a main loss. If it is not built yet, it is built on `x`,
+            as in `fit`.
+        x: the inputs of one batch, as for `model.train_on_batch`.
+        y: the labels. Without them there is no main loss to compare with.
+        sample_weight: the weights.
 
     Returns:
         An `Audit`. Printed, it is a table, with a sentence for each problem. `records` is a list of one
         dict per penalty: `name` (as in the logs), `at` (where it is), `way` (how it is attached), `penalty`
         and `formula`, `strength`, `value` (what it adds), `measure` (that without the strength), `share` (of
         the loss), `gradient` and `main_gradient` (norms at the penalized tensors) and their `ratio`,
-        `elements` and `masked`, `uses` (in this step), `verdict`, and `why`, a list of sentences, empty where
-        all is well. `problems` are the records where it is not. `plot()` draws it.
+        `elements` and `masked`, `uses` (in this step), `verdict`, and `why`, a list with a sentence for each
+        problem. `problems` are the records that have any. `plot()` draws the audit.
 
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
-    train_step: not checked*; *counted 2 times*, or *by part*; *training not handed on*; *detached* (it moves
+    train_step: not checked*; *counted 2 times*, or *by part*; *training not passed on*; *detached* (it moves
     no trainable weight); *zero*; *not finite*; *out of range* (of values that the penalty does not accept);
     *drowned* and *dominates* (its gradient is less than 1/10,000 of the main loss's at its tensors, or more
     than 100 times that); *counts padding*; *divided twice*; *depends on the Keras release*; *differs on JAX*;
-    *per replica*; *target not met*. *Zero for now*, of a strength that moves, *not there yet*, of one that
-    still moves towards its target, and *zero on this batch* are no problems.
+    *per replica*; *target not met*. *Zero for now* (a strength that changes), *not there yet* (one that still
+    moves towards its target) and *zero on this batch* are not problems.
 
     Example:
 
@@ -63,9 +63,9 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
     (0.0323, 0.0333)
 
     Raises:
-        TypeError: if `model` is not a Keras model, or `x` no batch of arrays.
-        ValueError: if `y` or `sample_weight` has not as many rows as `x`, if `x` is a tuple for a model of
-            one input, or if `model` has losses that need labels and `y` is missing.
+        TypeError: if `model` is not a Keras model, or `x` is not a batch of arrays.
+        ValueError: if `y` or `sample_weight` does not have as many rows as `x`, if `x` is a tuple
+            for a model of one input, or if `model` has losses that need labels and `y` is missing.
     """
     _check(model, x, y, sample_weight)
     if not model.built:
@@ -81,7 +81,7 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
 def _build(model, x):
     try:
         model(_tensors(x))
-    except NotImplementedError:  # a model whose `train_step` calls its parts alone needs no `call`
+    except NotImplementedError:  # a model needs no `call` if its `train_step` only calls its parts
         if not steps.own_step(model):
             raise
 
@@ -93,12 +93,12 @@ def _check(model, x, y, sample_weight):
     if not leaves or not all(hasattr(leaf, "shape") or np.ndim(leaf) for leaf in leaves):
         raise TypeError(
             "`x` of audit must be one batch as an array, or a list or dict of arrays. "
-            f"Received: {type(x).__name__}. Take a batch out of a dataset with `x, y = next(iter(dataset))`."
+            f"Received: {type(x).__name__}. Get a batch from a dataset with `x, y = next(iter(dataset))`."
         )
     one_input = len(tree.flatten(getattr(model, "inputs", None) or [])) == 1
     if one_input and isinstance(x, tuple) and len(x) > 1 and y is None:
         raise ValueError(
-            f"`x` of audit must be the inputs alone. Received: a tuple of {len(x)}, for a model with one "
+            f"`x` of audit must be only the inputs. Received: a tuple of {len(x)}, for a model with one "
             "input. If they are inputs and labels, write `audit(model, *batch)`."
         )
     rows = len(leaves[0])
@@ -114,12 +114,12 @@ def _check(model, x, y, sample_weight):
         labelled += ["joint_loss"] if model.joint_loss is not None else []
         if labelled:
             raise ValueError(
-                f"`y` of audit is missing, and {', '.join(labelled)} of '{model.name}' needs labels."
+                f"`y` of audit is missing, but {', '.join(labelled)} of '{model.name}' needs labels."
             )
 
 
 def _tensors(data):
-    """Copies of arrays as tensors, floats in the type that `fit` hands to a model."""
+    """Copies of arrays as tensors, with floats in the dtype that `fit` passes to a model."""
     return tree.map_structure(_tensor, data)
 
 

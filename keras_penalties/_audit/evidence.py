@@ -1,4 +1,4 @@
-"""All that one training step shows of each penalty."""
+"""What one training step shows about each penalty."""
 
 import math
 from collections import Counter
@@ -20,13 +20,13 @@ class Use:
     """One penalty in one addition to the loss.
 
     Attributes:
-        addition, place: the addition, and which of its penalties this is.
+        addition, place: the addition, and the index of the penalty in it.
         value: what it adds.
-        count: how often that is counted in the loss.
+        count: how often the loss includes it.
         on_jax: whether the JAX backend would keep it.
-        reaches: the norm of its gradient with respect to all trainable weights, or None if it is not known.
+        reaches: the norm of its gradient with respect to all trainable weights, or None if unknown.
         squares, of_main: by origin of a tensor, the squared norm of its gradient there, and of the main
-            loss's; None if they are not known.
+            loss's gradient; None if unknown.
         connected: whether it depends on the trainable weights at all.
     """
 
@@ -42,29 +42,29 @@ class Use:
 
     @property
     def key(self):
-        """What the uses of one penalty have in common."""
+        """The key that all uses of one penalty share."""
         return id(self.addition.source.layer), self.addition.source.way, self.place
 
 
 @dataclass
 class Evidence:
-    """What is known of one penalty.
+    """What is known about one penalty.
 
     Attributes:
-        source: what holds it.
+        source: its owner.
         penalty: the penalty, regularizer or loss; None for a bare `add_loss`.
         value: what it adds.
         strength: its strength in this step, if it has one.
-        counts: for each use, how often what it adds is counted in the loss.
+        counts: for each use, how often the loss includes what it adds.
         on_jax: for each use, whether the JAX backend would keep it.
-        per_call: how many tensors of one call of its layer are penalized.
-        reaches: the norm of its gradient with respect to all trainable weights; None if it is not known.
+        per_call: how many tensors are penalized in one call of its layer.
+        reaches: the norm of its gradient with respect to all trainable weights, or None if unknown.
         gradient, main_gradient: the norms of its gradient and of the main loss's at its tensors, or None.
-        bypassed: whether the main loss may reach one of its tensors by a way that is not seen.
+        bypassed: whether the main loss may depend on one of its tensors by a path that is not traced.
         xs, masks: the penalized tensors of the first use, as arrays, and their masks.
-        elements, masked: how many elements are counted, and how many are masked and count for nothing.
-        padding: how many elements are counted that a mask drops.
-        ignored: the mask that says so, where it did not come with the tensor.
+        elements, masked: how many elements are counted, and how many are masked and not counted.
+        padding: how many elements are counted although a mask drops them.
+        ignored: that mask, if it did not come with the tensor.
     """
 
     source: Source
@@ -87,15 +87,15 @@ class Evidence:
 
     @property
     def ratio(self) -> float | None:
-        """The gradient at its tensors as a multiple of the main loss's; None if one is not known."""
+        """The gradient at its tensors as a multiple of the main loss's; None if either is unknown."""
         if self.gradient is None or not self.main_gradient:
             return None
         return self.gradient / self.main_gradient
 
 
 def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
-    """What the `uses` of the penalty at place `i` of `source` show; `unknown` are origins of tensors that no
-    layer made, `known_masks` the masks in the model."""
+    """The evidence from the `uses` of the penalty at index `i` of `source`. `unknown` has the origins of
+    tensors that no layer computed, `known_masks` the masks in the model."""
     additions = [use.addition for use in uses]
     tensors = [pair for a in additions for pair in zip(a.xs, a.masks, strict=True)]
     sizes = [_sizes(x, mask) for x, mask in tensors]

@@ -1,4 +1,4 @@
-"""Padding that the model knows of, and that a penalty counts."""
+"""Padding that the model knows about, but a penalty counts."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class KnownMask:
     """A mask in a pass of a model.
 
     Attributes:
-        name: the input that it is, or the layer that gets a tensor with it.
-        is_input: whether it is an input, and not a mask that Keras keeps with a tensor.
+        name: the name of the input, or of the layer that gets a tensor with this mask.
+        is_input: whether it is an input; otherwise Keras keeps it with a tensor.
         counted: an array, True where a step counts.
     """
 
@@ -26,13 +26,13 @@ class KnownMask:
 
 
 class KnownMasks:
-    """The masks that layers are called with, by Keras or under a name that says so."""
+    """The masks that layers are called with: those of Keras, and arguments with "mask" in their name."""
 
     def __init__(self):
         self._found = {}
 
     def see(self, layer, args, kwargs):
-        """Remember the masks among what `layer` is called on."""
+        """Record the masks among the arguments of `layer`."""
         for name, value in named_inputs(layer, args, kwargs).items():
             if "mask" in name:
                 self._remember(name, True, value)
@@ -42,10 +42,10 @@ class KnownMasks:
 
     def _remember(self, name, is_input, mask):
         if ops.is_tensor(mask) and id(mask) not in self._found:
-            self._found[id(mask)] = mask, name, is_input  # the mask is kept, or its id would be given again
+            self._found[id(mask)] = mask, name, is_input  # keep the mask, so that no other object gets its id
 
     def all(self) -> list[KnownMask]:
-        """Those that drop something, and have a value for each step: of zeros and ones, not of positions."""
+        """The masks that drop something and have a value for each step: zeros and ones, not positions."""
         found = []
         for mask, name, is_input in self._found.values():
             array = as_numpy(mask)
@@ -55,7 +55,7 @@ class KnownMasks:
 
 
 def counted_padding(x, known: list[KnownMask]) -> tuple[int, KnownMask | None]:
-    """How many elements of `x`, which comes without a mask, are padding by one of `known`, and by which."""
+    """How many elements of `x`, which has no mask, are padding according to one of `known`, and which one."""
     for mask in known:
         rank = mask.counted.ndim
         if rank < len(x.shape) and tuple(x.shape[:rank]) == mask.counted.shape:

@@ -21,13 +21,13 @@ class Contribution:
     """One addition to the loss.
 
     Attributes:
-        source: what adds.
+        source: the layer or term that adds it.
         loss: what is added, after all marks and offsets.
         values: what each penalty adds.
-        xs, masks: the penalized tensors, and what counts of them; none for a bare `add_loss`.
+        xs, masks: the penalized tensors and their masks; empty for a bare `add_loss`.
         strengths: the strength of each penalty in this step.
         call: how often the layer was called before.
-        origins: where each tensor comes from, as (id of the layer, call, place among its tensors), or None.
+        origins: where each tensor comes from, as (id of the layer, call, index among its tensors), or None.
     """
 
     source: Source
@@ -43,8 +43,8 @@ class Contribution:
 class Recorder:
     """Records what is added to the loss while it is open, and can shift the penalized tensors.
 
-    It puts functions of its own in place of methods of the layers. They are attributes of the instances:
-    Keras looks up `call`, `add_loss` and `activity_regularizer` there at each call.
+    It replaces methods of the layers by its own functions, as attributes of the instances: Keras looks up
+    `call`, `add_loss` and `activity_regularizer` there at each call.
 
     Args:
         sources: what to record.
@@ -53,7 +53,7 @@ class Recorder:
         additions: the additions to the loss since `begin`.
         untrained: the ids of the penalty layers that were called without `training`.
         masks: the masks that layers were called with.
-        unknown: the origins of tensors that no layer made, so that what other layers do with them is unseen.
+        unknown: the origins of tensors that no layer computed, so their use by other layers is not traced.
     """
 
     def __init__(self, sources):
@@ -64,17 +64,17 @@ class Recorder:
         """Begin a new record.
 
         Args:
-            shifts: what is added to the tensor of an origin.
-            offsets: what is added to each addition to the loss, in the order in which they come.
-            on_value: called with the place of an addition, that of a penalty in it, and what that adds.
-            on_slope: called with the place of an addition and each gradient that arrives at it.
+            shifts: by origin, what is added to the tensor.
+            offsets: what is added to each addition to the loss, in order.
+            on_value: called with the index of an addition, the index of a penalty in it, and what that adds.
+            on_slope: called with the index of an addition and each gradient that arrives at it.
         """
         self._shifts, self._offsets = shifts or {}, offsets
         self._on_value, self._on_slope = on_value, on_slope
         self.additions, self.untrained, self.unknown, self.masks = [], set(), set(), KnownMasks()
         self._calls, self._regularized = Counter(), {}
-        self._origins = {}  # by id: the origin of a tensor, and the tensor, which keeps the id from others
-        self._shifted = {}  # by id of a tensor that no layer made: that tensor, and what stands for it
+        self._origins = {}  # by id: the origin of a tensor, and the tensor, so that no other gets its id
+        self._shifted = {}  # by id of a tensor that no layer computed: that tensor, and its replacement
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -106,7 +106,7 @@ class Recorder:
             for operation in [layer, *_operations(layer)]:
                 instead(operation, "call", lambda old, maker=operation: self._call(maker, old))
 
-    # What stands in for the methods.
+    # The replacements of the methods.
 
     def _call(self, maker, old):
         def call(*args, **kwargs):
@@ -167,7 +167,7 @@ class Recorder:
 
         def add_loss(loss):
             x = self._regularized.pop(id(source.layer), None)
-            for value in map(ops.sum, tree.flatten(loss)):  # as Keras sums what is added
+            for value in map(ops.sum, tree.flatten(loss)):  # as Keras sums it
                 if x is None:
                     old(self._add(bare, value, [value], [], None, [None]))
                 else:
@@ -179,7 +179,9 @@ class Recorder:
     def _add(self, source, loss, values, x, mask, strengths):
         place = len(self.additions)
         if ops.dtype(loss) in ("float16", "bfloat16"):
-            loss = ops.cast(loss, "float32")  # eager TensorFlow sums no two types, which a compiled step does
+            loss = ops.cast(
+                loss, "float32"
+            )  # eager TensorFlow, unlike a compiled step, cannot sum two dtypes
         if self._offsets is not None:
             loss = loss + ops.cast(self._offsets[place], loss.dtype) / max(1, math.prod(loss.shape))
         if self._on_value is not None:
@@ -199,7 +201,7 @@ class Recorder:
         return self._calls[id(maker)] - 1
 
     def _shift(self, origin, x):
-        if id(x) in self._origins:  # a model gives what its last layer has made
+        if id(x) in self._origins:  # a model returns the tensor of its last layer
             return x
         if origin in self._shifts:
             mask, x = masks.get_keras_mask(x), x + self._shifts[origin]
@@ -208,11 +210,11 @@ class Recorder:
         self._origins[id(x)] = origin, x
         return x
 
-    # Steps that are recorded. The recorder is open around them, and not opened within: JAX traces what runs
-    # within, and flax lets nobody change a layer there.
+    # Recorded steps. The recorder is opened around them, not inside: JAX traces what runs inside, and flax
+    # forbids changes of a layer there.
 
     def step(self, model, batch, trainable=None, **options):
-        """The loss of a training step of `model` as Keras takes it, and its additions."""
+        """The loss of a training step of `model` as Keras runs it, and its additions."""
         self.begin(**options)
         x, y, sample_weight = batch
         total = steps.step_loss(model, x, y, sample_weight, trainable)
@@ -225,10 +227,10 @@ class Recorder:
         return [any(addition.loss is loss for loss in losses) for addition in self.additions]
 
     def own_step(self, model, batch):
-        """A step by the `train_step` of `model`: what each penalty adds, by the places of its addition and of
-        itself in that, and for each addition the greatest gradient that arrives at it, or 0.0.
+        """A step by the `train_step` of `model`: what each penalty adds, by the index of its addition and its
+        own index in it, and for each addition the largest gradient that arrives at it, or 0.0.
 
-        Several arrive where `train_step` takes the gradients of one loss for each part of the model.
+        Several arrive if `train_step` takes the gradients of one loss for each part of the model.
         """
         values: dict = {}
         found: Any = Counter()
@@ -246,7 +248,7 @@ class Recorder:
 
 
 def _operations(layer):
-    """The operations of a graph that are no layers, such as `x * 2`."""
+    """The operations of a graph that are not layers, such as `x * 2`."""
     if not graphs.is_functional(layer):
         return []
     return [operation for operation in layer.operations if not isinstance(operation, keras.layers.Layer)]
@@ -254,7 +256,7 @@ def _operations(layer):
 
 @contextlib.contextmanager
 def _replaced(target, name, value):
-    """Within, the attribute of `target` is `value`; past Keras, which would track what is set."""
+    """Set an attribute of `target` to `value` inside the context, without Keras tracking it."""
     attributes = vars(target)
     own, before = name in attributes, attributes.get(name)
     attributes[name] = value

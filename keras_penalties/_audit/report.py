@@ -1,4 +1,4 @@
-"""What `audit` found, as a table, as records and as a figure."""
+"""The result of `audit`: a table, records, and a figure."""
 
 import inspect
 import io
@@ -17,11 +17,11 @@ from keras_penalties._audit import strength_verdicts, verdicts
 
 
 class Audit:
-    """What `audit` found: a table when printed.
+    """The result of `audit`. Printed, it is a table.
 
     Attributes:
         records: one dict per penalty.
-        loss: the loss of the step; None if only a `train_step` of the model's own could compute it.
+        loss: the loss of the step; None if only the model's own `train_step` could compute it.
         main_loss: the loss without the penalties, or None if there is none.
     """
 
@@ -33,11 +33,11 @@ class Audit:
 
     @property
     def problems(self) -> list:
-        """The records of penalties with which something is wrong."""
+        """The records of penalties that have a problem."""
         return [record for record in self.records if record["why"]]
 
     def activations(self) -> dict:
-        """The penalized activations, without what is masked, as flat arrays by the penalties' names."""
+        """The penalized activations without masked elements: flat arrays, by name of the penalty."""
         return {
             evidence.source.name: np.concatenate(
                 [_counted(*pair) for pair in zip(evidence.xs, evidence.masks, strict=True)]
@@ -47,10 +47,10 @@ class Audit:
         }
 
     def plot(self, before=None):
-        """Draw what each penalty adds, its gradient beside the main loss's, and the penalized activations.
+        """Draw what each penalty adds, its gradient against the main loss's, and the penalized activations.
 
         Args:
-            before: an `Audit` of the same layers at another time, or of the model without penalties, whose
+            before: an `Audit` of the same layers at another time, or of the model without penalties. Its
                 activations are drawn in the background.
 
         Returns:
@@ -58,7 +58,7 @@ class Audit:
 
         Raises:
             ImportError: if matplotlib is missing.
-            TypeError: if `before` is no `Audit`.
+            TypeError: if `before` is not an `Audit`.
         """
         if before is not None and not isinstance(before, Audit):
             raise TypeError(
@@ -111,15 +111,15 @@ class Audit:
 
     def _summary(self):
         if self.loss is None:
-            return f"Batch of {self._rows}: the loss is known to the model's own training step alone."
+            return f"Batch of {self._rows}: only the model's own training step knows the loss."
         main = (
-            "no main loss: give `y`, and a compiled model"
+            "no main loss: pass `y`, and compile the model"
             if self.main_loss is None
             else f"main loss {self.main_loss:.4g}"
         )
         return (
             f"Batch of {self._rows}: loss {self.loss:.4g}, {main}. "
-            "A gradient is given as a multiple of the main loss's."
+            "Gradients are shown as multiples of the main loss's."
         )
 
 
@@ -149,7 +149,7 @@ def _record(evidence, model, step, has_main):
 
 
 def _described(penalty):
-    """A penalty's class, with those of its arguments that are not at their default, without the strength."""
+    """The class of a penalty, with the arguments that differ from their defaults, without the strength."""
     if penalty is None:
         return "add_loss"
     name = getattr(penalty, "__name__", type(penalty).__name__)

@@ -1,4 +1,4 @@
-"""What could add to the loss of a model."""
+"""The layers and hidden terms that can add to the loss of a model."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Source:
         way: how it was attached.
         layer: the layer, or the hidden term.
         above: the layers around it, the outermost first.
-        penalties: what the user gave; None stands for a bare `add_loss`.
+        penalties: the user's penalties; None for a bare `add_loss`.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Source:
 
 
 def find_sources(model) -> list:
-    """All that could add to the loss of `model`, whether it does or not."""
+    """Everything that could add to the loss of `model`, whether or not it does."""
     found, root = [], model
     if isinstance(model, HiddenOutputs):
         root = model.get_running_model()
@@ -54,7 +54,7 @@ def find_sources(model) -> list:
 
 
 def needs_training(source) -> bool:
-    """Whether a penalty layer has to know that a step is one of training."""
+    """Whether a penalty layer has to know whether a step is a training step."""
     if source.way != "ActivityPenalty":
         return False
     strengths = [getattr(penalty, "strength", None) for penalty in source.penalties]
@@ -72,7 +72,7 @@ def _walk(layer, path=(), above=(), done=None):
         return
     inside = [layer.student] if is_distiller(layer) else keras_layers.sublayers(layer)
     for inner in inside:
-        # A penalty that `penalize` has put on a layer is beside it for a reader, not within.
+        # A penalty that `penalize` has put on a layer is listed next to it, not inside it.
         beside = isinstance(layer, Tapped) and isinstance(inner, ActivityPenalty)
         yield from _walk(inner, (*(path[:-1] if beside else path), inner.name), (*above, layer), done)
 

@@ -1,4 +1,4 @@
-"""One training step of a model, and what it shows of each penalty."""
+"""One training step of a model, and what it shows about each penalty."""
 
 import math
 from collections import Counter
@@ -15,20 +15,20 @@ from keras_penalties._keras.snapshots import Snapshot
 
 
 class Step:
-    """One training step, run several times: each run starts from the same state, and leaves the model in it.
+    """One training step, run several times. Each run starts from the same state, and restores it.
 
     Args:
-        model: a Keras model, built.
-        make_batch: a function that gives the batch, as inputs, labels and weights, as often as it is asked:
-            a step may write into them.
+        model: a built Keras model.
+        make_batch: a function that returns a new copy of the batch, as inputs, labels and weights: a step may
+            write into them.
 
     Attributes:
         rows: the size of the batch.
         total: the loss, or None if only the model's own training step could compute it.
-        main: the loss without what is recorded here, or None.
+        main: the loss without the recorded additions, or None.
         own_step: the method by which the model replaces Keras' training step, or an empty string.
         unchecked: why that method could not be run, or an empty string.
-        untrained: by the id of a penalty layer that is called without `training`, where that is so:
+        untrained: by the id of each penalty layer that is called without `training`, where this happens:
             `"here"` or `"on JAX"`.
         evidence: a list of `Evidence`.
     """
@@ -51,7 +51,7 @@ class Step:
         uses, error = [], None
         try:
             uses = self._uses_in_keras_step()
-        except Exception as raised:  # such a model may have no `call`, or a loss that Keras knows nothing of
+        except Exception as raised:  # such a model may have no `call`, or a loss that Keras does not know
             error = raised
         try:
             own = self._uses_in_own_step()
@@ -77,7 +77,7 @@ class Step:
         for (_, _, i), known in found.items():
             yield evidence_of(known[0].addition.source, None, i, known, self._unknown, self._masks)
 
-    # The step as Keras takes it.
+    # Keras' own step.
 
     def _uses_in_keras_step(self):
         model = self._model
@@ -89,8 +89,8 @@ class Step:
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
-            # If the main loss does not depend on this tensor, this is only what rounding leaves when the
-            # penalties are subtracted.
+            # If the main loss does not depend on this tensor, this is only the rounding error of subtracting
+            # the penalties.
             if of_main[origin] < 1e-10 * sum(squares[origin] for _, squares in norms):
                 of_main[origin] = 0.0
         connected = self._connected(additions) if self.own_step else [True] * len(additions)
@@ -105,7 +105,7 @@ class Step:
         return uses
 
     def _counts(self, additions):
-        """How often each addition is counted in the loss: the slope of the loss along it."""
+        """How often the loss includes each addition: the derivative of the loss with respect to it."""
         with self._snapshot, self._recorder() as recorder:
 
             def step(_, offsets):
@@ -126,8 +126,8 @@ class Step:
         return kept if twice else [True] * len(additions)
 
     def _norms(self, additions, counts):
-        """The gradients of the main loss, and of each penalty at each use: the norm over all weights, and the
-        squared norms at each tensor, by origin."""
+        """The gradients of the main loss, and of each penalty in each use: the norm over all weights, and the
+        squared norm at each tensor, by origin."""
         tensors = {
             origin: x
             for addition in additions
@@ -153,7 +153,7 @@ class Step:
         return found
 
     def _connected(self, additions):
-        """For each addition, whether it depends on the trainable weights, be its gradient zero or not."""
+        """For each addition, whether it depends on the trainable weights, even with a gradient of zero."""
         found = set()
 
         def on_slope(place, slope):
@@ -169,7 +169,7 @@ class Step:
             list(gradients.slopes(step, self._model.trainable_variables, []))
         return [place in found for place in range(len(additions))]
 
-    # The step as the model's own method takes it.
+    # The model's own step.
 
     def _uses_in_own_step(self):
         unscaled = steps.without_loss_scale(self._snapshot.objects)
@@ -187,15 +187,15 @@ class Step:
 
 
 def _concrete(addition):
-    """`addition` without the tensors that a trace on JAX has left without values."""
+    """`addition` without its tensors if they are JAX tracers, which have no values."""
     if all(as_numpy(x) is not None for x in addition.xs):
         return addition
     return replace(addition, xs=[], masks=[], origins=[])
 
 
 def _merged(uses, own):
-    """The uses in a model's own training step, with the gradients that Keras' step shows of them where both
-    use a penalty equally often."""
+    """The uses in a model's own training step, with the gradients from Keras' step for each penalty that both
+    steps use equally often."""
     by_key, own_by_key = {}, {}
     for group, of in ((by_key, uses), (own_by_key, own)):
         for use in of:

@@ -1,4 +1,4 @@
-"""Whether a penalty's strength is in proportion, and how far it is from its target."""
+"""Whether a penalty's strength is too small or too large, and how far it is from its target."""
 
 from typing import Any
 
@@ -7,25 +7,25 @@ import numpy as np
 from keras_penalties.schedules import Target, _strength
 
 DROWNED, DOMINATES = 1e-4, 100.0  # the penalty's gradient at its layer, as a multiple of the main loss's
-NEAR = 0.1  # how far from its target a measure may be, as a share of it: batches differ by as much
+NEAR = 0.1  # how far from its target a measure may be, as a share of it: batches differ by this much
 
 
 def measured(evidence) -> Any:
-    """What the penalty measures in a use, without its strength; None if that is not known."""
+    """What the penalty measures in a use, without its strength; None if unknown."""
     if not evidence.strength or not evidence.counts:
         return None
     return evidence.value / evidence.strength / len(evidence.counts)
 
 
 def zero(evidence):
-    """Why a penalty adds nothing: a verdict, and a sentence if that is a problem."""
+    """Why a penalty adds nothing: a verdict, and a sentence if it is a problem."""
     given = getattr(evidence.penalty, "strength", None)
     if _strength.is_moving(given) and not evidence.strength:
         return "zero for now", ""
     if evidence.strength == 0.0:
         return "zero", f"The strength of '{evidence.source.name}' is 0."
     if evidence.xs and not any(np.any(x) for x in evidence.xs):
-        return "zero", f"'{evidence.source.name}' is given nothing but zeros."
+        return "zero", f"The input of '{evidence.source.name}' is all zeros."
     return "zero on this batch", ""
 
 
@@ -35,7 +35,7 @@ def problems(evidence):
     if evidence.reaches == 0.0:
         yield (
             "detached",
-            f"'{name}' adds {evidence.value:.3g}, and no trainable weight has a gradient from it. Are the "
+            f"'{name}' adds {evidence.value:.3g}, but no trainable weight gets a gradient from it. Are the "
             "layers before it frozen, or is there a `stop_gradient`?",
         )
     elif ratio is not None and ratio < DROWNED and target is None:
@@ -59,7 +59,7 @@ def problems(evidence):
 
 
 def progress(evidence) -> str:
-    """`"not there yet"` of a penalty whose strength still moves towards its target, else an empty string."""
+    """`"not there yet"` if the strength still moves towards its target, otherwise an empty string."""
     target = _target(evidence)
     if target is None or not evidence.strength:
         return ""

@@ -18,7 +18,7 @@ AFTER = "Put a `keras_penalties.layers.ActivityPenalty` after '{}' instead."
 
 
 def verdict_on(evidence, model, step):
-    """The verdict on a penalty, and a sentence for each thing that is wrong."""
+    """The verdict on a penalty, and a sentence for each problem."""
     found = [*_training(evidence, model, step), *_never_counted(evidence, model, step)]
     found += [*_counted_again(evidence), *_counted_elsewhere(evidence), *_wrong_number(evidence, model)]
     dropped, refused, state = not any(evidence.counts), _refusal(evidence), ""
@@ -28,7 +28,7 @@ def verdict_on(evidence, model, step):
         found.append(
             (
                 "not finite",
-                f"It is {evidence.value}: look at what '{evidence.source.name}' is given, and in which type.",
+                f"It is {evidence.value}. Check the input of '{evidence.source.name}', and its dtype.",
             )
         )
     elif evidence.value == 0.0 and not dropped:
@@ -43,7 +43,7 @@ def verdict_on(evidence, model, step):
 
 
 def _refusal(evidence) -> str:
-    """Why the penalty does not accept what it is given; empty if it does."""
+    """Why the penalty does not accept its input; empty if it does."""
     if not isinstance(evidence.penalty, Penalty):
         return ""
     for x, mask in zip(evidence.xs, evidence.masks, strict=True):
@@ -63,15 +63,15 @@ def _training(evidence, model, step):
         return
     held = [*source.above, source.layer]
     own = [i for i, layer in enumerate(source.above) if not _is_graph(layer)]
-    deaf = [i for i in own if not keras_layers.takes_training(held[i])]
-    i = deaf[0] if deaf else own[-1] if own else 0
+    without_training = [i for i in own if not keras_layers.takes_training(held[i])]
+    i = without_training[0] if without_training else own[-1] if own else 0
     kind = type(held[i]).__name__
     effect = "its strength does not move" if not source.layer.training_only else "it is left out"
-    text, on_jax = ("training not handed on", "") if where == "here" else ("differs on JAX", ", on JAX,")
+    text, on_jax = ("training not passed on", ",") if where == "here" else ("differs on JAX", " on JAX,")
     yield (
         text,
-        f"`training` does not reach '{source.name}'{on_jax} so that {effect} in `fit`. Let `call` of {kind} "
-        f"take it, `def call(self, inputs, training=None)`, and hand it on to '{held[i + 1].name}': "
+        f"`training` does not reach '{source.name}'{on_jax} so {effect} in `fit`. Let `call` of {kind} take "
+        f"it, `def call(self, inputs, training=None)`, and pass it on to '{held[i + 1].name}': "
         "`(..., training=training)`.",
     )
 
@@ -87,8 +87,8 @@ def _never_counted(evidence, model, step):
         yield (
             f"own {step.own_step}: not checked",
             f"{type(model).__name__} has a `{step.own_step}` of its own, which audit could not run "
-            f"({step.unchecked}). Whether it trains on what '{name}' adds is not known: the numbers are "
-            "those of the step that Keras would take.",
+            f"({step.unchecked}). It is not known whether it trains on what '{name}' adds: the numbers are "
+            "those of Keras' own step.",
         )
     if (evidence.counts and not missing) or (not evidence.counts and id(source.layer) in step.untrained):
         return
@@ -96,28 +96,28 @@ def _never_counted(evidence, model, step):
     wrapper = next((a for a in reversed(source.above) if isinstance(a, keras.layers.Wrapper)), None)
     if around is not None:
         sentence = (
-            f"{type(around).__name__} '{around.name}' trains on losses of its own, leaves out those of its "
-            "student's layers, and runs the student twice a step. Wrap the student in "
-            "`keras_penalties.models.HiddenOutputs` and give `kp.regularizers.Hint` as a hidden loss."
+            f"{type(around).__name__} '{around.name}' trains on its own losses, drops those of the "
+            "student's layers, and runs the student twice per step. Wrap the student in "
+            "`keras_penalties.models.HiddenOutputs`, and pass `kp.regularizers.Hint` as a hidden loss."
         )
     elif evidence.counts and missing < uses:
         kept = "Keras keeps" if not step.own_step else "The training step counts"
         sentence = f"{kept} {uses - missing} of {uses} uses of '{name}' in a step. {AFTER.format(name)}"
     elif wrapper is not None and not evidence.counts:
         sentence = (
-            f"{type(wrapper).__name__} '{wrapper.name}' does not hand on the losses of what it wraps. "
+            f"{type(wrapper).__name__} '{wrapper.name}' drops the losses of the layer that it wraps. "
             f"{AFTER.format(wrapper.name)}"
         )
     elif not evidence.counts:
-        sentence = f"'{name}' was not called in this training step, so that it adds nothing."
+        sentence = f"'{name}' was not called in this training step, so it adds nothing."
     elif step.own_step and not step.unchecked:
         sentence = (
             f"The `{step.own_step}` of {type(model).__name__} takes the gradient of a loss that does not "
-            f"hold what '{name}' adds. {_line_of_own_step()}"
+            f"include what '{name}' adds. {_line_of_own_step()}"
         )
     else:
         sentence = (
-            f"The loss that {type(model).__name__} '{model.name}' trains on does not hold it. Add "
+            f"The loss that {type(model).__name__} '{model.name}' trains on does not include it. Add "
             "`sum(self.losses)` in its `compute_loss`."
         )
     yield (f"dropped: {missing} of {uses} uses" if 0 < missing < uses else "dropped"), sentence
@@ -125,30 +125,30 @@ def _never_counted(evidence, model, step):
 
 def _line_of_own_step():
     if keras.backend.backend() == "jax":
-        return "Call `self.stateless_call(..., return_losses=True)`, and add the losses that it gives."
-    return "Take `self.compute_loss(x=x, y=y, y_pred=y_pred)` as the loss, or add `sum(self.losses)` to it."
+        return "Call `self.stateless_call(..., return_losses=True)`, and add the losses that it returns."
+    return "Use `self.compute_loss(x=x, y=y, y_pred=y_pred)` as the loss, or add `sum(self.losses)` to it."
 
 
 def _counted_again(evidence):
     source, name = evidence.source, evidence.source.name
     mean = np.mean([count for count in evidence.counts if count] or [1.0])
     if abs(mean - 1.0) > 1e-2:
-        yield f"counted {mean:.3g} times", f"The loss holds {mean:.3g} times what '{name}' adds."
+        yield f"counted {mean:.3g} times", f"The loss includes what '{name}' adds {mean:.3g} times."
     if source.way != "activity_regularizer":
         return
     if evidence.per_call > 1:
         kind = type(source.layer).__name__
         yield (
             f"counted {evidence.per_call} times",
-            f"Keras penalizes each of the {evidence.per_call} tensors that {kind} '{name}' gives, states "
-            f"too. {AFTER.format(name)}",
+            f"Keras penalizes each of the {evidence.per_call} tensors that {kind} '{name}' returns, states "
+            f"included. {AFTER.format(name)}",
         )
     by = next((a for a in source.above if _handed_down(a) is evidence.penalty), None)
     if by is not None:
         yield (
             "counted by part",
-            f"{type(by).__name__} '{by.name}' hands its `activity_regularizer=` to each of its parts: "
-            f"they are penalized one by one, and not what '{by.name}' gives. {AFTER.format(by.name)}",
+            f"{type(by).__name__} '{by.name}' passes its `activity_regularizer=` to each of its parts: "
+            f"these are penalized one by one, and the output of '{by.name}' is not. {AFTER.format(by.name)}",
         )
 
 
@@ -162,8 +162,8 @@ def _counted_elsewhere(evidence):
     if all(evidence.counts) and lost and uses > 1:
         yield (
             "differs on JAX",
-            f"'{name}' is used {uses} times in a step, and on the JAX backend Keras loses {lost} of "
-            f"what it adds. {AFTER.format(name)}",
+            f"'{name}' is used {uses} times in a step, and on the JAX backend Keras drops {lost} of "
+            f"these losses. {AFTER.format(name)}",
         )
 
 
@@ -180,37 +180,37 @@ def _wrong_number(evidence, model):
     if kind == "sum" and argument:
         yield (
             "depends on the Keras release",
-            f"From 3.14 on Keras divides what {named} gives by the batch size, and before it does not. Take "
-            f"`keras_penalties.regularizers` for '{name}'.",
+            f"Keras divides the value of {named} by the batch size from 3.14 on, but not in earlier "
+            f"releases. Use `keras_penalties.regularizers` for '{name}'.",
         )
     elif kind in ("mean", "statistic") and divides:
         yield (
             "divided twice",
-            f"{named} does not grow with the batch, and is divided by the batch size all the same: it "
-            "falls as batches grow. Write it as a `keras_penalties.regularizers.BatchStatisticPenalty`.",
+            f"{named} does not grow with the batch, but is divided by the batch size, so its value falls as "
+            "batches grow. Write it as a `keras_penalties.regularizers.BatchStatisticPenalty`.",
         )
     shared = replicas.replicas_of(model)
     if kind == "statistic" and shared > 1:
         yield (
             "per replica",
-            f"{named} describes a batch, and each of {shared} replicas describes its own part. Write it as "
-            "a `keras_penalties.regularizers.BatchStatisticPenalty`, which sees all.",
+            f"{named} is a statistic of the batch, and each of {shared} replicas computes it over its own "
+            "part. Write it as a `keras_penalties.regularizers.BatchStatisticPenalty`, which uses all rows.",
         )
 
 
 def _padding(evidence, name) -> str:
     text, mask = f"{evidence.padding} of {evidence.elements} elements are padding", evidence.ignored
     if mask is None:
-        return f"{text}: Keras hands no mask to an `activity_regularizer=`. {AFTER.format(name)}"
+        return f"{text}: Keras passes no mask to an `activity_regularizer=`. {AFTER.format(name)}"
     if mask.is_input:
         return (
-            f"{text} by the input {mask.name!r}, which the penalty does not get. Give `penalize` or "
-            f"`HiddenOutputs` the argument `mask_from={mask.name!r}`, or an `ActivityPenalty` the mask."
+            f"{text} by the input {mask.name!r}, which the penalty does not get. Pass `mask_from="
+            f"{mask.name!r}` to `penalize` or `HiddenOutputs`, or the mask to an `ActivityPenalty`."
         )
     return (
-        f"{text} by the mask that Keras hands to '{mask.name}', and '{name}' gets none: it comes before that "
-        "mask, or after a layer that drops it. Set `supports_masking = True` in that layer, or give the mask "
-        "to an `ActivityPenalty` as `mask=`."
+        f"{text} by the mask that Keras passes to '{mask.name}', but '{name}' gets none: it comes before "
+        "that mask, or after a layer that drops it. Set `supports_masking = True` in that layer, or pass the "
+        "mask to an `ActivityPenalty` as `mask=`."
     )
 
 

@@ -1,1 +1,1 @@
-"""All that depends on Keras' private API or on one backend. No other package does."""
+"""All code that depends on Keras' private API or on one backend."""

@@ -1,4 +1,4 @@
-"""The activation in which a layer ends, as far as Keras knows it."""
+"""The activation of a layer, as far as Keras knows it."""
 
 import sys
 
@@ -8,7 +8,7 @@ WITHIN_0_AND_1 = {"sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "spars
 
 
 def beyond_0_and_1(operation) -> str | None:
-    """The name of the activation in which a layer or an operation ends, if it gives values outside [0, 1]."""
+    """The name of the activation of a layer or operation, if its values can be outside [0, 1]."""
     name = (
         getattr(getattr(operation, "activation", None), "__name__", None) or type(operation).__name__.lower()
     )

@@ -1,8 +1,8 @@
 """Copies of layers and models that share variables and sublayers with the original.
 
-A copy is an object of the same class (or of a subclass of it) with the same attributes, in which some layers
-are replaced by others. It has bookkeeping of its own: losses, the lists in which Keras tracks what a layer
-holds, and, for a model, what `compile` sets. The original does not change.
+A copy is an object of the same class (or a subclass) with the same attributes, in which some layers are
+replaced by others. It has its own losses, its own lists in which Keras tracks the parts of a layer, and, for
+a model, its own `compile` settings. The original does not change.
 
 Keras: `src/layers/layer.py` (`Layer.__new__`, `_initialize_tracker`), `src/models/functional.py`,
 `src/models/sequential.py`, `src/trainers/trainer.py`, `src/utils/tracking.py`.
@@ -15,42 +15,43 @@ import keras
 
 from keras_penalties._keras import graphs, private
 
+UNTRACKED = {type(None), bool, int, float, str}  # types that Keras' slow `__setattr__` ignores
 STORES = ("trainable_variables", "non_trainable_variables", "layers", "metrics", "seed_generators")
 
 
 def attributes(layer) -> dict:
-    """What `layer` holds, by attribute. PyTorch keeps those that are modules apart."""
+    """The attributes of `layer`. PyTorch stores those that are modules separately."""
     modules = vars(layer).get("_modules", {})
     return {**vars(layer), **{name: module for name, module in modules.items() if name != "_torch_params"}}
 
 
 def chosen_attributes(layer) -> dict:
-    """What `layer` holds, by attribute, without the lists that Keras keeps of it beside."""
+    """The attributes of `layer` without the lists in which Keras tracks them."""
     return {name: value for name, value in attributes(layer).items() if name not in ("_layers", "_tracked")}
 
 
-def held(value):
-    """The layers in the value of an attribute: itself, or those in lists, tuples and dicts at any depth."""
+def layers_in(value):
+    """The layers in the value of an attribute: the value itself, or those in containers at any depth."""
     if isinstance(value, keras.layers.Layer):
         yield value
     elif isinstance(value, (list, tuple, set, dict)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from held(item)
+            yield from layers_in(item)
 
 
 def layers_in_attributes(layer):
-    """The layers in the attributes of `layer` that a copy of it takes over."""
+    """The layers in the attributes of `layer` that its copy shares."""
     own = _own(type(layer))
     for name, value in attributes(layer).items():
         if name not in own:
-            yield from held(value)
+            yield from layers_in(value)
 
 
 def replaced(value, others: dict):
     """`value`, in which each layer whose id is a key of `others` is replaced by the layer there."""
     if isinstance(value, keras.layers.Layer):
         return others.get(id(value), value)
-    if not any(id(layer) in others for layer in held(value)):
+    if not any(id(layer) in others for layer in layers_in(value)):
         return value
     if isinstance(value, dict):
         return {key: replaced(item, others) for key, item in value.items()}
@@ -67,7 +68,7 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
 
     Args:
         layer: a built layer or model.
-        others: the replacements, by id; None for what is left out.
+        others: the replacements, by id of the original; None removes a layer.
         cls: the class of the copy: that of `layer`, or a subclass of it.
         outputs: for a functional model, the outputs of the new graph, on the inputs of `layer`.
         stack: for a Sequential model, its layers.
@@ -85,7 +86,11 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
     own = _own(type(new))
     _fill(new, layer, others)
     for name, value in attributes(layer).items():
-        if name not in own and not (outputs is not None and name in _of_graphs()):
+        if name in own or (outputs is not None and name in _of_graphs()):
+            continue
+        if type(value) in UNTRACKED:
+            vars(new)[name] = value
+        else:
             setattr(new, name, replaced(value, others))
     tracker = private.of(layer, "_tracker")
     if tracker.locked:
@@ -96,8 +101,7 @@ def copy(layer, others: dict, cls=None, outputs=None, stack=None):
 
 
 def swap(layer, others: dict):
-    """Replace layers that `layer` holds by `others`, by the ids of those that they replace. It changes
-    `layer`."""
+    """Replace layers inside `layer` by `others`, by the ids of the originals. This changes `layer`."""
     for name, value in chosen_attributes(layer).items():
         new = replaced(value, others)
         if new is not value:
@@ -114,7 +118,7 @@ def _unbuilt_stack(model, others):
 
 
 def _fill(new, layer, others):
-    """Track what `layer` tracks, in the same order: it is the order of the variables, and of files."""
+    """Track what `layer` tracks in the same order, which is the order of the variables and of files."""
     for store in STORES:
         if store == "layers" and isinstance(layer, keras.Sequential):
             continue
@@ -129,25 +133,25 @@ def _fill(new, layer, others):
 
 @functools.cache
 def _own(cls):
-    """The attributes that each object makes for itself."""
+    """The attributes that each object creates for itself."""
     own = {"build", "quantize", "_tracker", "_losses", "_loss_ids", "_losses_override", "_call_signature"}
     own |= {"_inbound_nodes", "_outbound_nodes", "_torch_params", "_functional", "_layers", "_tracked"}
     own |= {f"_{store}" for store in STORES}
     own |= {"_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}  # of torch.nn.Module
     own |= {name for name in vars(keras.layers.Layer()) if name.startswith(("_self_", "_saved_model"))}
-    return own | _of_trainers() if issubclass(cls, keras.Model) else own
+    return own | of_trainers() if issubclass(cls, keras.Model) else own
 
 
 @functools.cache
-def _of_trainers():
-    """What a model has beside a layer: what `compile` sets, and what it compiles."""
+def of_trainers():
+    """The attributes of a model that a layer does not have: what `compile` sets, and compiled functions."""
     own = vars(_Empty()).keys() - vars(keras.layers.Layer()).keys()
     return own | {"optimizer", "_compile_config", "_compiled_trainable_state", "stop_training"}
 
 
 def compile_as(model, other):
-    """Let `model` be compiled as `other` is, a model that nobody trains any more."""
-    for name in _of_trainers() - {"train_function", "test_function", "predict_function"}:
+    """Compile `model` like `other`, a model that is no longer trained."""
+    for name in of_trainers() - {"train_function", "test_function", "predict_function"}:
         if name in vars(other):
             with private.find("keras.src.utils.tracking.DotNotTrackScope")():
                 setattr(model, name, vars(other)[name])

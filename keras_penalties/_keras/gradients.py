@@ -1,11 +1,11 @@
-"""Gradients on each backend: of several scalars at once, and how often one is counted in another."""
+"""Gradients on each backend: of several scalars at once, and hooks on values and gradients."""
 
 import keras
 
 
 def slopes(function, variables, inputs):
-    """For each scalar that `function(values of variables, inputs)` gives, its gradients with respect to the
-    variables and the inputs, one after the other: a flat list of tensors, with None where there is none."""
+    """For each scalar that `function(values of variables, inputs)` returns, its gradients with respect to the
+    variables, then the inputs: a flat list of tensors, with None where there is no gradient."""
     values = [v.value for v in variables]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -36,13 +36,13 @@ def slopes(function, variables, inputs):
 
 
 def watched(value, on_gradient):
-    """`value`, which calls `on_gradient()` when a gradient is taken of it; itself where that is None."""
+    """`value`, which calls `on_gradient()` when a gradient of it is taken; unchanged if that is None."""
     if on_gradient is None:
         return value
     if keras.backend.backend() == "jax":
         import jax
 
-        # As `marked`, but by a rule that forward differentiation can use too, as Hessians do.
+        # As `marked`, but with a rule that forward differentiation can use too, for example in Hessians.
         def slope_along(x, along):
             on_gradient()
             return x[0], along[0]
@@ -60,7 +60,8 @@ def _ignore(_):
 def marked(x, on_value=_ignore, on_slope=_ignore):
     """`x` itself; `on_value` is called with its value, and `on_slope` with each gradient that arrives at it.
 
-    Both get numbers on JAX too, where `x` itself has none while a gradient is taken. Not for compiled code.
+    Both get concrete numbers on JAX too, where `x` is a tracer while a gradient is taken. Not for compiled
+    code.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -94,6 +95,6 @@ def marked(x, on_value=_ignore, on_slope=_ignore):
 
         return same(x)
     if x.requires_grad:
-        x = x.view_as(x)  # a tensor of its own: what others take from `x` is not seen here
+        x = x.view_as(x)  # a new tensor: gradients of other uses of `x` do not arrive here
         x.register_hook(on_slope)
     return x

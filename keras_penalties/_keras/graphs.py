@@ -1,4 +1,4 @@
-"""What Keras keeps private of graphs of layers."""
+"""Graphs of layers, as far as Keras keeps them private."""
 
 import inspect
 import os
@@ -20,42 +20,41 @@ def outputs_of(model, inputs, call):
 
 
 def origin(x) -> Any:
-    """The layer or operation that gives a symbolic tensor (keras/src/ops/node.py), or None."""
+    """The layer or operation that computes a symbolic tensor (keras/src/ops/node.py), or None."""
     return private.of(x, "_keras_history").operation if hasattr(x, "_keras_history") else None
 
 
 def is_plain(layer) -> bool:
-    """Whether `layer` is a graph of layers and nothing else, so that its configuration says all of it."""
+    """Whether `layer` is only a graph of layers, so that its configuration describes it completely."""
     return type(layer) in (Functional, keras.Sequential, keras.Model) and is_graph(layer)
 
 
 def used_tensors(model) -> set:
-    """The ids of the tensors that the graph of a functional model goes on with, or gives."""
+    """The ids of the tensors that the graph of a functional model uses, or returns."""
     nodes = [node for nodes in private.of(model, "_nodes_by_depth").values() for node in nodes]
     return {id(x) for x in [*(x for node in nodes for x in node.input_tensors), *model.outputs]}
 
 
 def is_functional(model) -> bool:
-    """Whether `model` is a graph of layers, which can be wired anew around the same layers."""
+    """Whether `model` is a functional model, whose graph can be rebuilt with the same layers."""
     return isinstance(model, Functional)
 
 
 def is_graph(layer) -> bool:
-    """Whether `layer` is a graph of layers: a functional model, or a Sequential model that knows its
-    input."""
+    """Whether `layer` is a graph of layers: a functional model, or a Sequential model with a known input."""
     if isinstance(layer, keras.Sequential):
         return private.of(layer, "_functional") is not None
     return isinstance(layer, Functional)
 
 
 def as_functional(model):
-    """`model` as a functional one: a Sequential model holds one around its own layers."""
+    """`model` as a functional model: a Sequential model has one with the same layers."""
     return private.of(model, "_functional") if isinstance(model, keras.Sequential) else model
 
 
 def graph_calls(model) -> dict:
     """For each layer or operation of a functional model, by name, its calls in the order in which the
-    graph runs them, as pairs of (how many calls of it were made before, the tensors it gave)."""
+    graph runs them, as pairs of (number of the call in order of creation, its output tensors)."""
     calls = {}
     by_depth = private.of(model, "_nodes_by_depth")
     for depth in sorted(by_depth, reverse=True):
@@ -83,24 +82,24 @@ class ExportedAsGraph:
         self.build(tree.map_structure(lambda x: tuple(x.shape), inputs))
 
     def export(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        # Keras (keras/src/export/onnx.py) refuses a model that was never called, though a graph knows its
-        # inputs without that.
+        # Keras (keras/src/export/onnx.py) rejects a model that was never called, although a graph knows its
+        # inputs anyway.
         private.put(self.graph, "_called", True)
         return self.graph.export(filepath, *args, **kwargs)
 
     @property
     def _default_save_signature(self):
-        # Keras (keras/src/backend/tensorflow/layer.py) takes each input for a float, except of a graph.
+        # Keras (keras/src/backend/tensorflow/layer.py) assumes float inputs, except for a graph.
         return private.of(self.graph, "_default_save_signature")
 
 
-# Keras itself gives each instance its own of these: `Layer.__new__` wraps two, `compile` keeps its `loss`.
+# Keras itself sets these on each instance: `Layer.__new__` wraps two of them, `compile` stores its `loss`.
 OF_INSTANCES = {"build", "quantize", "loss"}
 
 
 def overridden(model, cls, names) -> list:
-    """Which of the methods and properties `names` of Keras' models `cls`, the class of `model`, or `model`
-    itself replaces."""
+    """Which methods and properties `names` of Keras' models are replaced in `cls`, the class of `model`, or
+    in `model` itself."""
     base = next(kind for kind in (keras.Sequential, Functional, keras.Model) if issubclass(cls, kind))
     kept = {name: inspect.getattr_static(base, name, None) for name in names}
     own = [name for name in names if inspect.getattr_static(cls, name, None) is not kept[name]]
@@ -115,7 +114,8 @@ def operations_before(operation) -> list:
 
 
 def output_names(model) -> list:
-    """The names of the outputs of a graph of layers, as its losses are keyed; none of another model."""
+    """The names of the outputs of a graph of layers, which are the keys of its losses; [] for other
+    models."""
     return list(as_functional(model).output_names) if is_graph(model) else []
 
 
@@ -131,19 +131,19 @@ def input_called(layer, name: str | None):
 
 
 def operations(layer) -> list:
-    """The operations of a graph of layers; none of another layer."""
+    """The operations of a graph of layers; [] for other layers."""
     return as_functional(layer).operations if is_graph(layer) else []
 
 
 def symbolic_inputs(model):
-    """What `model` is called on, as symbolic tensors; None where Keras does not know it."""
+    """The inputs of `model` as symbolic tensors, or None if Keras does not know them."""
     if is_graph(model):
         return as_functional(model).input
     return _symbolic((model.get_build_config() or {}).get("input_shape"), model.input_dtype)
 
 
 def _symbolic(shape, dtype):
-    """Symbolic tensors for a shape, or for a dict or list of shapes; None where it is neither."""
+    """Symbolic tensors for a shape, or for a dict or list of shapes; None for anything else."""
     if isinstance(shape, dict):
         found = {name: _symbolic(inner, dtype) for name, inner in shape.items()}
         return found if found and all(x is not None for x in found.values()) else None

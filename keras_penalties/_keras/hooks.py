@@ -1,11 +1,11 @@
-"""Bases of layers and models that override what Keras calls by itself, under private names."""
+"""Base classes of layers and models that override private methods that Keras calls."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_penalties._keras import private, step_errors
+from keras_penalties._keras import private, saving, step_errors
 from keras_penalties._types import Tensor
 
 
@@ -13,22 +13,22 @@ from keras_penalties._types import Tensor
     "keras.src.layers.layer.Layer._get_own_losses", "keras.src.layers.layer.Layer._clear_losses"
 )
 class LayerWithLosses(keras.layers.Layer):
-    """A layer that says itself what it has added to the loss, and hears when the next pass begins.
+    """A layer that reports what it has added to the loss, and is told when the next pass begins.
 
     Keras: `src/layers/layer.py`.
     """
 
     def own_losses(self, of_keras: Callable) -> list:
-        """What the layer has added to the loss; `of_keras()` gives what Keras has kept of it."""
+        """What the layer has added to the loss; `of_keras()` returns what Keras has stored of it."""
         return of_keras()
 
     def end_pass(self, of_keras: Callable) -> None:
-        """Forget what the layer has added to the loss, since an outermost call begins; `of_keras()` lets
-        Keras forget it."""
+        """Forget what the layer has added to the loss, since an outermost call begins; `of_keras()` clears it
+        in Keras."""
         of_keras()
 
     def allow_same_losses(self) -> None:
-        """Let what was added before be added again: Keras adds no loss twice whose `id` it knows."""
+        """Allow a loss to be added again: Keras ignores a loss whose `id` it knows."""
         private.of(self, "_loss_ids").clear()
 
     def _get_own_losses(self):
@@ -43,41 +43,61 @@ class LayerWithLosses(keras.layers.Layer):
     "keras.src.backend.jax.trainer.JAXTrainer._make_function",
 )
 class TrainedModel(keras.Model):
-    """A model that survives an error in a step on JAX, and chooses the type in which its losses are added up.
+    """A model that survives an error in a step on JAX, and chooses the dtype in which its losses are summed.
 
     Keras: `src/trainers/trainer.py`, `src/backend/*/trainer.py`, `src/layers/layer.py`.
     """
 
     def float_loss(self, loss: Any) -> Tensor:
-        """`loss`, which a layer has added, in the type in which the model adds its losses up."""
+        """`loss`, which a layer has added, in the dtype in which the model sums its losses."""
         return loss
 
     def scaled(self, loss: Any) -> Any:
-        """`loss`, which is no compiled one, as Keras adds it to those: divided by the number of replicas."""
+        """`loss`, which is not compiled, as Keras adds it to compiled losses: divided by the number of
+        replicas."""
         return private.of(self, "_aggregate_additional_loss")(loss)
 
     def _aggregate_additional_loss(self, loss):
         return super()._aggregate_additional_loss(self.float_loss(loss))
 
     def _make_function(self, step_function, *args, **kwargs):
-        # JAX and TensorFlow call it, to compile the steps of `fit`, `evaluate` and `predict`.
+        # JAX and TensorFlow call this to compile the steps of `fit`, `evaluate` and `predict`.
         step_function = step_errors.with_state_after_errors(self, step_function)
         return super()._make_function(step_function, *args, **kwargs)  # type: ignore[misc]
 
 
-@private.overrides(
-    "keras.src.saving.keras_saveable.KerasSaveable._obj_type", "keras.src.layers.layer.Layer._clear_losses"
-)
+@private.overrides("keras.src.layers.layer.Layer._clear_losses")
 class ModelAround(TrainedModel):
     """A model that runs another one, whose files hold the same weights in the same places.
 
-    Keras: `src/saving/keras_saveable.py`, `src/saving/saving_lib.py`, `src/layers/layer.py`.
+    Keras: `src/saving/saving_lib.py`, `src/layers/layer.py`.
     """
 
     model: keras.Model
+    _filed: Any = None
+
+    # Keras saves the parts of a model under the names that `dir` returns, in this order. The name "" comes
+    # first and adds nothing to a path, so the parts of the wrapped model have the paths of its own files.
+    # `__dir__` leaves out the names under which they would be saved again.
+
+    def __dir__(self):
+        return ["", *(name for name in super().__dir__() if name not in ("model", "graph", "_filed"))]
+
+    def __getattr__(self, name):
+        if name == "":
+            if self._filed is None or not self._filed.are_of(self.model):
+                self._filed = saving.PartsOf(self.model)  # kept: Keras knows by its `id` what it has saved
+            return self._filed
+        return getattr(super(), "__getattr__", self.__getattribute__)(name)  # only PyTorch's modules have one
+
+    def save_own_variables(self, store: Any) -> None:
+        self.model.save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        self.model.load_own_variables(store)
 
     def get_running_model(self) -> keras.Model:
-        """The model that is called, and that holds the losses of the layers."""
+        """The model that is called, and that has the losses of the layers."""
         raise NotImplementedError
 
     @property
@@ -89,18 +109,15 @@ class ModelAround(TrainedModel):
         super()._clear_losses()
         private.of(self.get_running_model(), "_clear_losses")()
 
-    def _obj_type(self):
-        return private.of(self.model, "_obj_type")()
-
 
 @private.overrides("keras.src.layers.layer.Layer._flatten_layers")
 class HoldsHelpers:
-    """A layer that holds helpers, which are no parts of it. It is mixed into a class of layers."""
+    """A layer with helpers, which do not count as its sublayers: a mixin for a class of layers."""
 
     helpers: Any = ()
 
     def _flatten_layers(self, include_self=True, recursive=True):
-        # Keras (keras/src/models/model.py) quantizes a layer that holds no others: helpers are none.
+        # Keras (keras/src/models/model.py) quantizes only layers without sublayers: helpers do not count.
         layers = super()._flatten_layers(include_self, recursive)  # type: ignore[misc]
         helpers = {id(layer) for layer in self.helpers}
         if include_self and all(id(layer) in helpers for layer in private.of(self, "_layers")):

@@ -1,4 +1,4 @@
-"""How Keras reduces what a loss function gives, with masks and weights, and what it does to the weights."""
+"""How Keras reduces the result of a loss function with masks and weights, and changes the weights."""
 
 import inspect
 
@@ -24,7 +24,7 @@ def weights_for(sample_weight, y_pred):
 
 
 def mean_of_values(values, sample_weight=None, mask=None):
-    """The mean of what a loss function gave, as Keras takes it.
+    """The mean of the result of a loss function, as Keras computes it.
 
     Args:
         values: a float scalar, or one value per example or per step.
@@ -41,13 +41,13 @@ def mean_of_values(values, sample_weight=None, mask=None):
 
 
 def with_same_rank(y_true, y_pred):
-    """Both with as many axes, if the last axis of one has the size 1, as Keras hands them to a function."""
+    """Both with as many axes, if the last axis of one has the size 1, as Keras passes them to a function."""
     return private.find("keras.src.losses.loss.squeeze_or_expand_to_same_rank")(y_true, y_pred)
 
 
 def keras_function_of(loss):
-    """The name and the arguments of the function of `keras.losses` that `loss` is made of. `loss` may be a
-    name, the function itself, or a loss that wraps it. `("", {})` for any other loss."""
+    """The name and the arguments of the function of `keras.losses` behind `loss`, which may be a name, the
+    function itself, or a loss that wraps it. `("", {})` for any other loss."""
     wrapper, arguments = private.find("keras.src.losses.losses.LossFunctionWrapper"), {}
     if isinstance(loss, wrapper) and type(loss).call is wrapper.call:
         loss, arguments = loss.fn, private.of(loss, "_fn_kwargs")
@@ -58,13 +58,17 @@ def keras_function_of(loss):
 
 
 def serialize_loss(loss):
-    """`loss` as JSON, with all of its arguments.
+    """`loss`, or a dict or list of them, as JSON with all of their arguments.
 
     `keras.losses.Huber`, `CosineSimilarity` and others leave their own arguments, `delta` and `axis`, out of
     their config (keras/src/losses/losses.py), so that a loaded loss has the defaults.
     """
+    if isinstance(loss, dict):
+        return {name: serialize_loss(one) for name, one in loss.items()}
+    if isinstance(loss, list):
+        return [serialize_loss(one) for one in loss]
     saved = keras.saving.serialize_keras_object(loss)
-    _, arguments = keras_function_of(loss)
+    _, arguments = keras_function_of(loss) if isinstance(loss, keras.losses.Loss) else ("", {})
     if arguments and isinstance(saved, dict):
         accepted = inspect.signature(type(loss).__init__).parameters
         left_out = {key: value for key, value in arguments.items() if key in accepted}
@@ -86,7 +90,7 @@ def _fitted(x, values, what):
         x = ops.squeeze(x, axis=-1)
     if len(x.shape) > rank:
         raise ValueError(
-            f"It gives values of shape {tuple(values.shape)}, and {what} has the shape {tuple(x.shape)}. "
+            f"It returns values of shape {tuple(values.shape)}, but {what} has the shape {tuple(x.shape)}. "
             "Return a scalar, or one value per example and step."
         )
     return ops.reshape(x, tuple(ops.shape(x)) + (1,) * (rank - len(x.shape)))
@@ -96,5 +100,5 @@ def _own(weights, mask=None):
     if weights is None or keras.backend.backend() != "torch":
         return weights
     if mask is not None and len(mask.shape) == len(weights.shape):
-        weights = ops.broadcast_to(weights, mask.shape)  # which an operation in place would not do
+        weights = ops.broadcast_to(weights, mask.shape)  # since an in-place operation does not broadcast
     return ops.copy(weights)

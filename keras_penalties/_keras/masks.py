@@ -18,8 +18,8 @@ def set_keras_mask(x, mask):
 
 
 def with_masks(tensors: dict, masks: dict) -> dict:
-    """`tensors`, each with the mask under its name; a tensor that had another mask is copied, so that
-    nothing else sees the new one."""
+    """`tensors`, each with the mask of the same name. A tensor with another mask is copied, so that nothing
+    else gets the new one."""
     return {name: _with_mask(x, masks[name]) for name, x in tensors.items()}
 
 

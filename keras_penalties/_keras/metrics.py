@@ -1,6 +1,8 @@
-"""The metrics that `compile` makes, as Keras' trainer holds them (Keras: `src/trainers/compile_utils.py`)."""
+"""The metrics that `compile` creates, as Keras' trainer stores them (Keras:
+`src/trainers/compile_utils.py`)."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from keras import ops, tree
@@ -13,11 +15,11 @@ CompileMetrics: Any = private.find("keras.src.trainers.compile_utils.CompileMetr
 
 
 class MetricsWithHidden(CompileMetrics):
-    """The metrics of outputs, as Keras has made them, and those of hidden tensors: one object, which the
+    """The metrics of outputs, which Keras has created, and those of hidden tensors: one object that the
     trainer builds, resets and reads.
 
     Args:
-        of_outputs: what Keras has made of `metrics` and `weighted_metrics`, or None.
+        of_outputs: the object that Keras has created from `metrics` and `weighted_metrics`, or None.
         of_hidden: by the name in the logs, the metrics of a hidden tensor: without and with weights.
     """
 
@@ -36,11 +38,19 @@ class MetricsWithHidden(CompileMetrics):
 
     @built.setter
     def built(self, value):
-        """Keras sets it when it makes the object."""
+        """Ignored: Keras sets it when it creates the object."""
 
     @property
     def metrics(self) -> list:
-        return [metric for group in self._groups for metric in group.metrics]
+        """The metrics, and the directions of those of hidden tensors under their names in the logs, where
+        `EarlyStopping(mode="auto")` looks for them (Keras: `src/callbacks/monitor_callback.py`)."""
+        directions = [
+            SimpleNamespace(name=f"{name}_{metric.name}", _direction=private.of(metric, "_direction"))
+            for name, group in self.of_hidden.items()
+            for metric in group.metrics
+            if hasattr(metric, "_direction")
+        ]
+        return [*(metric for group in self._groups for metric in group.metrics), *directions]
 
     @property
     def variables(self) -> list:
@@ -57,7 +67,7 @@ class MetricsWithHidden(CompileMetrics):
         self.of_hidden[name].update_state(y, x, weights_for(sample_weight, x))
 
     def build_hidden(self, name: str, y, x, sample_weight=None):
-        """Let the metrics of a hidden tensor make their variables; nothing is counted."""
+        """Create the variables of the metrics of a hidden tensor, without counting anything."""
         if not self.of_hidden[name].built:
             self.of_hidden[name].update_state(*tree.map_structure(_stand_in, (y, x, sample_weight)))
 
@@ -74,7 +84,7 @@ class MetricsWithHidden(CompileMetrics):
                 results[f"{name}_{key}"] = value
         return results
 
-    # What `trainers.shown_names` reads.
+    # Read by `trainers.shown_names`.
     @property
     def _flat_metrics(self):
         return private.of(self.of_outputs, "_flat_metrics") if self.of_outputs.built else []
@@ -85,7 +95,7 @@ class MetricsWithHidden(CompileMetrics):
 
 
 def add_hidden_metrics(model, of_hidden: Mapping[str, Sequence]):
-    """Give the compiled `model` metrics of hidden tensors beside those of its outputs."""
+    """Add metrics of hidden tensors to the compiled `model`."""
     if of_hidden:
         metrics = MetricsWithHidden(private.of(model, "_compile_metrics"), of_hidden)
         with private.find("keras.src.utils.tracking.DotNotTrackScope")():  # as `compile` sets it
@@ -93,13 +103,13 @@ def add_hidden_metrics(model, of_hidden: Mapping[str, Sequence]):
 
 
 def hidden_metrics(model) -> MetricsWithHidden | None:
-    """What `add_hidden_metrics` has given to `model`, or None."""
+    """The metrics that `add_hidden_metrics` has added to `model`, or None."""
     metrics = private.of(model, "_compile_metrics")
     return metrics if isinstance(metrics, MetricsWithHidden) else None
 
 
 def _stand_in(x):
-    """Zeros in the shape of `x`, a tensor of another symbolic pass; sizes that are not known are 2."""
+    """Zeros in the shape of `x`, a tensor of another symbolic pass; unknown sizes become 2."""
     if x is None:
         return None
     return ops.zeros([n if isinstance(n, int) else 2 for n in x.shape], dtype=ops.dtype(x))

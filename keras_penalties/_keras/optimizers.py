@@ -1,4 +1,4 @@
-"""Which class of an optimizer a saved configuration names."""
+"""The class of an optimizer in a saved configuration."""
 
 _TORCH = "keras.src.backend.torch.optimizers"
 
@@ -7,8 +7,8 @@ def for_any_backend(config):
     """`config` with the public class of each optimizer.
 
     On torch `keras.optimizers.Adam(...)` is an object of a private subclass, whose module Keras saves
-    (keras/src/backend/torch/optimizers/torch_optimizer.py). On another backend that class is found too, and
-    fails in its first step. The public class makes the right object on each backend.
+    (keras/src/backend/torch/optimizers/torch_optimizer.py). Other backends find that class too, but it fails
+    in its first step. The public class creates the right object on each backend.
     """
     if isinstance(config, (list, tuple)):
         return type(config)(for_any_backend(value) for value in config)

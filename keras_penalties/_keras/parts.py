@@ -1,21 +1,21 @@
-"""The list of all that is private in Keras, or in a backend, and used here.
+"""The list of all private parts of Keras, or of a backend, that this package uses.
 
-`tests/keras/test_private_parts.py` looks each of them up in the release that is installed, and looks through
-the code of this package for others.
+`tests/keras/test_private_parts.py` looks up each of them in the installed release, and searches the code of
+this package for others.
 """
 
 from dataclasses import dataclass
 
-TESTED = ("3.12", "3.15")  # the first and the last release of Keras that the tests run on
+TESTED = ("3.12", "3.15")  # the first and the last release of Keras that is tested
 
 
 @dataclass(frozen=True)
 class PrivatePart:
-    """Something private.
+    """A private part.
 
     Attributes:
-        where: the module, and in it the class, function or attribute.
-        use: what it is needed for: the end of "keras_penalties needs it to ...".
+        where: the path: the module, then the class, function or attribute in it.
+        use: its purpose: the end of "keras_penalties needs it to ...".
         files: the files of `_keras/` that use it.
         since: the first release of Keras that has it.
     """
@@ -27,7 +27,7 @@ class PrivatePart:
 
     @property
     def owner(self) -> str:
-        """The name of the class or module that has it."""
+        """The name of the class or module that contains it."""
         return self.where.rpartition(".")[0].rpartition(".")[2]
 
     @property
@@ -53,10 +53,10 @@ _SCOPE = "keras.src.backend.common.stateless_scope"
 _STATE = "keras.src.backend.common.global_state"
 
 PARTS: tuple[PrivatePart, ...] = (
-    # Methods that this package overrides, and Keras calls.
+    # Methods that this package overrides and Keras calls.
     *_parts(
         _LAYER,
-        "hand over what a penalty adds to the loss, or the logs would show 0",
+        "report what a penalty adds to the loss, or the logs would show 0",
         _get_own_losses="hooks",
         _clear_losses="hooks",
     ),
@@ -72,13 +72,18 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         "keras.src.backend.jax.trainer.JAXTrainer",
-        "give a model its weights back after an error in a step on JAX",
+        "restore the weights of a model after an error in a step on JAX",
         _make_function="hooks",
     ),
     *_parts(
         "keras.src.saving.keras_saveable.KerasSaveable",
-        "lay the weights of a HiddenOutputs out in files as those of its model",
-        _obj_type="hooks",
+        "write the weights of a HiddenOutputs to files as its model does",
+        _obj_type="saving",
+    ),
+    *_parts(
+        "keras.src.saving.keras_saveable",
+        "write the weights of a HiddenOutputs to files as its model does",
+        KerasSaveable="saving",
     ),
     *_parts(
         "keras.src.backend.tensorflow.layer.TFLayer",
@@ -95,7 +100,7 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         _LAYER,
-        "copy a layer around the same weights, and list what a layer holds",
+        "copy a layer around the same weights, and list what a layer contains",
         _tracker="copies layers",
         _layers="copies hooks layers",
         _trainable_variables="copies layers",
@@ -135,12 +140,12 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(_LAYER, "export a HiddenOutputs that was never called", _called="graphs"),
     *_parts(
         "keras.src.layers.attention.multi_head_attention.MultiHeadAttention",
-        "find and strip the penalty that attention hands to its parts",
+        "find and strip the penalty that attention passes to its parts",
         _activity_regularizer="layers",
     ),
     *_parts(
         "keras.src.utils.tracking.Tracker",
-        "change what a layer holds",
+        "change what a layer contains",
         _lock_violation_msg="copies",
         config="copies",
         stored_ids="copies",
@@ -151,19 +156,19 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         "keras.src.utils.tracking",
-        "compile a copy as the model that was copied",
+        "compile a copy like the original model",
         DotNotTrackScope="copies metrics",
     ),
     *_parts(
         "keras.src.utils.python_utils",
-        "know whether a layer makes what it holds in `build`",
+        "know whether a layer creates its sublayers in `build`",
         is_default="layers",
     ),
     # Graphs of layers.
-    *_parts("keras.src.models.functional", "know a graph of layers", Functional="graphs"),
+    *_parts("keras.src.models.functional", "recognize a graph of layers", Functional="graphs"),
     *_parts(
         _FUNCTIONAL,
-        "read a graph of layers, and wire it again",
+        "read a graph of layers, and rebuild it",
         _run_through_graph="graphs",
         _nodes_by_depth="graphs",
     ),
@@ -172,7 +177,7 @@ PARTS: tuple[PrivatePart, ...] = (
         "read the graph of a Sequential model",
         _functional="copies graphs",
     ),
-    *_parts("keras.src.backend.KerasTensor", "know which layer gives a tensor", _keras_history="graphs"),
+    *_parts("keras.src.backend.KerasTensor", "know which layer computes a tensor", _keras_history="graphs"),
     # Training.
     *_parts("keras.src.trainers.trainer", "know who runs a layer", Trainer="trainers"),
     *_parts(
@@ -212,12 +217,12 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         "keras.src.backend.jax.trainer.JAXTrainer",
-        "give a model its weights back after an error in a step on JAX",
+        "restore the weights of a model after an error in a step on JAX",
         _jax_state_synced="step_errors",
     ),
     *_parts(
         "keras.src.losses.loss",
-        "weight and average a hidden loss as Keras does a loss of outputs",
+        "weight and average a hidden loss as Keras does the loss of an output",
         reduce_weighted_values="losses",
         squeeze_or_expand_to_same_rank="losses",
     ),
@@ -235,13 +240,13 @@ PARTS: tuple[PrivatePart, ...] = (
         "know the shapes of hidden tensors before a step runs",
         compute_output_spec="scopes",
     ),
-    *_parts(_SCOPE, "know a step on JAX", in_stateless_scope="scopes", get_stateless_scope="scopes"),
+    *_parts(_SCOPE, "recognize a step on JAX", in_stateless_scope="scopes", get_stateless_scope="scopes"),
     *_parts(
         "keras.src.backend.common.symbolic_scope",
-        "know that only shapes are asked for",
+        "know that Keras only infers shapes",
         in_symbolic_scope="scopes",
     ),
-    *_parts(_STATE, "set back what a step changes, for `audit`", GLOBAL_STATE_TRACKER="snapshots"),
+    *_parts(_STATE, "restore what a step changes, for `audit`", GLOBAL_STATE_TRACKER="snapshots"),
     *_parts(
         _STATE,
         "refuse files in legacy HDF5, and know that a layer trains",
@@ -249,12 +254,12 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         "keras.src.backend.common.variables.KerasVariable",
-        "set back what a step changes, for `audit`",
+        "restore what a step changes, for `audit`",
         _value="snapshots",
     ),
     *_parts(
         "keras.src.saving.serialization_lib",
-        "load a layer that a file holds twice as one layer",
+        "load a layer that a file contains twice as one layer",
         ObjectSharingScope="layers",
     ),
     *_parts(
@@ -271,11 +276,11 @@ PARTS: tuple[PrivatePart, ...] = (
         "see whether gradients are recorded",
         TFE_Py_TapeSetIsStopped="places",
     ),
-    *_parts("jax._src.core", "know a compiled step", trace_ctx="scopes"),
-    *_parts("jax.core.Tracer", "know a compiled step", _trace="scopes"),
+    *_parts("jax._src.core", "recognize a compiled step", trace_ctx="scopes"),
+    *_parts("jax.core.Tracer", "recognize a compiled step", _trace="scopes"),
     *_parts(
         "jax._src.interpreters.partial_eval",
-        "see what JAX traces by itself",
+        "see what JAX traces separately",
         trace_to_jaxpr_dynamic="places",
     ),
     *_parts("torch._C", "see whether gradients are being computed", _current_graph_task_id="places"),
@@ -285,7 +290,7 @@ PARTS: tuple[PrivatePart, ...] = (
     ),
     *_parts(
         "numpy.random.RandomState",
-        "set back the random generators that a step moves, for `audit`",
+        "restore the random generators that a step moves, for `audit`",
         _bit_generator="snapshots",
     ),
 )

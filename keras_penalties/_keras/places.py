@@ -1,7 +1,7 @@
-"""Parts of a program that a loss cannot leave: what is rematerialized, loops, branches.
+"""Parts of a program that a loss cannot leave: rematerialized blocks, loops, branches.
 
-A layer that adds to the loss inside of such a part adds a value that is not part of the training step:
-JAX fails, TensorFlow drops the gradient, and PyTorch adds it again in the backward pass.
+A layer that adds to the loss inside such a part adds a value that is not part of the training step: JAX
+fails, TensorFlow drops the gradient, and PyTorch adds it again in the backward pass.
 """
 
 import itertools
@@ -16,7 +16,7 @@ _DIFFERENTIATED = ("JVPTrace", "LinearizeTrace")
 
 
 def place():
-    """Where the code runs, to be compared with where what it adds to the loss is read."""
+    """Where the code runs, to compare with the place where what it adds to the loss is read."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return scopes.graph(), _tape_is_stopped(), _vectorized_loops()
@@ -26,7 +26,7 @@ def place():
 
 
 def cannot_leave(made_at) -> bool:
-    """Whether a loss that was made at the place `made_at` is lost where the code runs now."""
+    """Whether a loss that was added at the place `made_at` is lost where the code runs now."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         graph, stopped, loops = made_at
@@ -37,16 +37,16 @@ def cannot_leave(made_at) -> bool:
     if backend == "jax":
         here = scopes.traces()[0]
         within = list(itertools.takewhile(lambda trace: trace is not here, made_at))
-        ended = len(within) == len(made_at)  # it was made in a step that is over
+        ended = len(within) == len(made_at)  # it was added in an earlier step
         return not ended and any(type(trace).__name__ not in _DIFFERENTIATED for trace in within)
     return made_at and not _checkpointed()
 
 
 def lost(owner) -> str:
-    """What to say of a loss that is made where it cannot reach the training step."""
+    """The error message for a loss that cannot reach the training step."""
     return (
-        f"{owner} is called inside a part that is computed again in the backward pass (`keras.remat`, or a "
-        "layer in a `keras.RematScope`), or inside a loop or branch that the backend compiles by itself "
+        f"{owner} is called inside a part that is recomputed in the backward pass (`keras.remat`, or a "
+        "layer in a `keras.RematScope`), or inside a loop or branch that the backend compiles separately "
         "(`scan`, `while_loop`, `cond`, `vectorized_map`). What it adds to the loss is lost there, or "
         "counted twice. Call it outside: on a tensor that goes into that part, or comes out of it."
     )
@@ -64,18 +64,18 @@ def is_recomputed() -> bool:
 
 
 def in_backward_pass() -> bool:
-    """Whether PyTorch computes gradients just now: then what runs was run before, in the forward pass."""
+    """Whether PyTorch is computing gradients: then the code ran before, in the forward pass."""
     if keras.backend.backend() != "torch":
         return False
     return private.find("torch._C._current_graph_task_id")() != -1
 
 
 def is_traced_apart() -> bool:
-    """Whether JAX traces a function by itself, within the call of a layer or model, and the code runs in it:
-    `keras.remat`, `jax.jit`, the body of a `scan`. What is added to a loss there cannot leave. And where JAX
-    knows the function from an earlier call, as that of building, it would not run at all in a training step.
+    """Whether the code runs in a function that JAX traces separately, inside the call of a layer or model:
+    `keras.remat`, `jax.jit`, the body of a `scan`. What is added to a loss there cannot leave it. And if JAX
+    knows the function from an earlier call, such as that of building, it does not run in a training step.
 
-    The traces do not tell which of them was begun within a call, and which around the model. The stack does.
+    The traces do not show which of them began inside a call, and which around the model. The stack does.
     """
     if keras.backend.backend() != "jax" or not scopes.is_staged(scopes.traces()[0]):
         return False
@@ -92,19 +92,19 @@ def is_traced_apart() -> bool:
         if begun and module == layer and name in ("__call__", "stateless_call"):
             return True
         if module == shapes and name == "compute_output_spec":
-            return begun > 1  # one of them is Keras' own, which asks for shapes
+            return begun > 1  # one of them is Keras' own, which infers shapes
         frame = frame.f_back
     return False
 
 
 def _tape_is_stopped():
-    """Whether gradients are not recorded, as in the forward pass of `tf.recompute_grad`, which is what
-    `keras.remat` is on TensorFlow (keras/src/backend/tensorflow/core.py)."""
+    """Whether gradients are not recorded, as in the forward pass of `tf.recompute_grad`, which
+    `keras.remat` calls on TensorFlow (keras/src/backend/tensorflow/core.py)."""
     return private.find("tensorflow.python.pywrap_tfe.TFE_Py_TapeSetIsStopped")()
 
 
 def _vectorized_loops():
-    """How many `tf.vectorized_map` run the code: it traces its body into the graph that is there."""
+    """How many `tf.vectorized_map` run the code: each traces its body into the current graph."""
     graph = scopes.graph()
     return 0 if graph is None else graph.get_name_scope().split("/").count("loop_body")
 
@@ -115,7 +115,7 @@ def _graphs_around(graph):
 
 
 def _checkpointed():
-    """Whether `torch.utils.checkpoint`, which is what `keras.remat` is on PyTorch
+    """Whether `torch.utils.checkpoint`, which `keras.remat` calls on PyTorch
     (keras/src/backend/torch/core.py), will run the code again in the backward pass."""
     import torch
 

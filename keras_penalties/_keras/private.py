@@ -1,7 +1,7 @@
-"""How this package gets at what Keras keeps private: by name, with an error that says what is missing.
+"""Access to private parts of Keras by name, with an error that says what is missing.
 
-`parts.py` lists all of it. A part that another release of Keras has renamed is missed where it is used, and
-not when this package is imported; the error names the part, the release, and the releases that have it.
+`parts.py` lists all of them. If another release of Keras has renamed a part, the error comes when the part is
+used, not when this package is imported. It names the part, the release, and the releases that have it.
 """
 
 import functools
@@ -15,7 +15,7 @@ from keras_penalties._keras.parts import PARTS, TESTED, PrivatePart
 
 
 class MissingPart(RuntimeError):
-    """A private part of Keras, or of a backend, that is not there in the release that is installed."""
+    """A private part of Keras, or of a backend, is missing in the installed release."""
 
     def __init__(self, part: PrivatePart):
         package = part.where.partition(".")[0]
@@ -42,14 +42,14 @@ def of(obj, name: str) -> Any:
 
 
 def put(obj, name: str, value):
-    """Set the private attribute `name` of `obj`, which has to be there: Keras would ignore another one."""
+    """Set the private attribute `name` of `obj`, which must exist: Keras would ignore a new one."""
     of(obj, name)
     setattr(obj, name, value)
 
 
 def find_now(where: str) -> Any:
-    """What is at a path like `"keras.src.utils.tracking.DotNotTrackScope"` just now: for what Keras replaces
-    while it runs, as `clear_session` does its global state. A `Missing` object if there is nothing."""
+    """The current object at a path like `"keras.src.utils.tracking.DotNotTrackScope"`, for objects that Keras
+    replaces at run time, such as its global state in `clear_session`. A `Missing` object if there is none."""
     try:
         return look_up(where)
     except (ImportError, AttributeError):
@@ -64,7 +64,7 @@ def find(where: str) -> Any:
 
 
 def look_up(where: str) -> Any:
-    """What is at a dotted path: a module, or a member of one at any depth."""
+    """The object at a dotted path: a module, or a member of one at any depth."""
     names = where.split(".")
     for end in range(len(names), 0, -1):
         try:
@@ -76,8 +76,8 @@ def look_up(where: str) -> Any:
 
 
 class Missing:
-    """Stands for what is not there, and raises `MissingPart` wherever it is used: read, called, in
-    `isinstance`, or subclassed, when the first object is made."""
+    """A placeholder for a missing part. It raises `MissingPart` wherever it is used: read, called, in
+    `isinstance`, or, if subclassed, when the first object is created."""
 
     def __init__(self, part: PrivatePart):
         self.part = part
@@ -98,8 +98,8 @@ class Missing:
 def overrides(*hooks: str):
     """Decorate a class that overrides private methods of Keras, the `hooks`, which Keras calls.
 
-    Where Keras calls them by another name, they would never run, and nothing would say so: named losses would
-    read 0. So an object of such a class cannot be made.
+    If Keras called them by another name, they would silently never run, and named losses would read 0. So no
+    object of such a class can be created then.
     """
 
     def check(cls):

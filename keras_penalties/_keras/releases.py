@@ -1,4 +1,4 @@
-"""What differs between releases of Keras."""
+"""Differences between releases of Keras."""
 
 import keras
 

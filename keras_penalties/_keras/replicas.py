@@ -8,7 +8,7 @@ import keras
 
 
 def replica() -> int:
-    """The index of the TensorFlow replica that runs this code; 0 where there are none."""
+    """The index of the TensorFlow replica that runs this code; 0 without replicas."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -21,8 +21,8 @@ def replica() -> int:
 def replicas() -> int:
     """How many TensorFlow replicas share the batch, in a graph; 1 elsewhere.
 
-    JAX sees the global batch anyway. In eager replicas nothing is shared: a collective would make their
-    threads run through one another's losses.
+    JAX always sees the global batch. Eager replicas share nothing: with a collective, their threads would mix
+    up each other's losses.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -43,7 +43,7 @@ def unscale(loss):
 
 
 def sum_over_replicas(x):
-    """The sum of `x` over the TensorFlow replicas, with its gradient; `x` itself where there is one."""
+    """The sum of `x` over the TensorFlow replicas, with its gradient; `x` itself with one replica."""
     return _Collectives.sum(x) if replicas() > 1 else x
 
 
@@ -51,8 +51,8 @@ def gather(*xs):
     """The rows of all TensorFlow replicas, with their gradient, of tensors with as many rows each.
 
     Returns:
-        `(xs, kept, start)`: the rows of each tensor, which rows are real (None: all are; the others are
-        zeros, or False, that fill up uneven splits), and the index of this replica's first row.
+        `(xs, kept, start)`: the rows of each tensor; which rows are real (None: all; the others are zeros, or
+        False, that pad uneven splits); and the index of this replica's first row.
     """
     if replicas() == 1:
         return list(xs), None, 0
@@ -60,14 +60,14 @@ def gather(*xs):
 
     count = tf.shape(xs[0])[0]
     counts = _Collectives.gather(count[None])
-    # Collectives keep the shape that they had when they first met. So rows are filled up to one of few
-    # sizes, at most an eighth more than needed, and for each size they meet under another key.
+    # A collective keeps the shape of its first run. So rows are padded to one of a few sizes, at most an
+    # eighth more than needed, and each size has its own key.
     place = tf.searchsorted(_SIZES, tf.reduce_max(counts)[None])[0]
     most = tf.gather(_SIZES, place)
     kept = tf.reshape(tf.range(most)[None] < counts[:, None], [-1])
 
     def of_all(x):
-        if x.dtype == tf.bool:  # which no collective takes
+        if x.dtype == tf.bool:  # which collectives do not support
             return of_all(tf.cast(x, "int32")) > 0
         padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
         return tf.ensure_shape(_Collectives.gather(padded, place), [None, *x.shape[1:]])
@@ -82,10 +82,10 @@ class _Collectives:
     """Sums and rows over TensorFlow's replicas.
 
     `ReplicaContext.all_reduce` makes the threads of a `MirroredStrategy` wait for each other while they
-    build the graph. In between they run through one another's `layer._losses`, and losses that other
-    layers have added are lost or counted twice. Collective operations meet when the graph runs instead,
-    by keys: the k-th of a graph on one replica meets the k-th on the others. `place` tells apart up to 256
-    shapes that the tensors of one collective may have.
+    build the graph. In the meantime they change each other's `layer._losses`, and losses that other layers
+    have added are lost or counted twice. Collective operations meet by keys when the graph runs instead: the
+    k-th of a graph on one replica meets the k-th on the others. `place` distinguishes up to 256 shapes that
+    the tensors of one collective may have.
     """
 
     _groups: ClassVar[dict] = {}
@@ -140,7 +140,7 @@ class _Collectives:
 
     @classmethod
     def _meeting(cls, place):
-        """Where the replicas meet: the same numbers at the same place of the program on each."""
+        """The keys by which replicas meet: the same at the same place of the program on each replica."""
         import tensorflow as tf
 
         devices = tuple(tf.distribute.get_strategy().extended.worker_devices)
@@ -161,7 +161,8 @@ class _Collectives:
 
     @classmethod
     def _token(cls, device):
-        """A handle that keeps the operations of one replica in order, and apart from the others'."""
+        """A handle that keeps the operations of one replica in order, and separate from those of the
+        others."""
         import tensorflow as tf
 
         if device not in cls._tokens:

@@ -1,4 +1,4 @@
-"""Which graph, trace or scope the code runs in, and what can be seen of a value there."""
+"""The graph, trace or scope that the code runs in, and the values that are known there."""
 
 import keras
 import numpy as np
@@ -17,13 +17,13 @@ def stateless_scope():
 
 
 def is_symbolic() -> bool:
-    """Whether Keras runs the code to learn shapes alone."""
+    """Whether Keras runs the code only to infer shapes."""
     return in_symbolic_scope()
 
 
 def graph():
-    """What the code that runs now becomes part of: TensorFlow's graph, the outermost function that JAX
-    compiles, or None where each operation runs at once."""
+    """The graph that the current code becomes part of: TensorFlow's graph, the outermost function that JAX
+    compiles, or None in eager code."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -36,7 +36,7 @@ def graph():
 
 
 def traces(trace=None) -> list:
-    """JAX's traces around the code that runs now, or around `trace`: the innermost first."""
+    """JAX's traces around the current code, or around `trace`, the innermost first."""
     # JAX offers no public way to ask which trace a value belongs to.
     trace, found = trace or private.find("jax._src.core.trace_ctx").trace, []
     while trace is not None:
@@ -46,12 +46,12 @@ def traces(trace=None) -> list:
 
 
 def is_staged(trace) -> bool:
-    """Whether what runs in a trace of JAX is compiled; only differentiated otherwise."""
+    """Whether code in a trace of JAX is compiled; otherwise it is only differentiated."""
     return type(trace).__name__ == "DynamicJaxprTrace"
 
 
 def belongs_here(value) -> bool:
-    """Whether `value` was made in the graph or trace that is being built now, or in one around it."""
+    """Whether `value` was computed in the current graph or trace, or in one around it."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return (None if hasattr(value, "numpy") else value.graph) is graph()
@@ -65,7 +65,7 @@ def belongs_here(value) -> bool:
 
 
 def can_use(value) -> bool:
-    """Whether `value` is no leftover of a step that JAX has compiled or differentiated before."""
+    """Whether `value` can be used here: it is not left over from an earlier compiled step of JAX."""
     return keras.backend.backend() != "jax" or belongs_here(value)
 
 
@@ -77,7 +77,7 @@ def may_assign() -> bool:
 
 
 def as_numpy(x):
-    """The values of `x`, or None where there are none to be seen: inside a compiled step."""
+    """The values of `x`, or None if they are unknown, as inside a compiled step."""
     if isinstance(x, np.ndarray):
         return x
     if isinstance(x, keras.KerasTensor):
@@ -87,7 +87,7 @@ def as_numpy(x):
     if keras.backend.backend() == "torch":
         import torch
 
-        # In the scope, Keras asks for shapes, and hands over memory as it comes.
+        # In the scope, Keras infers shapes, and passes uninitialized memory.
         if in_stateless_scope() or torch.compiler.is_compiling() or _is_transformed():
             return None
     if keras.backend.backend() == "tensorflow" and not hasattr(x, "numpy"):
@@ -101,5 +101,5 @@ def as_numpy(x):
 
 
 def _is_transformed() -> bool:
-    """Whether `torch.func` (`grad`, `vmap`) traces the code that runs: PyTorch has no public way to ask."""
+    """Whether `torch.func` (`grad`, `vmap`) traces the current code: PyTorch has no public way to ask."""
     return private.find("torch._C._functorch.peek_interpreter_stack")() is not None

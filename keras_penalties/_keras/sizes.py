@@ -1,7 +1,7 @@
 """Sizes of tensors that are known only when the code runs, as in a model exported for any batch size.
 
-TensorFlow gives such a size as a tensor. JAX and PyTorch give a symbol (`_DimExpr`, `torch.SymInt`), which
-looks like a number, but cannot be compared with one, and `ops.cast` makes a constant of PyTorch's.
+In TensorFlow such a size is a tensor. In JAX and PyTorch it is a symbol (`_DimExpr`, `torch.SymInt`), which
+looks like a number but cannot be compared with one, and `ops.cast` turns PyTorch's into a constant.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from keras import ops
 
 
 def size(x, axis=0) -> Any:
-    """How many entries `x` has along `axis`: an int where that is known, else an int32 tensor."""
+    """How many entries `x` has along `axis`: an int if known, otherwise an int32 tensor."""
     count = ops.shape(x)[axis]
     if isinstance(count, int):
         return count
@@ -25,8 +25,8 @@ def size(x, axis=0) -> Any:
 def either(condition, first, second):
     """`first()` if `condition` is true, else `second()`, for two ways to the same result.
 
-    TensorFlow decides on a condition that is not known until the code runs when it is. Exported programs of
-    JAX and PyTorch take the second way: the first may depend on a size that is only a symbol there.
+    TensorFlow evaluates an unknown condition when the code runs. Exported programs of JAX and PyTorch use the
+    second way: the first may depend on a size that is only a symbol there.
     """
     if isinstance(condition, bool):
         return first() if condition else second()

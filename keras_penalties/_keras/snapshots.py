@@ -1,4 +1,4 @@
-"""All that a training step could change in a model, and how to set it back."""
+"""Everything that a training step can change in a model, and how to restore it."""
 
 import collections
 import random
@@ -12,30 +12,30 @@ import numpy as np
 
 from keras_penalties._keras import private
 
-# Of these packages only the classes that `Snapshot` names are looked into.
+# Objects of these packages are searched only if `Snapshot` names their class.
 FOREIGN = {"tensorflow", "jax", "jaxlib", "torch", "flax", "numpy", *sys.stdlib_module_names}
 CONTAINERS = dict, list, set, collections.deque
 WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 
 class Snapshot:
-    """What can be reached from a model: attributes, containers, variables, random generators.
+    """Everything reachable from a model: attributes, containers, variables, random generators.
 
-    As a context manager it sets all of that back at the end, whether or not an error is raised:
+    As a context manager it restores all of that at the end, whether or not an error is raised:
 
         with Snapshot(model):
             model.train_step(data)
 
-    It looks at attributes and not only at variables, because a step also leaves losses, values for the
-    logs, metrics that it has built, and whatever a user's own `train_step` keeps in Python.
+    It saves attributes and not only variables, because a step also leaves losses, values for the logs,
+    metrics that it has built, and whatever a user's own `train_step` stores in Python.
 
     Attributes:
-        objects: all that was found.
+        objects: all objects that were found.
     """
 
     def __init__(self, *roots):
         self.objects, self._undo, found_before = [], [], set()
-        # Names, seeds and scopes that Keras keeps for a thread.
+        # Names, seeds and scopes that Keras stores for a thread.
         self._todo = [*roots, private.find_now("keras.src.backend.common.global_state.GLOBAL_STATE_TRACKER")]
         while self._todo:
             found = self._todo.pop()
@@ -54,7 +54,7 @@ class Snapshot:
 
     def restore(self):
         errors = []
-        for undo in self._undo:  # all of them, whatever one of them meets
+        for undo in self._undo:  # all of them, even if one fails
             try:
                 undo()
             except Exception as error:
@@ -84,16 +84,16 @@ class Snapshot:
             self._todo.extend(found)
         elif issubclass(type(found), CONTAINERS):
             self._save_container(found)
-            if hasattr(found, "__dict__"):  # what Keras or TensorFlow tracks
+            if hasattr(found, "__dict__"):  # a container that Keras or TensorFlow tracks
                 self._save_container(vars(found))
-        elif isinstance(found, CONTAINERS):  # a proxy, which TensorFlow puts around the dicts of a model
+        elif isinstance(found, CONTAINERS):  # a proxy that TensorFlow puts around the dicts of a model
             proxy: Any = found
             self._todo.append(proxy.__wrapped__)
         elif _has_attributes(found):
             self._save_container(vars(found))
 
     def _save_variable(self, variable):
-        value = private.of(variable, "_value")  # `value` may be cast; None where it is not built yet
+        value = private.of(variable, "_value")  # `value` may be cast; None if it is not built yet
         if keras.backend.backend() != "jax":
             self._todo.append(value)
         elif value is not None:
@@ -116,15 +116,15 @@ class Snapshot:
 
 
 def _members(container) -> list:
-    """The members of a list, set or deque; of a dict its keys, and then its values."""
+    """The members of a list, set or deque; the keys, then the values, of a dict."""
     if isinstance(container, dict):
         return [*container.keys(), *container.values()]
     return list(container)
 
 
 def _fill(container, members):
-    """Make `members` those of `container`, with the methods of its base class: a container that Keras or
-    TensorFlow tracks would track them again, or refuse a change."""
+    """Replace the members of `container`, with the methods of its base class: a container that Keras or
+    TensorFlow tracks would track them again, or reject the change."""
     base: Any
     if isinstance(container, dict):
         base = collections.OrderedDict if isinstance(container, collections.OrderedDict) else dict
@@ -159,7 +159,7 @@ def _is_tensorflow_variable(found) -> bool:
 
 
 def _generators():
-    """How to read and to set the random generators that belong to no object."""
+    """Functions that read and set the global random generators."""
     yield random.getstate, random.setstate
     yield np.random.get_state, np.random.set_state
     if keras.backend.backend() == "torch":

@@ -1,4 +1,4 @@
-"""A training step: as Keras takes it, and as a model's own `train_step` does."""
+"""A training step: Keras' own, or the model's own `train_step`."""
 
 import contextlib
 
@@ -12,12 +12,14 @@ from keras_penalties._keras.replicas import replicas_of
 def step_loss(model, x, y, sample_weight, trainable=None):
     """The loss of a training step as Keras computes it, from `trainable`, values for the trainable variables.
 
-    On JAX, where `fit` is stateless, so is this; elsewhere the variables are used, and moved, as they are.
+    On JAX this is stateless, like `fit`; elsewhere it uses and updates the variables.
     """
     if keras.backend.backend() != "jax":
         y_pred = model(x, **_training(model))
         keras_own = type(model).compute_loss is keras.Model.compute_loss
-        if keras_own and compiled_loss(model) is None and not model.losses:  # it raises, and on JAX gives 0
+        if (
+            keras_own and compiled_loss(model) is None and not model.losses
+        ):  # Keras raises an error, and on JAX returns 0
             return keras.ops.zeros(())
         return private.of(model, "_compute_loss")(x, y, y_pred, sample_weight)
     trainable = [v.value for v in model.trainable_variables] if trainable is None else trainable
@@ -32,8 +34,8 @@ def step_loss(model, x, y, sample_weight, trainable=None):
 
 
 def stateless_step(model, x, trainable):
-    """The forward pass of a training step as `fit` on JAX runs it, here on any backend: the predictions, the
-    variables that are not trained, and the losses that were added."""
+    """The forward pass of a training step as `fit` on JAX runs it, here on any backend. Returns the
+    predictions, the variables that are not trained, and the losses that were added."""
     others = [v.value for v in model.non_trainable_variables]
     return model.stateless_call(trainable, others, x, return_losses=True, **_training(model))
 
@@ -43,13 +45,13 @@ def _training(model):
 
 
 def compiled_loss(model):
-    """What Keras has made of `loss=` of `compile`, a function of labels, predictions and weights; or None."""
+    """The function of labels, predictions and weights that Keras built from `loss=` of `compile`, or None."""
     return private.of(model, "_compile_loss")
 
 
 def forget_compiled(model):
-    """Let `model` have no loss and no metrics until `compile` sets new ones: Keras keeps the old ones where
-    it is given none (keras/src/trainers/trainer.py)."""
+    """Remove the loss and the metrics of `model` until `compile` sets new ones: Keras keeps the old ones if
+    there are no new ones (keras/src/trainers/trainer.py)."""
     private.put(model, "_compile_loss", None)
     private.put(model, "_compile_metrics", None)
     model.loss = None
@@ -57,7 +59,7 @@ def forget_compiled(model):
 
 @contextlib.contextmanager
 def without_compiled_loss(model):
-    """Within, `model` has no compiled loss."""
+    """Remove the compiled loss of `model` inside the context."""
     loss = compiled_loss(model)
     private.put(model, "_compile_loss", None)
     try:
@@ -76,18 +78,19 @@ def own_step(model) -> str:
 
 
 def build_for_own_step(model, x, y, sample_weight):
-    """Make what `fit` on JAX makes before the first step, metrics and optimizer; elsewhere the step does."""
+    """On JAX, create metrics and optimizer variables, as `fit` does before the first step; elsewhere the step
+    does."""
     if keras.backend.backend() == "jax":
         private.of(model, "_symbolic_build")(data_batch=(x, y, sample_weight))
 
 
 def take_own_step(model, x, y, sample_weight):
-    """Run `train_step` of `model` in Python, not compiled: what it traces now would be kept for `fit`.
+    """Run `train_step` of `model` in Python, not compiled: `fit` would reuse what it traces now.
 
-    It moves weights and all else that it moves in `fit`; on JAX only what is no variable.
+    It updates weights and everything else as in `fit`; on JAX it does not update variables.
     """
     if own_step(model) == "make_train_function":
-        raise RuntimeError("`make_train_function` is run by `fit` alone.")
+        raise RuntimeError("Only `fit` runs `make_train_function`.")
     if replicas_of(model) > 1:
         raise RuntimeError("It runs on several replicas.")
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
@@ -119,7 +122,7 @@ def take_own_step(model, x, y, sample_weight):
 
 @contextlib.contextmanager
 def without_loss_scale(objects):
-    """Within, the optimizers among `objects` do not scale the loss: gradients are those of the loss."""
+    """Stop the optimizers among `objects` from scaling the loss inside the context."""
     optimizers = [found for found in objects if isinstance(found, keras.optimizers.Optimizer)]
     for optimizer in optimizers:
         vars(optimizer)["scale_loss"] = lambda loss: loss

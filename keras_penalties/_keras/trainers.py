@@ -1,4 +1,5 @@
-"""What Keras' `Trainer` does just now, and which names it shows. A layer is told neither: it has to look."""
+"""What Keras' `Trainer` is doing, and which names it shows. Keras tells a layer neither, so it has to
+look."""
 
 import functools
 import inspect
@@ -14,8 +15,8 @@ Trainer = private.find("keras.src.trainers.trainer.Trainer")
 
 
 class Monitored(MetricsList):
-    """A metric whose direction `EarlyStopping(mode="auto")` and the like find: they look for it in lists of
-    metrics alone (keras/src/callbacks/monitor_callback.py). So this is the list of itself."""
+    """A metric whose direction `EarlyStopping(mode="auto")` and other callbacks find: they search only lists
+    of metrics (keras/src/callbacks/monitor_callback.py). So this is the list of itself."""
 
     output_name = None
 
@@ -31,24 +32,26 @@ class Monitored(MetricsList):
 def _steps():
     methods = (Trainer.evaluate, Trainer.fit, Trainer.train_on_batch, Trainer.test_on_batch)
     own = (getattr(keras.Model, method.__name__) for method in methods)
-    return {inspect.unwrap(method).__code__ for method in own}
+    return {id(inspect.unwrap(method).__code__) for method in own}
 
 
 @functools.cache
 def _callbacks():
     methods = (value for name, value in vars(keras.callbacks.CallbackList).items() if name.startswith("on_"))
-    return {inspect.unwrap(method).__code__ for method in methods}
+    return {id(inspect.unwrap(method).__code__) for method in methods}
 
 
 def caller() -> str:
-    """Who runs the code: a `"step"` of Keras, a `"callback"` between two, or the user's `"own"` loop."""
+    """What runs the code: a `"step"` of Keras, a `"callback"` between two steps, or the user's `"own"`
+    loop."""
     if replicas.replicas() > 1:
         return "step"  # TensorFlow's replicas are threads, which do not show who started them
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code in _steps():
+        code = id(frame.f_code)  # code from `torch.compile` may have no hash
+        if code in _steps():
             return "step"
-        if frame.f_code in _callbacks():
+        if code in _callbacks():
             return "callback"
         frame = frame.f_back
     return "own"
@@ -60,12 +63,12 @@ class Gathering:
     Attributes:
         model: the model that collects them and asks the layer itself, or None.
         before: the metrics that it has collected before.
-        again: whether the model collects those of a layer or model around this one. It asks this one by
-            itself too, and would list its metrics twice.
+        again: whether the model is collecting the metrics of a layer or model around this one. It also asks
+            this one directly, and would list its metrics twice.
     """
 
     def __init__(self, depth):
-        """`depth` says how many frames above the caller the property of the layer is."""
+        """`depth` is the number of frames from the caller up to the property of the layer."""
         frame: Any = sys._getframe(depth + 2)
         asks: Any = frame
         collects = None
@@ -79,7 +82,7 @@ class Gathering:
 
 
 def shown_names(model, ours) -> set:
-    """The names that the logs of `model` use for what is no metric of class `ours`."""
+    """The names in the logs of `model`, except those of metrics of class `ours`."""
     names = {"loss", *getattr(model, "log_keys", ())}
     metrics = [*private.of(model, "_metrics")]
     if steps.compiled_loss(model) is not None:

@@ -1,4 +1,4 @@
-"""How a tensor of a model is named, found and reached."""
+"""Name, find and reach any tensor of a model."""
 
 from keras_penalties._tensors.names import Part as Part
 from keras_penalties._tensors.search import Search as Search

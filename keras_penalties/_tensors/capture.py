@@ -1,4 +1,4 @@
-"""Hidden tensors of a model, as a forward pass computes them."""
+"""Capture hidden tensors of a model in a forward pass."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _local = threading.local()
 
 
 class Catcher(keras.layers.Layer):
-    """Keeps what it is called on, with its mask, under a name, for the pass that is open on its thread. It
-    gives it back as it is.
+    """Stores its input and mask under a name, for the open pass of its thread, and returns the input
+    unchanged.
 
     Args:
         key: the name.
@@ -36,9 +36,13 @@ class Catcher(keras.layers.Layer):
         if self.mask_from is not None and mask is not None and not isinstance(inputs, (list, tuple)):
             owner = f"HiddenOutputs, {self.mask_from!r} for {self.key!r},"
             _checks.mask(mask, inputs.shape, owner, "mask_from")
-        for caught in getattr(_local, "stack", [])[-1:]:
-            caught.setdefault(self.key, []).append((inputs, masks.combined(mask, inputs)))
+        for captured in getattr(_local, "stack", [])[-1:]:
+            captured.setdefault(self.key, []).append((inputs, masks.combined(mask, inputs)))
         return inputs
+
+    def miss(self, why: str):
+        if getattr(_local, "stack", []):
+            raise ValueError(why)
 
     def compute_mask(self, inputs, previous_mask=None):
         return tree.map_structure(get_keras_mask, inputs)
@@ -48,7 +52,7 @@ class Catcher(keras.layers.Layer):
 
 
 class Capture:
-    """A model that hands out hidden tensors beside its outputs, in one forward pass.
+    """A model that returns hidden tensors in addition to its outputs, in one forward pass.
 
     Args:
         model: the model.
@@ -62,6 +66,13 @@ class Capture:
             Tap(tensor, Receiver(tensor.part, Catcher(name, mask_from[name]), mask_from[name]))
             for name, tensor in tensors.items()
         ]
+        for tap in taps:
+            if tap.source is model and not graphs.is_graph(model):
+                raise ValueError(
+                    f"`mask_from` of HiddenOutputs names {tap.receiver.mask_from!r}, an argument of `call` "
+                    f"of '{model.name}' ({type(model).__name__}), but HiddenOutputs calls its model only on "
+                    "`x`. Use `keras_penalties.penalize`, or a functional model with this input."
+                )
         tapping = Tapping(taps)
         self.tapped, self.made = tapping.of(model), tapping.made
         self.accepted = set(inspect.signature(model.call).parameters)
@@ -69,18 +80,18 @@ class Capture:
 
     def __call__(self, inputs, **kwargs) -> tuple[Any, dict, dict]:
         """The outputs of the model, its hidden tensors by name, and their masks."""
-        caught: dict[str, list] = {}
-        _local.__dict__.setdefault("stack", []).append(caught)
+        captured: dict[str, list] = {}
+        _local.__dict__.setdefault("stack", []).append(captured)
         try:
             outputs = self.tapped(inputs, **{k: v for k, v in kwargs.items() if k in self.accepted})
         finally:
             _local.stack.pop()
-        found = {name: self._one(name, caught.get(name, [])) for name in self.tensors}
+        found = {name: self._one(name, captured.get(name, [])) for name in self.tensors}
         hidden, masks = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
         return outputs, hidden, masks
 
     def _one(self, name: str, found: list):
-        """Of what was caught, in the order in which the model runs, the use that is meant."""
+        """The use that is meant, from the captured uses in the order in which the model runs."""
         tensor, place = self.tensors[name], self.tensors[name].place
         chain = [*reversed(place.holders), *([] if name in self.in_graph else [place])]
         uses = [None] * len(chain) if len(tensor.uses) < len(chain) else tensor.uses[: len(chain)]
@@ -91,28 +102,28 @@ class Capture:
         if not found:
             raise ValueError(
                 f"`hidden` names '{place.name}', which did not run in this pass: the code of "
-                f"{type(place.around[0].operation).__name__} passes it by."
+                f"{type(place.around[0].operation).__name__} skips it."
             )
         if index >= len(found) or (len(found) != count and tensor.use is None):
             raise ValueError(
-                f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which is "
-                f"meant, counted from 0: '{place.name}@{len(found) - 1}'."
+                f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which "
+                f"use, counted from 0: '{place.name}@{len(found) - 1}'."
             )
         return found[index]
 
     def _run_order(self, place, use: int | None) -> int:
-        """How many calls of the layer at `place` its graph runs before the use that is meant."""
+        """How many calls of the layer at `place` its graph runs before `use`."""
         order = [number for number, _ in place.calls]
         if use not in order:
             return use or 0
-        # The new graph was made in the order in which the old one runs, and may run in another.
+        # The new graph was created in the order in which the old one runs, but may run in another order.
         graph = graphs.as_functional(self.made[id(place.holder.operation)])
         operation = self.made.get(id(place.operation), place.operation)
         order_of_new = [number for number, _ in graphs.graph_calls(graph)[operation.name]]
         return order_of_new.index(order.index(use))
 
     def specs(self) -> dict:
-        """The hidden tensors as symbolic ones, by name; None where the shape is known once the model ran."""
+        """The hidden tensors as symbolic tensors, by name; None if the shape is not known yet."""
         found = {}
         for name, tensor in self.tensors.items():
             calls, index = dict(tensor.place.calls), tensor.part.index or 0
@@ -124,23 +135,23 @@ class Capture:
         return {name: found.get(name) for name in self.tensors}
 
     def _traced(self, names: list) -> dict:
-        """The shapes of hidden tensors in a symbolic pass on two sizes: where they differ, a size is not
-        known."""
+        """The shapes of hidden tensors, from symbolic passes with two sizes: an axis that differs is
+        unknown."""
         inputs = graphs.symbolic_inputs(self.model)
         if not names or inputs is None:
             return {}
         passes = []
         for size in (3, 5):
             batch = tree.map_structure(lambda x, size=size: _of_size(x, size), inputs)
-            caught: dict = {}
+            captured: dict = {}
 
-            def run(*args, caught=caught):
+            def run(*args, captured=captured):
                 outputs, hidden, _ = self(*args)
-                caught.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
+                captured.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
                 return outputs
 
             scopes.compute_output_spec(run, batch)
-            passes.append(caught)
+            passes.append(captured)
         shapes = {}
         for name in names:
             (a, dtype), (b, _) = passes[0][name], passes[1][name]

@@ -1,4 +1,4 @@
-"""What of a model can be named."""
+"""List the tensors of a model that can be named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_penalties._tensors.search import Search
 
 
 class TensorList(list):
-    """Names of tensors. Printed, they are a tree, with shapes where they are known."""
+    """Names of tensors. Printed, it is a tree, with the shapes that are known."""
 
     def __init__(self, names, title: str, shapes: dict):
         super().__init__(names)
@@ -39,15 +39,15 @@ class TensorList(list):
 def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
-    Each is named by its layer's path. Add `:preactivation` for what goes into the layer's activation,
-    `:input` for what goes into the layer, `:1` for its second output, and `@1` for its second use.
+    Each has the path of its layer as its name. Append `:preactivation` for the input of the layer's
+    activation, `:input` for the input of the layer, `:1` for its second output, and `@1` for its second use.
 
     Args:
         model: a built Keras model.
         pattern: a shell pattern; only names that match it are listed.
 
     Returns:
-        A list of names. Printed, it is a tree, with shapes where they are known.
+        A list of names. Printed, it is a tree, with the shapes that are known.
 
     Example:
 

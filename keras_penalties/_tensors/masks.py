@@ -1,7 +1,7 @@
-"""Masks that a model takes as an input, for penalties anywhere inside it.
+"""Masks that are an input of a model, for penalties anywhere inside it.
 
-KerasHub's models take a `padding_mask` as an input, which Keras does not hand on with the tensors. A
-`MaskSource` is the layer or model that has such an input. While it runs, what is inside it can ask for the
+KerasHub's models take a `padding_mask` as an input, which Keras does not pass on with the tensors. A
+`MaskSource` is the layer or model that has such an input. While it runs, everything inside it can get the
 mask by name.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from keras import ops, tree
 
-from keras_penalties._keras import graphs, scopes, trainers
+from keras_penalties._keras import graphs, trainers
 from keras_penalties._keras import layers as keras_layers
 
 _local = threading.local()
@@ -24,30 +24,30 @@ def mask_names(mask_from, keys: Iterable, argument: str, owner: str) -> dict:
     """The name of the mask for each of `keys`, the keys of `argument`, or None.
 
     Args:
-        mask_from: what a user has given: a name for all, a dict of keys to names, or None.
-        keys: what masks may be given for.
-        argument, owner: where the keys were given, for errors.
+        mask_from: the user's argument: a name for all, a dict from keys to names, or None.
+        keys: the keys that may have a mask.
+        argument, owner: where the keys come from, for errors.
     """
     if mask_from is None or isinstance(mask_from, str):
         return dict.fromkeys(keys, mask_from)
     if not isinstance(mask_from, Mapping) or not all(isinstance(name, str) for name in mask_from.values()):
         raise TypeError(
-            f"`mask_from` of {owner} must be the name of an input, or a dict of keys of `{argument}` to "
+            f"`mask_from` of {owner} must be the name of an input, or a dict from keys of `{argument}` to "
             f"names. Received: {mask_from!r}."
         )
     keys = list(keys)
     unknown = [key for key in mask_from if key not in keys]
     if unknown:
         raise ValueError(
-            f"`mask_from` of {owner} has the key {unknown[0]!r}, which `{argument}` has not. Use the same "
-            "keys."
+            f"`mask_from` of {owner} has the key {unknown[0]!r}, which is not a key of `{argument}`. Use "
+            "the same keys."
         )
     return {key: mask_from.get(key) for key in keys}
 
 
 @contextmanager
 def available(masks: dict):
-    """Let what runs on this thread ask for `masks`, by name."""
+    """Make `masks` available by name to code on this thread."""
     stack = _local.__dict__.setdefault("stack", [])
     stack.append(masks)
     try:
@@ -56,26 +56,35 @@ def available(masks: dict):
         stack.pop()
 
 
-def current(name: str, owner: str):
-    """The mask of the innermost source that has one called `name`.
+class NoMask(ValueError):
+    """The input from which a penalty takes its mask is not available."""
 
-    If no such source is running, this raises an error in a step of training or evaluation. Elsewhere it gives
-    None: when Keras asks for shapes, and when KerasHub's `generate` calls the blocks of a model directly.
-    """
+
+def current(name: str, owner: str):
+    """The mask called `name` of the innermost source that has one; raises `NoMask` if there is none."""
+    is_input = False
     for masks in reversed(getattr(_local, "stack", [])):
-        if name in masks:
+        if masks.get(name) is not None:
             return masks[name]
-    if scopes.is_symbolic() or not (keras_layers.is_training() or trainers.caller() == "step"):
-        return None
-    raise ValueError(
-        f"'{owner}' takes its mask from the input {name!r}, and runs outside of the model that has this "
-        "input. Call the penalized model itself, not layers or tensors taken from it."
-    )
+        is_input |= name in masks
+    if is_input:
+        why = f"which was not passed in this call. Pass it: `model(x, {name}=...)`"
+    else:
+        why = (
+            "and runs outside of the model that has this input. Call the penalized model itself, not layers "
+            "or tensors taken from it"
+        )
+    raise NoMask(f"'{owner}' takes its mask from the input {name!r}, {why}.")
+
+
+def is_needed() -> bool:
+    """Whether a step of training or evaluation runs: it needs everything that is added to its loss."""
+    return keras_layers.is_training() or trainers.caller() == "step"
 
 
 def of_scores(mask, scores):
     """A mask of `(batch, steps)` for attention scores of `(batch, heads, queries, keys)`: that of the
-    queries, or, where the steps are not as many as the queries, of the keys. Other masks stay as they are."""
+    queries, or of the keys if there are not as many steps as queries. Other masks are unchanged."""
     if mask is None or len(mask.shape) != 2 or len(scores.shape) != 4:
         return mask
     queries, steps = scores.shape[2], mask.shape[1]
@@ -84,7 +93,7 @@ def of_scores(mask, scores):
 
 
 class MaskSource:
-    """A layer that has masks among its inputs. It is mixed into the class of a copied layer.
+    """A layer that has masks among its inputs: a mixin for the class of a copied layer.
 
     Attributes:
         mask_names: the inputs that are masks.
@@ -93,13 +102,13 @@ class MaskSource:
     mask_names: frozenset
 
     def masks_in(self, args: tuple, kwargs: dict) -> dict:
-        """The masks among what it is called on."""
+        """The masks among its arguments, by name; None for a mask that was not passed."""
         inputs = named_inputs(self, args, kwargs)
-        return {name: inputs[name] for name in self.mask_names if inputs.get(name) is not None}
+        return {name: inputs.get(name) for name in self.mask_names}
 
 
 def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
-    """What `layer` is called on, by the names of its inputs or of the arguments of its `call`."""
+    """The arguments of `layer`, by the names of its inputs or of the arguments of its `call`."""
     try:
         found = dict(inspect.signature(type(layer).call).bind_partial(layer, *args, **kwargs).arguments)
     except TypeError:  # `call` refuses them by itself
@@ -114,6 +123,6 @@ def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
 
 
 def input_names(layer) -> set:
-    """The names that `named_inputs` can give, as far as they are known before `layer` is called."""
+    """The names that `named_inputs` can return, as far as they are known before `layer` is called."""
     names = set(inspect.signature(layer.call).parameters)
     return names | set(graphs.input_names(layer)) if graphs.is_graph(layer) else names

@@ -1,4 +1,4 @@
-"""Which models tensors can be named in."""
+"""A check that tensors of a model can be named."""
 
 import keras
 
@@ -6,7 +6,7 @@ from keras_penalties._keras import graphs
 
 
 def check_built(model, owner: str):
-    """Refuse what is not a built Keras model."""
+    """Reject what is not a built Keras model."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`model` of {owner} must be a Keras model. Received: {model!r} (of type {type(model).__name__})."

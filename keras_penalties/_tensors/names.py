@@ -4,8 +4,8 @@
     path  = layer ["@" use] {"/" layer ["@" use]}
     part  = index | "input" [":" index] | "preactivation"
 
-A layer is named by its own name, after the names of what holds it. `use` says which call of a layer that is
-called several times, `index` which of its tensors; both count from 0.
+The path of a layer has the names of the layers around it, then its own name. `use` is the number of a call of
+a layer that is called several times, and `index` that of a tensor; both count from 0.
 """
 
 import re
@@ -34,7 +34,7 @@ class Part:
 
     @property
     def suffix(self) -> str:
-        """How log keys name it: `""`, `"_output_1"`, `"_input"`, `"_input_1"`, `"_preactivation"`."""
+        """Its form in log keys: `""`, `"_output_1"`, `"_input"`, `"_input_1"`, `"_preactivation"`."""
         if self.kind == "output":
             return f"_output_{self.index}" if self.index else ""
         return f"_{self.kind}" + (f"_{self.index}" if self.index else "")
@@ -51,9 +51,9 @@ class TensorName:
 
     Attributes:
         text: the name as it was written.
-        layers: the layers on the way, the last one being that of the tensor; they may be shell patterns.
-        uses: which use of each, or None.
-        part: which tensor of the last one.
+        layers: the layers in the path, the last being that of the tensor; they may be shell patterns.
+        uses: which use of each layer, or None.
+        part: which tensor of the last layer.
     """
 
     text: str
@@ -72,7 +72,7 @@ class TensorName:
 
 
 def parse(text: str, argument: str, owner: str) -> TensorName:
-    """`text` as a `TensorName`; `argument` and `owner` say in an error where it was given."""
+    """`text` as a `TensorName`; `argument` and `owner` say in errors where it comes from."""
     path, colon, part = text.partition(":")
     segments = [SEGMENT.fullmatch(segment) for segment in path.split("/")]
     wrong = [s for s, found in zip(path.split("/"), segments, strict=True) if found is None]

@@ -1,4 +1,4 @@
-"""A model again, in which some layers are replaced: what holds them is copied, everything else is shared."""
+"""Rebuild a model with some layers replaced: the layers around them are copied, all others are shared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_penalties._keras import layers as keras_layers
 
 
 class Rebuild:
-    """Copies of layers and models, as a subclass wants them. A layer in which nothing changes stays itself.
+    """Copies layers and models with the changes that a subclass defines, but no layer without changes.
 
     Attributes:
         made: the copy of each layer, or the layer itself, by the id of the original.
@@ -20,23 +20,23 @@ class Rebuild:
 
     def __init__(self):
         self.made: dict[int, Any] = {}
-        self._originals: list = []  # an id is only good while its object lives
+        self._originals: list = []  # an id is valid only while its object exists
 
-    # What a subclass says.
+    # Defined by subclasses.
 
     def is_changed(self, layer) -> bool:
-        """Whether `layer` itself changes, apart from what it holds."""
+        """Whether `layer` itself changes, apart from the layers inside it."""
         return False
 
     def is_plain(self, layer) -> bool:
-        """Whether a file begins inside `layer`, and not at it: Keras itself saves a plain graph of layers."""
+        """Whether `layer` is saved by Keras itself, as a plain graph of layers."""
         return graphs.is_plain(layer)
 
     def prepare(self, layer):
-        """Look at `layer` before what it holds."""
+        """Inspect `layer` before the layers inside it."""
 
     def class_of(self, layer, outermost: bool) -> type:
-        """The class of the copy. `outermost` says that nothing but plain graphs of layers is around it."""
+        """The class of the copy. `outermost` means that only plain graphs of layers are around it."""
         return type(layer)
 
     def around(self, holder, operation, use: int) -> tuple[list, list]:
@@ -44,19 +44,19 @@ class Rebuild:
         return [], []
 
     def is_dropped(self, operation) -> bool:
-        """Whether the graph goes on with what `operation` is called on."""
+        """Whether the graph skips `operation`, and uses its input instead of its output."""
         return False
 
     def finish(self, new, layer):
-        """Do what is left to do with `new`, the copy of `layer`."""
+        """Finish `new`, the copy of `layer`."""
 
-    # What it does.
+    # Copying.
 
     def of(self, layer, outermost: bool = True):
         """`layer` with its changes."""
         if id(layer) not in self.made:
             self._originals.append(layer)
-            self.made[id(layer)] = layer  # where a layer holds what it is held by
+            self.made[id(layer)] = layer  # for a layer that refers to a layer around it
             self.prepare(layer)
             plain = outermost and self.is_plain(layer)
             others = {id(inner): self.of(inner, plain) for inner in keras_layers.held_by(layer)}
@@ -116,8 +116,8 @@ class Rebuild:
 
 
 def through(receivers, tensors, graph):
-    """`tensors` of the functional model `graph`, after each of `receivers` was called on its own; what it
-    gives takes the tensor's place."""
+    """`tensors` of the functional model `graph`, after each of `receivers` was called on its tensor and its
+    result replaced that tensor."""
     flat = tree.flatten(tensors)
     for receiver in receivers:
         kind, index = receiver.part.kind, receiver.part.index
@@ -127,7 +127,7 @@ def through(receivers, tensors, graph):
             flat[index or 0] = receiver.in_graph(flat[index or 0], graph)
         else:
             raise ValueError(
-                f"'{receiver.layer.name}' asks for tensor {index}, and the layer is called on {len(flat)}. "
+                f"'{receiver.layer.name}' asks for tensor {index}, but the layer is called on {len(flat)}. "
                 "Count from 0."
             )
     return tree.pack_sequence_as(tensors, flat) if receivers else tensors

@@ -1,4 +1,4 @@
-"""What a user gives as `hidden`, as tensors of the model by name."""
+"""The tensors that the argument `hidden` names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from keras_penalties._tensors.search import Search, Tensor
 
 
 def hidden_tensors(model, hidden) -> dict[str, Tensor]:
-    """Each hidden tensor, by the name under which the user knows it."""
+    """Each hidden tensor, by the user's name for it."""
     if isinstance(hidden, str):
         raise TypeError(
-            f"`hidden` must be a list of names or a dict of name to reference. Received: {hidden!r}. "
+            f"`hidden` must be a list of names or a dict from names to references. Received: {hidden!r}. "
             f"Write [{hidden!r}]."
         )
     search, found = Search(model, "hidden", "HiddenOutputs"), {}
@@ -30,13 +30,15 @@ def hidden_tensors(model, hidden) -> dict[str, Tensor]:
 def _named(search: Search, name, reference):
     if isinstance(reference, keras.KerasTensor):
         if name is reference:
-            raise TypeError("`hidden` holds a tensor without a name. Use a dict: hidden={'my_name': tensor}.")
+            raise TypeError(
+                "`hidden` contains a tensor without a name. Use a dict: hidden={'my_name': tensor}."
+            )
         yield name, search.symbolic(reference)
     elif isinstance(name, str) and isinstance(reference, Mapping):
         yield name, from_config(search, reference)
     elif not isinstance(reference, str) or not isinstance(name, str):
         raise TypeError(
-            "`hidden` must hold names of layers, or a dict of name to a layer's name or symbolic "
+            "`hidden` must contain names of layers, or be a dict from names to a layer's name or a symbolic "
             f"tensor. Received: {reference!r} (of type {type(reference).__name__})."
         )
     elif name == reference and set(reference) & set("*?["):
@@ -48,7 +50,7 @@ def _named(search: Search, name, reference):
 
 
 def to_config(tensor: Tensor) -> dict:
-    """Where `tensor` is, such that it is found again after saving and loading: names may be generated."""
+    """The position of `tensor`, which identifies it after saving and loading: names may be generated."""
     return {
         "steps": [list(step) for step in tensor.place.steps],
         "uses": list(tensor.uses),
@@ -63,12 +65,12 @@ def from_config(search: Search, config: Mapping) -> Tensor:
         if place.steps == steps:
             return Tensor(place, tuple(config["uses"]), Part(*config["part"]), config["name"])
     raise ValueError(
-        f"`hidden` was saved with the tensor of '{config['name']}' at {steps}, and '{search.model.name}' "
-        "holds no layer there. Has its code changed since?"
+        f"`hidden` was saved with the tensor of '{config['name']}' at {steps}, but '{search.model.name}' "
+        "has no layer there. Has its code changed since?"
     )
 
 
 def reference_to(tensor: Tensor) -> str:
-    """The name of `tensor`, whole."""
+    """The full name of `tensor`."""
     use = f"@{tensor.use}" if len(tensor.place.calls) > 1 else ""
     return f"{tensor.place.name}{use}{tensor.part}"

@@ -1,4 +1,4 @@
-"""Which tensors of a model the names, patterns and classes of a user mean."""
+"""Find the tensors of a model that names, patterns and classes mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_penalties._tensors.names import Part, TensorName, parse
 from keras_penalties._tensors.tree import Place, walk
 from keras_penalties.layers import ActivityPenalty
 
-# What these give is what the layer gives that they wrap, or what its cell gives at each step.
+# Their outputs are those of the wrapped layer, or of the cell at each step.
 LOOPS = (keras.layers.TimeDistributed, keras.layers.RNN)
 
 
@@ -27,9 +27,9 @@ class Tensor:
 
     Attributes:
         place: the layer or operation.
-        uses: which use of each layer on the way, as in `TensorName`; only the last one where a pattern or
-            class was given.
-        part: which tensor of it.
+        uses: which use of each layer in the path, as in `TensorName`; only the last one for a pattern or
+            class.
+        part: which of its tensors.
         name: the layer that the user meant, which may be inside the one at `place`.
         is_one_use: whether the user named a use.
     """
@@ -50,7 +50,7 @@ class Search:
 
     Args:
         model: the model.
-        argument, owner: where the names were given, for errors: "`hidden` of HiddenOutputs".
+        argument, owner: where the names come from, for errors: "`hidden` of HiddenOutputs".
     """
 
     def __init__(self, model, argument: str, owner: str):
@@ -60,12 +60,11 @@ class Search:
         self.paths = {place.name for place in self.places}
 
     def reachable(self) -> list[Place]:
-        """The layers whose output can be had; those of a loop over time cannot, nor what is
-        rematerialized."""
+        """The layers whose output is accessible: not those in a loop over time or a rematerialized block."""
         return [place for place in self.places if place.is_called_layer and not self._obstacles(place)]
 
     def all(self, key: str | type) -> list[Tensor]:
-        """Each tensor that `key` means, a name, shell pattern or class: one for each place and use."""
+        """Each tensor that `key`, a name, shell pattern or class, means: one for each place and use."""
         name = parse(key, self.argument, self.owner) if isinstance(key, str) else None
         found = [tensor for place in self._places(key, name) for tensor in self._tensors(place, name)]
         if not found:
@@ -97,8 +96,8 @@ class Search:
                         uses = tuple(calls[0][0] if calls else None for calls in above)
                         return Tensor(place, (*uses, use), Part("output", index), place.operation.name)
         raise ValueError(
-            f"`{self.argument}` of {self.owner} holds the tensor {tensor}, which '{self.model.name}' does "
-            "not compute on the way to its outputs. Take a tensor of the same graph, or a layer's name."
+            f"`{self.argument}` of {self.owner} contains the tensor {tensor}, on which no output of "
+            f"'{self.model.name}' depends. Use a tensor of the same graph, or a layer's name."
         )
 
     def _places(self, key, name: TensorName | None) -> list[Place]:
@@ -127,8 +126,8 @@ class Search:
             if use is None and count > 1:
                 choices = ", ".join(repr(f"{step.operation.name}@{i}") for i in range(count))
                 raise ValueError(
-                    f"`{self.argument}` of {self.owner} names {name.text!r}, and '{step.operation.name}' is "
-                    f"used {count} times, so that several tensors match. Say which use: {choices}."
+                    f"`{self.argument}` of {self.owner} names {name.text!r}, but '{step.operation.name}' is "
+                    f"used {count} times, so several tensors match. Say which use: {choices}."
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
@@ -143,19 +142,19 @@ class Search:
         if (use is not None and use not in uses) or too_many:
             layer = place.operation.name
             raise ValueError(
-                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, and '{layer}' is "
-                f"used {len(uses)} time(s) and gives {count} tensor(s) each time. Count both from 0: "
+                f"`{self.argument}` of {self.owner} names {name.text if name else layer!r}, but '{layer}' is "
+                f"used {len(uses)} time(s) and returns {count} tensor(s) each time. Count both from 0: "
                 f"'{layer}@0:0'."
             )
 
     def _reachable(self, place: Place, part: Part, name) -> tuple[Place, Part]:
-        """`place`, or the place around it whose tensor is the same; raise where there is none."""
+        """`place`, or the place around it with the same tensor; raises if there is none."""
         for holder in self._obstacles(place):
             if keras_layers.is_rematerialized(holder.operation):
                 raise ValueError(
                     f"`{self.argument}` of {self.owner} names '{place.name}', which is inside "
-                    f"'{holder.name}': {type(holder.operation).__name__} is rematerialized, so what it "
-                    f"computes inside exists only while it runs. Name '{holder.name}' itself."
+                    f"'{holder.name}': {type(holder.operation).__name__} is rematerialized, so its "
+                    f"inner tensors exist only while it runs. Name '{holder.name}' itself."
                 )
             return self._of_loop(place, holder, part)
         if part.kind == "preactivation":
@@ -164,7 +163,7 @@ class Search:
 
     @staticmethod
     def _obstacles(place: Place) -> list[Place]:
-        """What is around `place` and keeps what it computes to itself, the outermost first."""
+        """The layers around `place` that make its tensors inaccessible, the outermost first."""
         return [
             holder
             for holder in reversed(place.holders)
@@ -186,7 +185,7 @@ class Search:
         )
 
     def _nothing(self, key, name: TensorName | None) -> str:
-        text = f"`{self.argument}` of {self.owner} has the name {said(key)}, which matches no layer of"
+        text = f"`{self.argument}` of {self.owner} has the name {quoted(key)}, which matches no layer of"
         text += f" '{self.model.name}'."
         layers = [place for place in self.places if place.is_called_layer]
         if name is None:
@@ -202,24 +201,24 @@ class Search:
         near += [ends[end] for end in difflib.get_close_matches(last, ends, n=3, cutoff=0.5)]
         near = list(dict.fromkeys(near))[:3]
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_some(names)}."
-        return f"{text} {hint} `kp.list_tensors(model)` lists what can be named."
+        return f"{text} {hint} `kp.list_tensors(model)` lists the names."
 
 
 def _may_be_input(place: Place, name: TensorName | None) -> bool:
-    """Whether the inputs of a graph may be meant: by name alone."""
+    """Whether `name` may mean an input of a graph: only a full name can."""
     return (name is not None and not name.is_pattern) or not isinstance(
         place.operation, keras.layers.InputLayer
     )
 
 
 def _matches(place: Place, key, name: TensorName | None) -> bool:
-    """Whether the layer at `place` is meant: a class is meant by its instances, a path by all that end so."""
+    """Whether `place` matches: its layer is an instance of the class `key`, or its path ends with `name`."""
     layer = place.operation
     plain = place.is_layer and not graphs.is_graph(layer)
     if name is None:
         return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
     if set(name.layers[-1]) & set("*?[") and not plain:
-        return False  # layers are meant, not the model around them, nor the operations of a mask
+        return False  # a pattern matches layers, not the model around them, nor the operations of a mask
     tail = place.path[-len(name.layers) :]
     return len(tail) == len(name.layers) and all(
         fnmatch.fnmatchcase(name, pattern) for name, pattern in zip(tail, name.layers, strict=True)
@@ -230,7 +229,7 @@ def _check_activation(place: Place, argument: str, owner: str):
     layer = place.operation
     if not callable(getattr(layer, "activation", None)) or isinstance(layer, keras.layers.RNN):
         raise ValueError(
-            f"`{argument}` of {owner} names '{place.name}:preactivation', and {type(layer).__name__} has no "
+            f"`{argument}` of {owner} names '{place.name}:preactivation', but {type(layer).__name__} has no "
             f"`activation` of its own. Name '{place.name}', or '{place.name}:input'."
         )
 
@@ -241,7 +240,7 @@ def gives_scores(layer) -> bool:
     return call is not None and "return_attention_scores" in inspect.signature(call).parameters
 
 
-def said(key) -> str:
+def quoted(key) -> str:
     return key.__name__ if isinstance(key, type) else repr(key)
 
 

@@ -1,4 +1,4 @@
-"""A layer that calls receivers on its own tensors, and the classes that are made for it."""
+"""A layer that calls receivers on its own tensors, and the classes created for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_penalties._tensors.search import gives_scores
 
 
 class Tapped(hooks.HoldsHelpers):
-    """A layer that calls receivers on its own tensors. It is mixed into the class of a copied layer.
+    """A layer that calls receivers on its own tensors: a mixin for the class of a copied layer.
 
     Attributes:
         receivers: what it calls.
@@ -53,8 +53,7 @@ class Tapped(hooks.HoldsHelpers):
         return outputs
 
     def quantize(self, *args, **kwargs):
-        # Keras (keras/src/layers/core/dense.py and others) quantizes its own classes, and no subclasses of
-        # them.
+        # Keras (keras/src/layers/core/dense.py and others) quantizes its own classes, but not subclasses.
         if unmixed(type(self)).__module__.startswith("keras."):
             kwargs["type_check"] = False
         return super().quantize(*args, **kwargs)  # type: ignore[misc]
@@ -65,7 +64,7 @@ class Tapped(hooks.HoldsHelpers):
 
 
 def chosen(part: Part, tensors: list) -> list:
-    """What a receiver is called on: one tensor, all inputs at once, or each pre-activation."""
+    """The tensors that a receiver is called on: one tensor, all inputs at once, or each pre-activation."""
     if part.kind == "preactivation":
         return tensors
     if part.kind == "input" and part.index is None:
@@ -79,7 +78,7 @@ def chosen(part: Part, tensors: list) -> list:
 
 
 class RecordedActivation:
-    """An activation that keeps what it is called on, where somebody asks for it."""
+    """An activation that records its inputs inside `recorded`."""
 
     def __init__(self, activation):
         self.activation, self.local = activation, threading.local()
@@ -92,7 +91,7 @@ class RecordedActivation:
 
 @contextmanager
 def recorded(activations: list):
-    """The inputs of each of `activations`, which are recorders, while this is open on this thread."""
+    """Record the inputs of each of `activations` on this thread, inside the context."""
     found: list = []
     for recorder in activations:
         recorder.local.__dict__.setdefault("stack", []).append(found)
@@ -123,7 +122,7 @@ def is_running(layer) -> bool:
 
 
 class Receivers:
-    """What a tapped layer calls, kept out of sight of Keras' attribute tracking."""
+    """The receivers of a tapped layer, hidden from Keras' attribute tracking."""
 
     def __init__(self, receivers):
         self.all: list[Any] = list(receivers)
@@ -163,8 +162,7 @@ def source_class(cls):
 
 
 def mixed(mixin, cls):
-    """A subclass of `cls` with `mixin` in front. It looks like `cls`, and is saved as that unless said
-    otherwise."""
+    """A subclass of `cls` with `mixin` in front. It looks like `cls`, and is saved as `cls` by default."""
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls.__name__, (mixin, cls), {**names, "plain_class": unmixed(cls)})
 
@@ -174,5 +172,5 @@ def is_mixed(cls) -> bool:
 
 
 def unmixed(cls):
-    """The class that a user knows, of which `cls` was made here."""
+    """The class that the user knows, from which `cls` was created here."""
     return vars(cls).get("plain_class", cls)

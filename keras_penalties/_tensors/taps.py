@@ -1,10 +1,10 @@
 """Receivers on the tensors of a model: layers that are called on a tensor whenever the model computes it.
 
-The layer that was named is replaced by a copy, which shares its weights and calls the receiver itself. What
-holds the layer is copied too, up to the model; everything else is shared. So the original does not change,
-the new model has its class and methods, its layers are in the same order, and a receiver is called whichever
-code runs the layer: the model's `call`, its `train_step`, another thread. Only where a graph of layers uses
-the layer several times, and for an operation that is not a layer, the receiver becomes a layer of the graph.
+The named layer is replaced by a copy that shares its weights and calls the receiver itself. The layers
+around it are copied too, up to the model; everything else is shared. So the original does not change, the
+new model has the same class and methods, its layers are in the same order, and a receiver is called whichever
+code runs the layer: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
+graph only if a graph of layers uses the layer several times, or for an operation that is not a layer.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import keras
-
-from keras_penalties._keras import graphs
+from keras_penalties._keras import graphs, scopes
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import masks
 from keras_penalties._tensors.names import Part
@@ -32,29 +31,38 @@ def _takes_training(cls) -> bool:
 
 @dataclass(frozen=True)
 class Receiver:
-    """A layer that is called on a tensor, and gives what it is given.
+    """A layer that is called on a tensor, and returns it unchanged.
 
     Attributes:
         part: which tensor of the layer that computes it.
-        layer: what is called.
+        layer: the layer to call. If it cannot be called, its method `miss(why)` is called instead.
         mask_from: the name of the input that is the tensor's mask, or None.
     """
 
     part: Part
-    layer: keras.layers.Layer
+    layer: Any
     mask_from: str | None = None
 
     def __call__(self, x, owner: str, training: bool | None = None):
-        """Call it on `x`, which the layer called `owner` has computed, unless its mask is not to be had."""
+        """Call it on `x`, which the layer named `owner` has computed.
+
+        If its mask is not available, a step of training or evaluation raises an error. Elsewhere, as in
+        KerasHub's `generate`, which calls the blocks of a model directly, only reading the losses raises it.
+        """
         # In JAX's training step `owner` is the outermost call, whose `training` Keras forgets when it ends.
         passes_on = training is not None and _takes_training(type(self.layer))
         options = {"training": training} if passes_on else {}
         if self.mask_from is None:
             self.layer(x, **options)
             return
-        mask = masks.current(self.mask_from, owner)
-        if mask is not None:
-            self.layer(x, mask=self._fitted(mask, x), **options)
+        try:
+            mask = masks.current(self.mask_from, owner)
+        except masks.NoMask as error:
+            if masks.is_needed() and not scopes.is_symbolic():
+                raise
+            self.layer.miss(str(error))
+            return
+        self.layer(x, mask=self._fitted(mask, x), **options)
 
     def in_graph(self, x, graph):
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""
@@ -75,8 +83,7 @@ class Tap:
 
     @property
     def source(self):
-        """The layer or model with the input that is the mask: the innermost around the tensor. None
-        without."""
+        """The innermost layer or model around the tensor that has the mask as an input, or None."""
         name, place = self.receiver.mask_from, self.tensor.place
         if name is None:
             return None
@@ -84,20 +91,20 @@ class Tap:
             if name in masks.input_names(holder.operation):
                 return holder.operation
         raise ValueError(
-            f"`mask_from` names {name!r}, and no model or layer around '{place.name}' has an input of that "
+            f"`mask_from` names {name!r}, but no model or layer around '{place.name}' has an input of that "
             f"name. It must be one of those of '{place.around[-1].operation.name}': "
             f"{sorted(masks.input_names(place.around[-1].operation))}."
         )
 
     @property
     def symbolic_mask(self):
-        """The input that is the mask, where the model or layer that has it is a graph. None elsewhere."""
+        """The input that is the mask, if the model or layer that has it is a graph; otherwise None."""
         return graphs.input_called(self.source, self.receiver.mask_from)
 
     @property
     def is_in_graph(self) -> bool:
-        """Whether the receiver becomes a layer of a graph: for what is not a layer, and for one of several
-        uses."""
+        """Whether the receiver becomes a layer of a graph: for an operation that is not a layer, and for one
+        of several uses."""
         place, part = self.tensor.place, self.tensor.part
         if not place.is_called_layer:
             return True
@@ -160,7 +167,7 @@ class Tapping(Rebuild):
 
 
 def tap(layer: Tapped, receivers: list[Receiver]):
-    """Give `layer` what it calls. It holds those that are layers, so that they are saved with it."""
+    """Set the receivers of `layer`. It also tracks their layers, so that these are saved with it."""
     with keras_layers.unlocked(layer):
         layer.receivers = Receivers(receivers)
         layer.activity_penalties = [receiver.layer for receiver in receivers]

@@ -1,4 +1,4 @@
-"""The layers and operations within a model, at any depth, each with its path."""
+"""The layers and operations inside a model, at any depth, each with its path."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from keras_penalties.layers import ActivityPenalty
 
 @dataclass(eq=False)
 class Place:
-    """A layer or operation in the layer, model or graph that holds it.
+    """A layer or operation in the layer, model or graph that contains it, its holder.
 
     Attributes:
-        path: the names of what holds it, from the outermost, and its own.
+        path: the names of the layers around it, from the outermost, and its own name.
         operation: the layer or operation.
-        holder: the place of what holds it; None for the model itself.
-        step: how to get from the holder to it: an attribute, then indices or keys. Unlike names, which
-            Keras may generate, steps survive saving and loading.
-        calls: in a graph, its calls in the order in which the graph runs them: pairs of which call it was in
-            the order in which they were made, and the tensors it gave. Empty elsewhere.
-        used: in a graph, which of these tensors the graph goes on with: pairs of call and index.
+        holder: the place of its holder; None for the model itself.
+        step: the way from the holder to it: an attribute, then indices or keys. Unlike names, which Keras may
+            generate, steps survive saving and loading.
+        calls: in a graph, its calls in the order in which the graph runs them: pairs of the number of the
+            call, in order of creation, and its output tensors. Empty elsewhere.
+        used: in a graph, which of these tensors the graph uses: pairs of call and index.
     """
 
     path: tuple[str, ...]
@@ -45,17 +45,17 @@ class Place:
 
     @property
     def is_called_layer(self) -> bool:
-        """Whether it is a layer that is called when the model runs, as an operation or an input is not."""
+        """Whether it is a layer that is called when the model runs, unlike an operation or an input."""
         return self.is_layer and not isinstance(self.operation, keras.layers.InputLayer)
 
     @property
     def holders(self) -> list[Place]:
-        """What holds it, the innermost first, without the model itself."""
+        """The places around it, the innermost first, without the model itself."""
         return [place for place in self.around if place.holder is not None]
 
     @property
     def around(self) -> list[Place]:
-        """What holds it, the innermost first, the model itself last; the model alone for the model."""
+        """The places around it, the innermost first, the model itself last; for the model, only the model."""
         above: list[Place] = [self] if self.holder is None else []
         place = self.holder
         while place is not None:
@@ -70,7 +70,7 @@ class Place:
 
 
 def walk(place: Place) -> Iterator[Place]:
-    """All places within `place`, each after what holds it."""
+    """All places inside `place`, each after its holder."""
     for inner in within(place):
         yield inner
         if inner.is_layer and not isinstance(inner.operation, ActivityPenalty):
@@ -78,7 +78,7 @@ def walk(place: Place) -> Iterator[Place]:
 
 
 def within(place: Place) -> Iterator[Place]:
-    """The places that `place` holds directly: the operations of its graph, then its other layers."""
+    """The places directly inside `place`: the operations of its graph, then its other layers."""
     layer, seen = place.operation, set()
     if graphs.is_graph(layer):
         graph = graphs.as_functional(layer)
@@ -96,8 +96,8 @@ def within(place: Place) -> Iterator[Place]:
 
 
 def step_to(holder, layer) -> tuple:
-    """The attribute of `holder`, with indices or keys, at which `layer` is; without one, as in KerasHub's
-    `MLP`, its place among the layers that Keras tracks."""
+    """The attribute of `holder`, with indices or keys, that contains `layer`; without one, as in KerasHub's
+    `MLP`, its index among the layers that Keras tracks."""
     found = list(_steps(holder, layer))
     if not found:
         return keras_layers.place_among_tracked(holder, layer)
@@ -123,7 +123,7 @@ def _keys(value, layer):
 
 
 def follow(layer, steps) -> Any:
-    """What `steps` lead to from `layer`, or None where there is nothing yet."""
+    """The object at the end of `steps` from `layer`, or None if it does not exist yet."""
     for attribute, *keys in steps:
         if attribute == "operations" and graphs.is_graph(layer):
             value = graphs.as_functional(layer).operations

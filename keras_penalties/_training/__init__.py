@@ -1,1 +1,1 @@
-"""What changes while a model trains: terms, strengths, learned weights, means for the logs."""
+"""State that changes during training: terms, strengths, learned weights, means for the logs."""

@@ -1,4 +1,4 @@
-"""What a layer has added to the loss, on its way into the logs."""
+"""What a layer adds to the loss, until the logs have counted it."""
 
 import weakref
 from collections.abc import Callable
@@ -15,15 +15,15 @@ class Addition:
     """One addition to the loss.
 
     Attributes:
-        loss: what was added. It is kept until the next pass: Keras tells losses apart by their `id`, which
-            Python may otherwise give to another one.
-        values: what the logs show of it, by key.
-        batch: how many examples it is of.
-        place: where it was made, for `places.cannot_leave`.
-        scoped: whether it was made in a stateless scope of Keras.
-        on_gradient: what to call when a gradient is taken of it, or None.
-        given: what a reader of `losses` gets in place of `loss`.
-        waiting: the keys that were read, and that a metric has yet to count.
+        loss: what was added. It is kept until the next pass: Keras distinguishes losses by their `id`, which
+            Python could otherwise reuse.
+        values: its values for the logs, by key.
+        batch: the number of examples.
+        place: where it was added, for `places.cannot_leave`.
+        scoped: whether it was added in a stateless scope of Keras.
+        on_gradient: a function to call when a gradient of it is taken, or None.
+        given: what a reader of `losses` gets instead of `loss`.
+        waiting: the keys that were read and still have to be counted by a metric.
     """
 
     loss: Any
@@ -43,9 +43,10 @@ class _Thread:
     Attributes:
         scope: the stateless scope of the pass, as a weak reference, or None.
         current: the additions of this pass.
-        earlier: those of earlier passes of this step that are not counted yet.
+        earlier: the additions of earlier passes of this step that are not counted yet.
         graph: the graph or trace of the step, as a weak reference, or None.
         started: by key, the number of examples in the step, once a metric has counted it.
+        missed: why something could not be added in this pass, or None.
     """
 
     scope: Any = None
@@ -53,22 +54,23 @@ class _Thread:
     earlier: list[Addition] = field(default_factory=list)
     graph: Any = None
     started: dict = field(default_factory=dict)
+    missed: str | None = None
 
 
 class Additions:
-    """What a layer adds to the loss, and what of it the metrics have yet to count.
+    """What a layer adds to the loss, and what the metrics still have to count.
 
     A pass begins with each outermost call of a layer or model, and with each stateless scope of Keras. A step
-    of `fit` or `evaluate` may have several; it ends when a metric is asked for its result, or with its graph.
-    In a loop of the user's own each pass is a step.
+    of `fit` or `evaluate` may have several passes; it ends when the result of a metric is read, or with its
+    graph. In a user's own loop each pass is a step.
 
     A value is logged only after something reads it from `losses`, as a training step does. A plain `model(x)`
     logs nothing, and reads by callbacks are ignored. The metrics count it immediately where a variable can be
-    assigned; otherwise, on JAX, when the metric is asked for its result.
+    assigned; otherwise, on JAX, when the result of the metric is read.
 
     Args:
-        owner: what to call the layer in errors.
-        averaged: the keys whose values do not add up in a step: strengths.
+        owner: the name of the layer in errors.
+        averaged: the keys whose values are not summed in a step: strengths.
     """
 
     def __init__(self, owner, averaged=()):
@@ -87,11 +89,11 @@ class Additions:
 
     @property
     def losses(self) -> list:
-        """What was added in this pass, as a reader of `losses` has it."""
+        """What was added in this pass, as a reader of `losses` gets it."""
         return [a.loss if a.given is None else a.given for a in self._here.current]
 
     def enter(self, scope) -> bool:
-        """Begin a pass if `scope` is not the stateless scope of the last one; say whether it is new."""
+        """Begin a pass if `scope` is not the stateless scope of the last one; return whether it is new."""
         here = self._here
         if scope is (here.scope and here.scope()):
             return False
@@ -102,18 +104,24 @@ class Additions:
     def end_pass(self):
         here = self._here
         here.earlier = [a for a in (*here.earlier, *here.current) if a.waiting and _belongs_here(a)]
-        here.current = []
+        here.current, here.missed = [], None
         for addition in here.earlier:
-            # They would keep everything they were computed from in memory.
+            # They would keep everything that they were computed from in memory.
             addition.loss = addition.given = None
         if (here.earlier or here.started) and trainers.caller() == "own":
             here.earlier, here.started = [], {}
 
     def add(self, loss, values, batch, on_gradient=None):
-        """Remember what was added; `on_gradient` is called when a gradient is taken of it."""
+        """Record what was added; `on_gradient` is called when a gradient of it is taken."""
         values = {key: ops.stop_gradient(value) for key, value in values.items()}
         scoped = scopes.stateless_scope() is not None
         self._here.current.append(Addition(loss, values, batch, places.place(), scoped, on_gradient))
+
+    def miss(self, why: str):
+        """Record that something could not be added in this pass: reading its losses raises an error."""
+        if not scopes.is_symbolic():
+            self.enter(scopes.stateless_scope())
+            self._here.missed = why
 
     def count(self):
         """Count what was added in this pass, for an owner that reads it itself."""
@@ -123,13 +131,19 @@ class Additions:
         """The losses of this pass that can be used outside of stateless scopes."""
         current = self._here.current
         for addition in current:
-            if not (addition.scoped and scopes.graph() is None):  # else it is of a step that is over
+            if not (
+                addition.scoped and scopes.graph() is None
+            ):  # otherwise it is left over from an earlier step
                 self._refuse_lost(addition)
         return [a.loss for a in current if scopes.can_use(a.loss)]
 
     def read(self, losses) -> list:
-        """`losses`, which somebody reads, as that reader gets them."""
-        found, new = {id(a.loss): a for a in self._here.current}, []
+        """`losses`, as the reader gets them."""
+        here, scope = self._here, scopes.stateless_scope()
+        is_of_this_pass = scope is (here.scope and here.scope())
+        if here.missed and is_of_this_pass and not scopes.is_symbolic() and trainers.caller() != "callback":
+            raise ValueError(here.missed)
+        found, new = {id(a.loss): a for a in here.current}, []
         for addition in (found[id(loss)] for loss in losses if id(loss) in found):
             self._refuse_lost(addition)
             if addition.given is None:
@@ -149,8 +163,8 @@ class Additions:
                 metric.update_state()
 
     def take(self, key) -> list:
-        """What a metric has to count under `key`: the value, the number of examples, and whether it is the
-        first of the step, whose examples are counted once."""
+        """What a metric has to count for `key`: the value, the number of examples, and whether it is the
+        first value of the step, since the examples of a step are counted once."""
         here, graph = self._here, scopes.graph()
         if graph is not (here.graph and here.graph()):
             here.graph, here.started = None if graph is None else weakref.ref(graph), {}
@@ -163,13 +177,13 @@ class Additions:
             return []
         first = key not in here.started
         batch = here.started.setdefault(key, new[0].batch)
-        return [(sum(a.values[key] for a in new), batch, first)]
+        return [(sum((a.values[key] for a in new[1:]), start=new[0].values[key]), batch, first)]
 
     def end_step(self, key):
         self._here.started.pop(key, None)
 
     def forget(self, key):
-        """Count nothing of what was added before."""
+        """Count nothing that was added before."""
         for thread in self._threads.values():
             thread.started.pop(key, None)
             for addition in (*thread.earlier, *thread.current):

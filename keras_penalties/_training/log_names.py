@@ -1,5 +1,5 @@
-"""The names of penalties in the logs: each is there once. A changing strength ends in `_strength`, a changing
-weight of a loss in `_weight`, and what a target measures in `_measure`."""
+"""The names of penalties in the logs, each of which is unique. The key of a changing strength ends in
+`_strength`, that of a changing loss weight in `_weight`, and that of what a target measures in `_measure`."""
 
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._keras import trainers
@@ -9,8 +9,8 @@ STRENGTH, WEIGHT, MEASURE = "_strength", "_weight", "_measure"
 
 
 def strength_keys(penalties, ending: str = STRENGTH) -> dict[int, str]:
-    """The ends of the log keys of the strengths of `penalties`, a dict by place: with the class where several
-    share a name, and with the place too where several are of one class."""
+    """The ends of the log keys of the strengths of `penalties`, a dict by index: with the class if there are
+    several, and with the index too if several have the same class."""
     kinds = {i: type(penalty).__name__.lower() for i, penalty in penalties.items()}
     keys = {i: ending if len(kinds) == 1 else f"_{kinds[i]}{ending}" for i in kinds}
     return keys | {i: f"_{kinds[i]}_{i}{ending}" for i in kinds if [*kinds.values()].count(kinds[i]) > 1}
@@ -22,10 +22,10 @@ def measure_key(strength_key: str, ending: str = STRENGTH) -> str:
 
 
 def gathered(layer) -> list:
-    """The metrics of `layer`, which has means in `logged`, under names that no other metric of the model has.
+    """The metrics of `layer`, whose means are in `logged`, under names that no other metric of the model has.
 
-    Keras shows a metric under its name, and of two with one name the last. So the layers of a model whose
-    names clash are numbered when Keras collects its metrics: `sparsity`, `sparsity_1`.
+    Keras shows a metric under its name; of two metrics with the same name it shows only the last. So layers
+    whose names clash are numbered when Keras collects the metrics of a model: `sparsity`, `sparsity_1`.
     """
     gathering = trainers.Gathering(depth=1)
     if gathering.again:
@@ -49,12 +49,12 @@ def _number(model):
 
 
 def _names(layer, name) -> set:
-    """The names in the logs of a layer that is called `name` there."""
+    """The keys in the logs of a layer under `name`."""
     return {f"{name}{mean.key}" for mean in layer.logged}
 
 
 def _logging_layers(layer, done=None):
-    """The layers with means within `layer`, in the order in which they were made."""
+    """The layers inside `layer` that have means, in the order in which they were created."""
     done = set() if done is None else done
     for inner in keras_layers.sublayers(layer):
         if id(inner) not in done:

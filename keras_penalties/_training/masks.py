@@ -7,10 +7,10 @@ from keras_penalties._keras.masks import get_keras_mask
 
 
 def combined(mask, tensors):
-    """`mask`, which was given for `tensors`, and the masks that Keras keeps with them: what all of them
-    count. `tensors` may be one tensor or a list; the result is one mask, or a list.
+    """`mask`, which was passed for `tensors`, combined with the masks that Keras keeps with them: an element
+    counts if both keep it. `tensors` may be one tensor or a list; the result is one mask, or a list.
 
-    A given mask that does not fit is returned as it is, for the penalty to refuse.
+    A mask that does not fit is returned unchanged, and the penalty rejects it.
     """
     several = isinstance(tensors, (list, tuple))
     xs = list(tensors) if several else [tensors]
@@ -33,6 +33,6 @@ def _both(mask, own):
 
 
 def _of_rank(mask, rank):
-    """`mask` with axes of size 1 at its end."""
+    """`mask` with axes of size 1 appended."""
     missing = rank - len(mask.shape)
     return ops.reshape(mask, (*ops.shape(mask), *(1,) * missing)) if missing else mask

@@ -1,14 +1,14 @@
-"""What changes while a model trains, owned by a layer or model of this package and saved with it."""
+"""State that changes during training, owned by a layer or model of this package and saved with it."""
 
 import keras
 
 
 class State(keras.layers.Layer):
-    """Variables in float32, whatever the model computes in; a file that knows none of them loads."""
+    """Variables in float32, whatever the dtype of the model. A file without them loads too."""
 
     def __init__(self, name):
         super().__init__(name=name, dtype="float32", autocast=False)
-        self.built = True  # else Keras runs the model through again before each `train_on_batch` and `fit`
+        self.built = True  # otherwise Keras calls the model again before each `train_on_batch` and `fit`
 
     def variable(self, name, initializer="zeros", shape=(), dtype="float32", trainable=False):
         options = {"shape": shape, "initializer": initializer, "dtype": dtype, "trainable": trainable}
@@ -25,15 +25,15 @@ class State(keras.layers.Layer):
         ]
 
     def keep_state_of(self, other):
-        """Take over the values of `other`, if it has variables of the same shapes."""
+        """Copy the values of `other`, if it has variables of the same shapes."""
         if self.fits(other):
             for mine, theirs in zip(self.variables, other.variables, strict=True):
                 mine.assign(theirs.value)
 
 
 class Learned(State):
-    """Variables by name, made from the arguments of `add_weight` that `learned` of a penalty, or `state` of a
-    loss, gives."""
+    """Variables by name, created from the arguments of `add_weight` that `learned` of a penalty or `state` of
+    a loss returns."""
 
     def __init__(self, options: dict, name):
         super().__init__(name)
@@ -47,7 +47,7 @@ class Learned(State):
         unknown = sorted(set(values) - set(self._by_name))
         if unknown:
             raise ValueError(
-                f"`next_state` must return values by the names that `state` gave: {sorted(self._by_name)}. "
+                f"`next_state` must return values under the names from `state`: {sorted(self._by_name)}. "
                 f"Received: {unknown}."
             )
         for key, value in values.items():

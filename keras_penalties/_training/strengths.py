@@ -1,4 +1,4 @@
-"""Strengths that move: what they are in this step, and what moves them to the next."""
+"""Strengths that change: their values in this step, and their update for the next."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from keras_penalties.schedules import Target, _strength
 
 
 class Strengths(State):
-    """The strengths of a few penalties, with a step count for schedules and a variable for each that adapts.
+    """The strengths of several penalties, with a step count for schedules and a variable for each `Target`.
 
-    Each training batch counts once: what is used a second time in a step sees the strengths of the first.
+    Each training batch counts once: a second use in a step has the strengths of the first use.
 
     Args:
         penalties: the penalties, or losses with a weight, each with an attribute `strength`.
         name: the name of this layer.
-        ending: how the log keys of the strengths end.
+        ending: the end of the log keys of the strengths.
 
     Attributes:
-        keys: an end of a log key for each strength that moves, by the penalty's place.
-        measure_keys: one for what a penalty with a target measures, by its place.
+        keys: the end of the log key of each strength that changes, by index of the penalty.
+        measure_keys: the same for what a penalty with a target measures.
     """
 
     def __init__(self, penalties, name, ending=log_names.STRENGTH):
@@ -40,18 +40,18 @@ class Strengths(State):
             _strength.keep_kind(penalty)
         if any(not isinstance(strength, Target) for strength in moving.values()):
             self.step = self.variable("step", dtype="int32")
-        self._adapting = {  # by names: TensorFlow exports no dict of variables by number
+        self._adapting = {  # by name: TensorFlow cannot export a dict of variables with numbers as keys
             str(i): self.variable(f"strength_{i}", keras.initializers.Constant(strength.initial))
             for i, strength in moving.items()
             if isinstance(strength, Target)
         }
 
     def _of(self, i) -> Any:
-        """The strength of the penalty at place `i` as it is now: it may be assigned."""
+        """The current strength of the penalty at index `i`: it may have been assigned."""
         return getattr(self._penalties[i], "strength", 1.0)
 
     def begin(self, training):
-        """A new step: find its strengths, and count it if it is one of training."""
+        """Begin a step: compute its strengths, and count it if it is a training step."""
         strengths = [self._of(i) for i in range(len(self._penalties))]
         now = self._now.steps[replicas.replica()] = Untracked(strengths=strengths, errors={}, undamped={})
         for i in self.keys:
@@ -64,12 +64,12 @@ class Strengths(State):
             self.step.assign(self.step.value + 1)
 
     def now(self, i):
-        """The strength of the penalty at place `i` in this step."""
+        """The strength of the penalty at index `i` in this step."""
         return self._now.steps[replicas.replica()].strengths[i]
 
     def adapt(self, i, measured):
-        """Move a strength that has a target, by what its penalty measured in each use of this step. The first
-        use also damps it: what is used a second time sees the same strength."""
+        """Update a strength with a target, from what its penalty measured in each use of this step. The first
+        use also damps it; a second use has the same strength."""
         if str(i) in self._adapting:
             target, now = self._of(i), self._now.steps[replicas.replica()]
             count = replicas.replicas()

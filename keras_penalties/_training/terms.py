@@ -1,4 +1,4 @@
-"""Attached penalties, as numbers that are added to a loss and shown by name."""
+"""Attached penalties: the values that they add to the loss, and show in the logs by name."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def as_penalties(value, argument, owner) -> list:
                 "a subclass of `keras_penalties.regularizers.PerExamplePenalty` with one method."
             )
     if not penalties:
-        raise ValueError(f"`{argument}` of {owner} must hold one penalty at least. Received: [].")
+        raise ValueError(f"`{argument}` of {owner} must contain at least one penalty. Received: [].")
     return penalties
 
 
@@ -44,7 +44,7 @@ def _by_name(item):
 
 
 def check(penalties, x, owner, mask=None):
-    """Refuse at building time what `penalties` cannot measure; `x` and `mask` may be symbolic."""
+    """Reject at building time what `penalties` cannot measure; `x` and `mask` may be symbolic."""
     for penalty in penalties:
         if isinstance(penalty, Penalty):
             penalty.validate(x, mask)
@@ -60,13 +60,13 @@ def check(penalties, x, owner, mask=None):
 
 
 class Term(keras.layers.Layer):
-    """What attached penalties add to the loss, with what they learn and the strengths that move.
+    """What attached penalties add to the loss, with their learned weights and their changing strengths.
 
-    It is part of the layer or model that the penalties were given to, and saved with it.
+    It is part of the layer or model that owns the penalties, and is saved with it.
 
     Attributes:
-        keys: what there is to show beside the sum, as ends of a log key: parts and strengths.
-        averaged: those of `keys` that do not add up over the uses in a step: strengths, and what targets
+        keys: what the logs show in addition to the sum, as ends of a log key: parts and strengths.
+        averaged: those of `keys` that are not summed over the uses in a step: strengths, and what targets
             measure.
     """
 
@@ -82,7 +82,7 @@ class Term(keras.layers.Layer):
 
     @property
     def waits_for_shapes(self) -> bool:
-        """Whether what the penalties learn depends on shapes, so that `learn` has to be called."""
+        """Whether the learned weights depend on shapes, so that `learn` has to be called."""
         return any(
             getattr(type(p), "learned", Penalty.learned) is not Penalty.learned for p in self.penalties
         )
@@ -93,29 +93,29 @@ class Term(keras.layers.Layer):
         return bool(self.strengths.keys)
 
     def learn(self, shapes, before: "Term | None" = None):
-        """Make what the penalties learn from tensors of these shapes, or go on with what they have learned
-        in the term `before`."""
+        """Create the weights that the penalties learn for tensors of these shapes, or keep those of the term
+        `before`."""
         needed = [p.learned(shapes) if isinstance(p, Penalty) else {} for p in self.penalties]
-        made = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
-        kept = made if before is None else before.learned
-        self.learned = [old if new.fits(old) else new for new, old in zip(made, kept, strict=True)]
+        created = [Learned(options, f"{self.name}_{i}") for i, options in enumerate(needed)]
+        kept = created if before is None else before.learned
+        self.learned = [old if new.fits(old) else new for new, old in zip(created, kept, strict=True)]
 
     def added(self, x, mask=None, training=False, first=True) -> dict:
-        """What is added to the loss for `x`: the sum under `""`, and beside it what is shown, by `keys`
-        (a strength, and what a target measures, in the first use of a step alone).
+        """What is added to the loss for `x`: the sum under `""`, and what else the logs show, by `keys` (a
+        strength, and what a target measures, only in the first use in a step).
 
         Args:
             x: a tensor, or a list of them.
-            mask: its mask, or theirs.
-            training: whether this is a training step, which moves the strengths.
-            first: whether this is the first use in this step; another one sees the same strengths.
+            mask: the mask or masks.
+            training: whether this is a training step, which updates the strengths.
+            first: whether this is the first use in this step; later uses have the same strengths.
         """
         if first:
             self.strengths.begin(training)
-        values: dict[str, Any] = {"": 0.0}
+        values: dict[str, Any] = {}
         for i, penalty in enumerate(self.penalties):
             for key, value in self.values_of(i, penalty, x, mask, training).items():
-                values[key] = values.get(key, 0.0) + value
+                values[key] = values[key] + value if key in values else value
             if first and i in self.strengths.keys:
                 values[self.strengths.keys[i]] = self.strengths.now(i)
             if not first and i in self.strengths.measure_keys:
@@ -123,7 +123,7 @@ class Term(keras.layers.Layer):
         return values
 
     def values_of(self, i, penalty, x, mask=None, training=False) -> dict:
-        """What the penalty at place `i` adds for `x`, under `""`, and its parts."""
+        """What the penalty at index `i` adds for `x`, under `""`, and its parts."""
         if not isinstance(penalty, Penalty):
             return {"": _numerics.as_loss(_of_keras(penalty, x, mask))}
         learned = self.learned[i].values if self.learned else {}
@@ -143,8 +143,8 @@ class Term(keras.layers.Layer):
 
 
 def _of_keras(penalty, x, mask=None):
-    """Keras 3.15's rule: the sum of what a regularizer returns, divided by the batch size. What the mask
-    drops is shown to it as zeros."""
+    """The rule of Keras 3.15: the sum of what a regularizer returns, divided by the batch size. It gets
+    zeros for masked elements."""
     _checks.tensor(x, type(penalty).__name__)
     _checks.mask(mask, x.shape, type(penalty).__name__)
     mask = None if mask is None else ops.cast(mask, "bool")
@@ -153,7 +153,7 @@ def _of_keras(penalty, x, mask=None):
 
 
 def value_of_regularizer(regularizer, x):
-    """The scalar that Keras makes of what `regularizer`, one of Keras or of a user, returns: its sum."""
+    """The sum of what `regularizer`, from Keras or a user, returns, which is the scalar that Keras uses."""
     value = regularizer(x)
     if value is None:
         raise TypeError(

@@ -1,7 +1,7 @@
-"""Attributes that the attribute tracking of Keras and TensorFlow leaves alone."""
+"""Attributes that the attribute tracking of Keras and TensorFlow ignores."""
 
 from types import SimpleNamespace
 
 
 class Untracked(SimpleNamespace):
-    """Named values that a layer or model holds. Nothing in them is saved or trained with it."""
+    """Named values in a layer or model that are neither saved nor trained with it."""

@@ -25,15 +25,15 @@ from keras_penalties._types import Config, Tensors
 class ActivityPenalty(LayerWithLosses):
     """Returns its input unchanged, and adds a penalty of it to the loss.
 
-    Use what the layer returns: Keras removes from a functional model what no output depends on, so a penalty
-    whose result is unused is silently dropped.
+    Use what the layer returns: Keras removes from a functional model whatever no output depends on, so a
+    penalty whose result is unused is silently dropped.
 
     The value is shown under the layer's name in the progress bar and the history, also as `val_<name>`. If
     other metrics of the model have that name, a number is appended: `quiet_1`. The mask that Keras keeps with
     the tensor is used and passed on. If the padding mask is an input of the model, Keras does not know it:
-    give it as `mask=`.
+    pass it as `mask=`.
 
-    The state of a penalty, a strength that changes or a projection that it learns, is kept as weights of the
+    The state of a penalty, such as a strength that changes or a learned projection, is kept as weights of the
     layer; it has no others. Checkpoints of the unpenalized model load into the penalized one, and the
     reverse, if Keras lists the other layers in the same order; a penalty on one of several branches can
     change that order. An exported model contains nothing of the layer.
@@ -47,9 +47,9 @@ class ActivityPenalty(LayerWithLosses):
 
     Call arguments:
         inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
-        mask: what to count; by default, the mask that Keras keeps with the tensor. A mask that you give is
-            combined with it (what both count is penalized), and is for this penalty only: later layers and
-            the main loss see the mask that came with the tensor.
+        mask: what to count; by default, the mask that Keras keeps with the tensor. A mask that you pass is
+            combined with it (an element counts if both keep it), and is for this penalty only: later layers
+            and the main loss see the mask that came with the tensor.
         training: whether this is a training step; by default, Keras' own value. In a subclassed model, pass
             it on: `self.penalty(x, training=training)`.
 
@@ -82,7 +82,7 @@ class ActivityPenalty(LayerWithLosses):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         _checks.log_name(self.name, "name", "ActivityPenalty")
-        keras_layers.never_recomputed(self)  # it computes nothing that would have to be kept
+        keras_layers.never_recomputed(self)  # it computes nothing that would need memory
         self.training_only = _checks.flag(training_only, "training_only", "ActivityPenalty")
         self.supports_masking = True
         self._several = isinstance(penalty, (list, tuple))
@@ -105,12 +105,12 @@ class ActivityPenalty(LayerWithLosses):
     def penalty(self, value):
         raise AttributeError(
             f"`penalty` of the ActivityPenalty '{self.name}' cannot be replaced: the layer keeps "
-            "its state. Assign its strength, `layer.penalty.strength = 0.1`, or make another layer."
+            "its state. Assign its strength, `layer.penalty.strength = 0.1`, or create another layer."
         )
 
     def get_term(self) -> Term:
-        """The penalties, with their state. Not a property, which would change its name in Keras' files: they
-        name what a layer holds by the attributes that lead to it."""
+        """The penalties, with their state. Not a property, which would change its name in Keras' files, since
+        these name parts of a layer by its attributes."""
         return self._term
 
     @property
@@ -120,7 +120,7 @@ class ActivityPenalty(LayerWithLosses):
 
     @property
     def logged(self) -> list:
-        """The means that the logs show: first what is added, under the layer's name."""
+        """The means that the logs show. The first is what is added, under the layer's name."""
         return list(self._logged)
 
     @property
@@ -137,7 +137,7 @@ class ActivityPenalty(LayerWithLosses):
     def call(self, inputs: Tensors, mask: Tensors = None, training: bool | None = None) -> Tensors:
         if places.in_backward_pass() or places.is_traced_apart():
             raise ValueError(places.lost(f"The ActivityPenalty '{self.name}'"))
-        if scopes.is_symbolic():  # only shapes are asked for, which the batch has no size in yet
+        if scopes.is_symbolic():  # Keras only infers shapes, in which the batch has no size yet
             check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
             return inputs
         if self._additions.enter(scopes.stateless_scope()):
@@ -146,7 +146,7 @@ class ActivityPenalty(LayerWithLosses):
         if training or not self.training_only:
             mask = masks.combined(mask, inputs)
             values = self._term.added(inputs, mask, bool(training), self._additions.is_first)
-        else:  # a loss of zero, that a step of training shows where it should have been more
+        else:  # a loss of zero, by which a training step notices that `training` is missing
             values = {"": _numerics.as_loss(ops.sum(_numerics.accumulate(first[:0])))}
         self.add_loss(values[""])
         needs_training = self.training_only or self._term.moves
@@ -157,6 +157,10 @@ class ActivityPenalty(LayerWithLosses):
             self._warn_of_missing_training if needs_training and not training else None,
         )
         return inputs
+
+    def miss(self, why: str) -> None:
+        """Raise the error `why` when the losses of this pass are read: what this layer adds is unknown."""
+        self._additions.miss(why)
 
     def _warn_of_missing_training(self):
         effect = "it adds nothing" if self.training_only else "its strength does not move"
@@ -175,7 +179,7 @@ class ActivityPenalty(LayerWithLosses):
     def end_pass(self, of_keras: Callable) -> None:
         # Keras clears at the start of each outermost call. In JAX's training step the outermost call
         # is not a `__call__`, so every layer seems outermost, and its second use would erase the loss
-        # of its first. There the scope is new with every step and nothing has to be cleared.
+        # of its first. There each step has a new scope, and nothing has to be cleared.
         if scopes.stateless_scope() is None:
             of_keras()
             self._additions.end_pass()
@@ -188,7 +192,7 @@ class ActivityPenalty(LayerWithLosses):
         return input_shape
 
     def compute_mask(self, inputs: Tensors, previous_mask: Tensors = None) -> Tensors:
-        # A mask that was given to this layer is its own; what comes after it sees the one of the tensor.
+        # A mask passed to this layer is for it alone; later layers see the mask of the tensor.
         return tree.map_structure(get_keras_mask, inputs)
 
     def get_config(self) -> Config:

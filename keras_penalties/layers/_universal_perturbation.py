@@ -20,7 +20,7 @@ class UniversalPerturbation(keras.layers.Layer):
         bound: the largest change of an element, a finite float > 0, in the units of the input.
         value_range: a pair `(low, high)` that the result is clipped to, or None.
         initial: the pattern's standard deviation at the start, as a share of `bound`. With a pattern
-            of zeros, input and result would be equal, and no training could tell them apart.
+            of zeros, input and result would be equal, and training could not distinguish them.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:

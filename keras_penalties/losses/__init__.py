@@ -1,4 +1,4 @@
-"""Losses that Keras does not have, or has in another form. Those without state are functions too."""
+"""Losses that Keras does not have, or has in another form. Losses without state are also functions."""
 
 from keras_penalties.losses._amplitude import AmplitudeWeightedMSE as AmplitudeWeightedMSE
 from keras_penalties.losses._amplitude import DualWeightedMSE as DualWeightedMSE

@@ -26,7 +26,7 @@ def dual_weighted_mse(y_true: Tensors, y_pred: Tensors, gamma: float = 1.0) -> T
     y_true, y_pred = pair(y_true, y_pred, "dual_weighted_mse")
     a, b = _numerics.absolute(y_true), _numerics.absolute(y_pred)
     larger = ops.where(a < b, b, a)
-    # Both are 0 where the larger is: there the error is 0 too, and a root would have no gradient.
+    # Where the larger is 0, both are, so the error is 0; a root would have no finite gradient there.
     power = ops.power(_numerics.nonzero(larger), gamma)
     weight = ops.where(larger > 0, power, ops.zeros_like(larger)) if gamma else 1.0
     return mean_of_outputs(weight * ops.square(y_pred - y_true))

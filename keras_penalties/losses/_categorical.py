@@ -45,7 +45,7 @@ def categorical_crossentropy(
         log_q = ops.log_softmax(y_pred, axis=axis)
     else:
         log_q = ops.log(ops.where(y_pred <= FLOOR, ops.zeros_like(y_pred) + FLOOR, y_pred))
-    # If a label is 0 its term is 0, even if the logarithm is infinite.
+    # The term of a label 0 is 0, even if the logarithm is infinite.
     terms = ops.where(
         y_true == 0, ops.zeros_like(log_q), y_true * ops.where(y_true == 0, 0.0 * y_true, log_q)
     )

@@ -77,7 +77,7 @@ class Center(StatefulLoss):
             )
         return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
 
-    # The state comes by name, and here there is one name.
+    # The state is passed by name; this loss has one.
     def call(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Tensors, y_pred: Tensors, centers: Tensor
     ) -> Tensor:

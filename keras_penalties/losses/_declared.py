@@ -45,8 +45,8 @@ class Declaration:
 
 
 def declared(values=None, **arguments) -> Callable[[F], F]:
-    """Declare what a loss's function accepts. It checks its arguments whenever it is called, and values where
-    they are known, outside a compiled step; its class uses the same checks through `declaration`.
+    """Declare what a loss function accepts. The function checks its arguments in every call, and values if
+    they are known, outside a compiled step. Its class uses the same checks through `declaration`.
 
     Args:
         values: as in `Declaration`.

@@ -33,7 +33,7 @@ class PairwiseContrastive(BatchLoss):
     single row in a batch has the value 0.
 
     Args:
-        margin: the distance from which on rows of two classes have no loss, a finite float > 0.
+        margin: the distance beyond which rows of two classes have no loss, a finite float > 0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

@@ -15,7 +15,7 @@ class StatefulLoss(OwnLoss):
     which keeps the state as weights, saves it with the model, and passes it to `call` by name. A variable of
     the loss itself would belong to no model: it would not be saved, and on JAX it would never change.
 
-    Subclass it to write a loss of your own: define `state`, `call` and `next_state`, and register the class
+    Subclass it to write your own loss: define `state`, `call` and `next_state`, and register the class
     with `keras.saving.register_keras_serializable`. Arguments of `__init__` that are stored as attributes
     under their own names are saved without further code.
 
@@ -95,7 +95,7 @@ class StatefulLoss(OwnLoss):
 
 
 class _WithState(keras.losses.Loss):
-    """A loss in one step: Keras calls it without the state, and turns class ids into floats."""
+    """A loss and its state in one step: Keras passes no state to a loss, and turns class ids into floats."""
 
     def __init__(self, loss, y_true, state):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)

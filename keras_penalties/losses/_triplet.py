@@ -120,8 +120,8 @@ def _semi_hard(distances, reach, pairs, margin):
 
 
 def _all(distances, _, pairs, margin):
-    # The sum over the triplets with a loss above 0: each distance is in it as often as it is in one of
-    # them. What both sides share, the closest negative, is subtracted before they are summed.
+    # The sum over the triplets with a loss above 0 counts each distance once for each of these triplets that
+    # it is in. The closest negative, which both sides share, is subtracted before the sum.
     negatives, positives = _counts(distances + margin, distances, pairs)
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
     beyond = distances - ops.stop_gradient(_closest(distances, pairs))[:, None]
@@ -136,7 +136,7 @@ def _all(distances, _, pairs, margin):
 
 def _counts(reach, distances, pairs):
     """For each positive, how many negatives are no farther than its reach; and for each negative, how
-    many positives reach it. 0 elsewhere. Triplets are not listed, but counted in a sorted list."""
+    many positives reach it. 0 elsewhere. Triplets are counted in a sorted list, not enumerated."""
     negatives, positives = _or_infinity(pairs.negative, distances), _or_infinity(pairs.positive, reach)
     both = ops.concatenate([negatives, positives], axis=1)  # of equal distances the negatives come first
     order = ops.argsort(both, axis=1)

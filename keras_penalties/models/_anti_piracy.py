@@ -200,9 +200,9 @@ class AntiPiracy(ModelOfModels):
             for name, values in (("x", x), ("transform", keras.ops.convert_to_numpy(outputs["processed"]))):
                 if np.min(values) < low - 1e-6 or np.max(values) > high + 1e-6:
                     raise ValueError(
-                        f"`{name}` of AntiPiracy must stay within value_range={self.value_range}. It gives "
+                        f"`{name}` of AntiPiracy must stay within value_range={self.value_range}. Received "
                         f"values from {np.min(values):g} to {np.max(values):g}. Scale the inputs, and end "
-                        "the transform in a clip to that range."
+                        "the transform with a clip to that range."
                     )
 
     def get_config(self) -> Config:
@@ -229,7 +229,7 @@ def _as_model(transform, x):
     processed = transform(x)
     if not isinstance(processed, keras.KerasTensor) or tuple(processed.shape) != tuple(x.shape):
         raise ValueError(
-            "`transform` of AntiPiracy must return its input's shape. "
+            "`transform` of AntiPiracy must return a tensor of its input's shape. "
             f"It returns {getattr(processed, 'shape', processed)} for {tuple(x.shape)}."
         )
     return transform if isinstance(transform, keras.Model) else keras.Model(x, processed, name="transform")

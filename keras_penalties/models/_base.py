@@ -13,7 +13,7 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import saving, steps
 from keras_penalties._keras.graphs import ExportedAsGraph
 from keras_penalties._keras.hooks import TrainedModel
-from keras_penalties._keras.losses import weights_for
+from keras_penalties._keras.losses import serialize_loss, weights_for
 from keras_penalties._keras.optimizers import for_any_backend
 from keras_penalties._training.additions import Additions
 from keras_penalties._training.logged_mean import LoggedMean
@@ -23,13 +23,13 @@ from keras_penalties.models._first_batch import FirstBatch, arguments_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
 NO_LEGACY = (
-    "{} cannot be saved as legacy HDF5, from which Keras does not load its class. Save it as '.keras', or "
+    "{} cannot be saved as legacy HDF5, from which Keras cannot load its class. Save it as '.keras', or "
     "its weights alone with `save_weights('model.weights.h5')`."
 )
 
 
 class ModelOfModels(ExportedAsGraph, TrainedModel):
-    """A model that trains the models it is given, and has no other weights.
+    """A model that trains other models, and has no weights apart from theirs.
 
     It logs each term of its loss by name, and checks the first rows of arrays before a step is compiled
     for them: the loss must be computable from their shapes, and `check_batch(x, y)` must accept their values.
@@ -47,7 +47,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         """Called with the labels and weights of steps, before they run."""
 
     def check_batch(self, x: Tensors, y: Tensors) -> None:
-        """Raise if the values of the first rows, arrays, are not valid."""
+        """Raise if the values of the first rows, as arrays, are not valid."""
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         refuse_unreduced(loss, "loss")
@@ -58,8 +58,9 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
     def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
-        # Keras saves what "auto" stands for on this backend. On PyTorch, True asks for a C++ compiler.
-        return {**super().get_compile_config(), "jit_compile": self._jit_compile_argument}
+        # Keras saves what "auto" means on this backend. On PyTorch, True needs a C++ compiler.
+        config = {**super().get_compile_config(), "jit_compile": self._jit_compile_argument}
+        return {**config, "loss": serialize_loss(self.loss)} if config.get("loss") is not None else config
 
     def compile_from_config(self, config: Config) -> None:
         config = keras.saving.deserialize_keras_object(for_any_backend(config))
@@ -68,7 +69,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
             self.optimizer.build(self.trainable_variables)
 
     def arguments_of_compile(self, config: dict) -> dict:
-        """The arguments of `compile`, from what `get_compile_config` saved of them."""
+        """The arguments of `compile`, from what `get_compile_config` saved."""
         return config
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
@@ -132,7 +133,7 @@ class ModelOfModels(ExportedAsGraph, TrainedModel):
         return super().compute_metrics(x, y, y_pred, weights_for(sample_weight, y_pred))
 
     def float_loss(self, loss: Any) -> Tensor:
-        # In mixed precision Keras' own regularizers give half, which TensorFlow adds to no float32.
+        # In mixed precision Keras' own regularizers return float16, which TensorFlow cannot add to float32.
         return _numerics.as_loss(loss)
 
     def show(self, terms: dict, x: Tensors) -> None:
@@ -190,13 +191,14 @@ def _direction(key, averaged):
 
 
 def input_of(model, argument, owner):
-    """The shape and dtype of the only input of `model`; an error if it has several, or none is known."""
+    """The shape and dtype of the only input of `model`; an error if it has several, or they are unknown."""
     (only,) = inputs_of(model, argument, owner, most=1)
     return only.shape, only.dtype
 
 
 def inputs_of(model, argument, owner, most=math.inf):
-    """The inputs of `model`; an error if there are several outputs, more inputs than `most`, or none known."""
+    """The inputs of `model`; an error if there are more than `most`, if they are unknown, or if there are
+    several outputs."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{argument}` of {owner} must be a Keras model. "

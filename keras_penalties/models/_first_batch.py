@@ -38,7 +38,7 @@ class FirstBatch:
         is_new = kind not in self._kinds
         if is_new or again:
             model.check_batch(*first[:2])
-        if is_new and not model.run_eagerly:  # an eager function may use what no graph has
+        if is_new and not model.run_eagerly:  # an eager function may use what a graph does not have
             step_errors.try_loss(model, *first)
         self._kinds.add(kind)
 

@@ -1,4 +1,4 @@
-"""The arguments of `HiddenOutputs.compile` for hidden tensors, checked, and the terms they make."""
+"""The arguments of `HiddenOutputs.compile` for hidden tensors: their checks, and the terms from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +20,11 @@ METRICS = ("hidden_metrics", "hidden_weighted_metrics")
 
 
 class HiddenArguments:
-    """The arguments of `compile` that have hidden tensors as keys, by argument, and in it by names.
+    """The arguments of `compile` that have hidden tensors as keys: by argument, then by names.
 
     Args:
-        specs: the hidden tensors as symbolic ones, by name; None where no shape is known.
-        **arguments: what the user gave.
+        specs: by name, the hidden tensors as symbolic tensors; None if the shape is unknown.
+        **arguments: the arguments from the user.
     """
 
     def __init__(self, specs: dict, **arguments: Any):
@@ -55,13 +55,13 @@ class HiddenArguments:
         for name in names:
             if name not in self._specs:
                 raise ValueError(
-                    f"`{argument}` has the key {_key(names)!r}, and '{name}' is not a hidden tensor. The "
+                    f"`{argument}` has the key {_key(names)!r}, but '{name}' is not a hidden tensor. The "
                     f"hidden tensors are {', '.join(map(repr, self._specs))}: add it to `hidden=` of "
                     "`HiddenOutputs`."
                 )
         if argument in METRICS and len(names) > 1:
             raise ValueError(
-                f"`{argument}` has the key {names!r}, and a metric measures one tensor. Use one name."
+                f"`{argument}` has the key {names!r}, but a metric measures one tensor. Use one name."
             )
 
     @property
@@ -72,7 +72,7 @@ class HiddenArguments:
         return [self._term(names, value) for names, value in self.given["hidden_losses"].items()]
 
     def metrics(self) -> dict[tuple, tuple[str, list, list]]:
-        """By names, the name in the logs, and the metrics without and with weights."""
+        """By names of hidden tensors: the name in the logs, and the metrics without and with weights."""
         found = {}
         for names in dict.fromkeys(names for argument in METRICS for names in self.given[argument]):
             shown = self.given["hidden_names"].get(names) or log_name(names)
@@ -88,7 +88,7 @@ class HiddenArguments:
         return one_array(data.y, argument), data.common_weight(argument)
 
     def config(self) -> dict:
-        """The arguments as JSON; the names as a list, since no key of JSON is a tuple."""
+        """The arguments as JSON, with the names as a list, since a key in JSON cannot be a tuple."""
         config = {}
         for argument, values in self.given.items():
             pairs = [
@@ -101,7 +101,7 @@ class HiddenArguments:
 
     @staticmethod
     def from_config(config: dict) -> dict:
-        """The arguments of `compile`, from a config in which those of hidden tensors are as `config` gives
+        """The arguments of `compile`, from a config in which those for hidden tensors are as `config` returns
         them."""
         config = dict(config)
         for argument in [name for name in config if name.startswith("hidden_")]:
@@ -120,13 +120,13 @@ class HiddenArguments:
         if isinstance(first, keras.regularizers.Regularizer):
             if names in weights:
                 raise ValueError(
-                    f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has a strength of its "
-                    "own. Set the strength, and omit the weight."
+                    f"`hidden_loss_weights[{key!r}]` is the weight of a penalty, which has its own "
+                    "strength. Set the strength, and omit the weight."
                 )
             if names in self.targets and not any(names in self.given[of] for of in METRICS):
                 raise ValueError(
                     f"`hidden_targets[{key!r}]` gives labels to a penalty, which takes none. Omit it, or "
-                    "give `hidden_losses` a loss."
+                    "pass a loss to `hidden_losses`."
                 )
             penalties = as_penalties(value, argument, OWNER)
             term = PenaltyTerm(names, value, shown, penalties=penalties)
@@ -139,8 +139,8 @@ class HiddenArguments:
 
 
 def refuse_values(loss, terms: list, run):
-    """Raise if a loss or penalty does not accept the values of the first rows; `run()` gives the step's data,
-    the outputs, the hidden tensors and their masks."""
+    """Raise if a loss or penalty does not accept the values of the first rows; `run()` returns the step's
+    data, the outputs, the hidden tensors and their masks."""
     losses = [(loss, None), *((term.loss, term) for term in terms)]
     losses = [(loss, term) for loss, term in losses if isinstance(loss, ChecksFirstBatch)]
     penalties = [(penalty, term) for term in terms for penalty in term.penalties]
@@ -174,7 +174,7 @@ def refuse_hidden_names(arguments: dict, specs: dict, outputs):
 
 
 def refuse_taken_keys(terms: list, outputs):
-    """Reject a term whose key in the logs is that of something else; `outputs` names the outputs."""
+    """Reject a term whose key in the logs is already used; `outputs` names the outputs."""
     taken = {"main_loss", "joint_loss", "regularization_loss"}
     taken |= {f"{name}_loss" for name in outputs} if len(outputs) > 1 else set()
     for term in terms:
@@ -190,7 +190,7 @@ def refuse_taken_keys(terms: list, outputs):
 def _by_names(argument, value) -> dict[tuple, Any]:
     if not isinstance(value or {}, Mapping):
         raise TypeError(
-            f"`{argument}` must be a dict of hidden name to its value. Received: {value!r} (of type "
+            f"`{argument}` must be a dict with names of hidden tensors as keys. Received: {value!r} (of type "
             f"{type(value).__name__})."
         )
     return {key if isinstance(key, tuple) else (key,): item for key, item in (value or {}).items()}

@@ -29,8 +29,8 @@ from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_ste
 class HiddenOutputs(ModelAround, ModelOfModels):
     """A model whose compiled losses and penalties get its hidden tensors, by name, in one forward pass.
 
-    `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as
-    those of the wrapped model, which is available as `.model` and shares its weights. The logs show
+    `fit(x, y)`, `evaluate`, `predict`, metrics, `sample_weight`, `class_weight` and `export` work as in
+    the wrapped model, which is available as `.model` and shares its weights. The logs show
     `loss`, which is `main_loss` (the compiled loss alone) plus `<name>_loss` for each hidden term (with
     `_` for the slashes of a path), the wrapped model's `ActivityPenalty` layers under their own names, and
     `regularization_loss`, the sum of its other losses, if it has any. `evaluate` returns a list, or a dict
@@ -38,17 +38,17 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     Args:
         model: a built Keras model: functional, Sequential, or subclassed with only a `call`. For a model
-            with a `train_step`, `fit` or the like of its own, use `penalize`.
+            with its own `train_step`, `fit` or similar, use `penalize`.
         hidden: the hidden tensors, as a list of names or a dict of names to references. A reference is a
-            layer's name, a path through what holds it (`"vgg16/block3_conv3"`,
+            layer's name, a path through the layers around it (`"vgg16/block3_conv3"`,
             `"transformer_layer_3/feedforward_intermediate_dense"`), a layer's second output (`"lstm:1"`), the
-            second use of a layer that is called more than once (`"encoder@1"`), what goes into its activation
-            (`"dense_4:preactivation"`) or into it (`"dense_4:input"`), or, in a dict, a symbolic tensor of
-            the model. A shell pattern in a list means several tensors, each under its own name.
+            second use of a layer that is called more than once (`"encoder@1"`), the input of its activation
+            (`"dense_4:preactivation"`) or of the layer (`"dense_4:input"`), or, in a dict, a symbolic tensor
+            of the model. A shell pattern in a list matches several tensors, each under its own name.
             `list_tensors` lists the names.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
-            dict of names of hidden tensors to such names. It is combined with the mask that Keras keeps with
-            a tensor. Penalties and losses do not count what it drops.
+            dict from names of hidden tensors to such names. It is combined with the mask that Keras keeps
+            with a tensor. Penalties and losses ignore what it drops.
         name: the name of this model.
 
     Example:
@@ -66,8 +66,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     Raises:
         TypeError: if `model` is not a Keras model.
-        ValueError: if `model` is not built, or has a training step, a loss, a `fit` or the like of its own,
-            which this model would not use; if a name in `hidden` matches nothing, or several layers, or a
+        ValueError: if `model` is not built, or has its own training step, loss, `fit` or similar, which this
+            model would not use; if a name in `hidden` matches nothing, or several layers, or a
             layer that runs in a loop over time or is rematerialized.
     """
 
@@ -82,7 +82,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         super().__init__(name=name or f"{getattr(model, 'name', 'model')}_with_hidden_outputs", **kwargs)
         if isinstance(model, HiddenOutputs):
             raise ValueError(
-                f"`model` of HiddenOutputs is a HiddenOutputs itself ('{model.name}'). Wrap its `.model`, "
+                f"`model` of HiddenOutputs is already a HiddenOutputs ('{model.name}'). Wrap its `.model`, "
                 "and name all hidden tensors at once."
             )
         check_built(model, "HiddenOutputs")
@@ -112,7 +112,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         return self._state.joint_loss
 
     def get_running_model(self) -> keras.Model:
-        """The model that runs: the wrapped one, in which the layers of hidden tensors return them."""
+        """The model that runs: a copy of the wrapped one, whose layers also return the hidden tensors."""
         return self._state.probe.tapped
 
     layers = of_wrapped("layers")
@@ -124,12 +124,12 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     output_shape = of_wrapped("output_shape")
 
     def call(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Tensors:
-        outputs, *seen = self._state.probe(inputs, training=training, mask=mask)
-        self._state.seen[replicas.replica()] = seen
+        outputs, *captured = self._state.probe(inputs, training=training, mask=mask)
+        self._state.captured[replicas.replica()] = captured
         return outputs
 
     def _capture_again(self):
-        """Copy the layers of hidden tensors again, which LoRA or `quantize` may have changed."""
+        """Copy the layers of hidden tensors again, since LoRA or `quantize` may have changed them."""
         self._state.probe = Capture(self.model, self._state.probe.tensors, self._state.probe.mask_from)
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
@@ -156,29 +156,30 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         joint_loss: Callable | None = None,
         **kwargs: Any,
     ) -> None:
-        """Configure training: Keras' own arguments, and the same for hidden tensors.
+        """Configure training: the arguments of Keras, and the same for hidden tensors.
 
-        Compiling again keeps what terms that stay the same have learned, and their place in a schedule.
+        Compiling again keeps the state of terms that stay the same: what they learned, and their place in a
+        schedule.
 
         Args:
             optimizer: as in Keras; so are `loss`, `loss_weights`, `metrics`, `weighted_metrics` and
                 the further keyword arguments.
-            hidden_losses: a dict of hidden name, or tuple of names for what compares tensors, to a
+            hidden_losses: a dict from a hidden name, or a tuple of names to compare tensors, to a
                 penalty, a list of penalties, a Keras loss, or a function of `(y_true, hidden)`. Losses
                 use `sample_weight`, `class_weight` and the mask of the hidden tensor as Keras does for
                 an output; penalties use only the mask.
-            hidden_loss_weights: a dict of the same keys to numbers, or to a strength over time, for losses;
-                a penalty has its strength. A weight that moves is logged as `<name>_loss_weight`.
-            hidden_targets: a dict of the same keys to whose labels, and sample weights, a hidden tensor
-                gets: the name of an output, another key of `y`, or the name of an input, which the tensor
-                has to reconstruct. Without it, a loss gets the labels of the only output, and a function
-                all of `y`.
-            hidden_metrics: a dict of hidden name to a metric or a list of metrics, logged as
+            hidden_loss_weights: a dict from the same keys to numbers, or to strengths over time, for losses;
+                a penalty has its strength. A weight that changes is logged as `<name>_loss_weight`.
+            hidden_targets: a dict from the same keys to the labels, and their sample weights, that a hidden
+                tensor gets: the name of an output, another key of `y`, or the name of an input, which the
+                tensor then reconstructs. By default, a loss gets the labels of the only output, and a
+                function all of `y`.
+            hidden_metrics: a dict from a hidden name to a metric or a list of metrics, logged as
                 `<name>_<metric>`, with the labels of the hidden tensor.
             hidden_weighted_metrics: as `hidden_metrics`, with sample weights.
-            hidden_names: a dict of the same keys to other names in the logs:
+            hidden_names: a dict from the same keys to other names in the logs:
                 `{("mean", "log_var"): "kl"}` gives `kl_loss`.
-            joint_loss: a function of `(y_true, y_pred, hidden)`, `hidden` being a dict by name, that
+            joint_loss: a function of `(y_true, y_pred, hidden)`, with `hidden` a dict by name, that
                 returns a scalar, or one value per example or per step. It is reduced with weights and
                 with the mask of `y_pred` as Keras reduces a loss function, added to the loss, and
                 logged as `joint_loss`.
@@ -215,7 +216,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     def note_weights(self, training: bool, y: Tensors, sample_weight: Tensors) -> None:
         copied = tree.is_nested(y) and sample_weight is not None and not tree.is_nested(sample_weight)
-        if copied != self._state.one_weight[training]:  # what was compiled may be for the other kind
+        if copied != self._state.one_weight[training]:  # the compiled function may be for the other kind
             self._state.one_weight[training] = copied
             setattr(self, "train_function" if training else "test_function", None)
 
@@ -227,7 +228,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     def check_batch(self, x: Tensors, y: Tensors) -> None:
         def run():
             output = self(x)
-            return self._data(x, y, None, output), output, *self._state.caught
+            return self._data(x, y, None, output), output, *self._state.hidden_and_masks
 
         _hidden_losses.refuse_values(self.loss, self._state.terms, run)
 
@@ -250,23 +251,23 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             losses.append(value)
             shown |= values
         metrics = hidden_metrics(self)
-        if metrics is not None:  # here, since on JAX a hidden tensor is gone after its gradient was taken
+        if metrics is not None:  # here, since on JAX a hidden tensor does not outlive the gradient
             for measured in self._state.measured(data):
                 metrics.update_hidden(*measured)
         own = self.losses
         unnamed = [loss for loss in own if not any(loss is named for named in self._named_losses())]
         losses.extend(self.scaled(loss) for loss in own)
         if not losses:
-            raise ValueError("There is no loss to train on. Give `loss=` or `hidden_losses=` to `compile()`.")
+            raise ValueError("There is no loss to train on. Pass `loss=` or `hidden_losses=` to `compile()`.")
         self.show({**shown, **self.unnamed(unnamed)}, (x, y_pred))
         return sum(losses[1:], start=losses[0])
 
     def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
-        data, metrics = self._data(x, y, sample_weight, y_pred), hidden_metrics(self)
+        metrics = hidden_metrics(self)
         if metrics is not None and scopes.is_symbolic():
-            for measured in self._state.measured(data):
+            for measured in self._state.measured(self._data(x, y, None, y_pred)):
                 metrics.build_hidden(*measured)
-        data = data.of_outputs(self._state.targets)
+        data = self._data(x, y, sample_weight, y_pred).of_outputs(self._state.targets)
         return super().compute_metrics(x, data.y, y_pred, data.sample_weight)
 
     def _named_losses(self):

@@ -20,18 +20,18 @@ from keras_penalties.schedules import _strength
 
 
 def log_name(names) -> str:
-    """How the logs call hidden tensors: Keras lets no name hold a slash."""
+    """The name of hidden tensors in the logs: Keras allows no slash in a name."""
     return re.sub("[/:@]", "_", "_".join(names))
 
 
 @dataclass
 class HiddenTerm:
-    """What `hidden_losses` has under one key.
+    """The value of one key of `hidden_losses`.
 
     Attributes:
-        names: the hidden tensors it takes.
+        names: its hidden tensors.
         given: the user's argument, which is saved.
-        name: the name in the logs, or an empty string for that of the hidden tensors.
+        name: the name in the logs, or an empty string to use the names of the hidden tensors.
         penalties: the penalties, for a term without labels.
         loss: the loss, for a term with labels.
     """
@@ -44,7 +44,7 @@ class HiddenTerm:
 
     @property
     def argument(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return f"hidden_losses[{self.config_key!r}]"
 
     @property
@@ -70,7 +70,7 @@ class HiddenTerm:
 
     @property
     def states(self) -> list:
-        """The layers that own what changes in training."""
+        """The layers that own the state that changes in training."""
         return []
 
     def pick(self, hidden: dict):
@@ -78,23 +78,23 @@ class HiddenTerm:
         return tensors if len(tensors) > 1 else tensors[0]
 
     def make_state(self, specs: dict, before: Any = None) -> None:
-        """Make `states`.
+        """Create `states`.
 
         Args:
-            specs: under each name a symbolic tensor, or None where no shape is known.
-            before: the same term, of an earlier `compile`, whose state is kept; or None.
+            specs: by name, a symbolic tensor, or None if the shape is unknown.
+            before: the same term from an earlier `compile`, whose state is kept; or None.
         """
 
     def continues(self, before: "HiddenTerm") -> bool:
-        """Whether this is what `before` was, so that its state is kept."""
+        """Whether this equals `before`, so that its state is kept."""
         return type(self) is type(before) and _is_same(self.given, before.given)
 
     def shapes(self, specs: dict) -> list:
         for name in self.names:
             if specs[name] is None:
                 raise ValueError(
-                    f"`{self.argument}` learns weights, and the shape of '{name}' is not known yet. Give the "
-                    "model's `build` the shape of its input, or begin the model with `keras.Input`."
+                    f"`{self.argument}` learns weights, but the shape of '{name}' is not known yet. Pass the "
+                    "input shape to `build` of the model, or begin the model with `keras.Input`."
                 )
         return [tuple(specs[name].shape) for name in self.names]
 
@@ -136,7 +136,7 @@ class LossTerm(HiddenTerm):
 
     Attributes:
         weight: the factor of the loss: a number, a schedule or a target.
-        target: whose labels and weights it gets, or None.
+        target: the name of the labels and weights to use, or None.
     """
 
     weight: Any = 1.0
@@ -176,7 +176,7 @@ class LossTerm(HiddenTerm):
         )
 
     def labels(self, data: StepData) -> tuple[Any, Any]:
-        """The labels that the loss gets in a step, and their weights. `data` has all that the step gets."""
+        """The labels that the loss gets in a step, and their weights. `data` has all data of the step."""
         if self.target is not None:
             argument = f"hidden_targets[{self.config_key!r}]"
             return data.labels(self.target, argument), data.weight_of(self.target, self.argument)
@@ -211,7 +211,7 @@ class LossTerm(HiddenTerm):
             own = weights_for(sample_weight, x if len(self.names) == 1 else None)
             value = self.loss(y, x, sample_weight=own, **values)
             if len(value.shape):
-                raise ValueError(f"It gives values of shape {tuple(value.shape)} in place of one number.")
+                raise ValueError(f"It returns values of shape {tuple(value.shape)} instead of one number.")
             if training and self.learned is not None:
                 self.learned.assign(self.loss.next_state(y, x, sample_weight, **values))
         return value

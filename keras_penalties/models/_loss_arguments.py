@@ -7,7 +7,7 @@ import keras
 from keras import ops, tree
 
 from keras_penalties import _numerics, _returned, _serialization
-from keras_penalties._keras.losses import mean_of_values, with_same_rank
+from keras_penalties._keras.losses import mean_of_values, serialize_loss, with_same_rank
 from keras_penalties._keras.masks import get_keras_mask
 
 REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
@@ -49,13 +49,13 @@ def _in_common(masks):
 
 
 def returned_by(function, values):
-    """What a user's loss function returned, as floats."""
+    """The result of a user's loss function, as floats."""
     name = getattr(function, "__name__", type(function).__name__)
     return _returned.floats(values, f"The function `{name}`", "a scalar or one value for each example")
 
 
 def mean_of_joint_loss(values, y_pred, sample_weight):
-    """What a function of `(y_true, y_pred, hidden)` returned, reduced as Keras reduces a loss function."""
+    """The result of a function of `(y_true, y_pred, hidden)`, reduced as Keras reduces a loss function."""
     return mean_of_values(_numerics.accumulate(values), sample_weight, mask_of(y_pred))
 
 
@@ -76,8 +76,8 @@ def as_loss(value, argument, names):
     refuse_unreduced(loss, argument)
     if len(names) > 1 and compares_with_labels(loss):
         raise ValueError(
-            f"`{argument}` is {loss.name}, which compares labels with one tensor, and the key names "
-            f"{len(names)}. To compare tensors with each other, give a penalty such as "
+            f"`{argument}` is {loss.name}, which compares labels with one tensor, but the key names "
+            f"{len(names)}. To compare tensors with each other, use a penalty such as "
             "`keras_penalties.regularizers.Hint(1.0)`, or a function:\n\n"
             f"    {REGISTER}\n    def difference(y_true, hidden):\n"
             "        return keras.losses.mean_squared_error(hidden[0], hidden[1])\n"
@@ -86,7 +86,7 @@ def as_loss(value, argument, names):
 
 
 def compares_with_labels(loss):
-    """Whether `loss` is of Keras or of this package: each of them takes one array of labels, and a tensor."""
+    """Whether `loss` is from Keras or this package: each of these takes one array of labels, and a tensor."""
     function = loss.function if isinstance(loss, FunctionLoss) else type(loss).call
     return function.__module__.partition(".")[0] in ("keras", "keras_penalties")
 
@@ -96,8 +96,8 @@ def refuse_unreduced(losses, argument):
     for loss in tree.flatten(losses):
         if isinstance(loss, keras.losses.Loss) and loss.reduction in (None, "none"):
             raise ValueError(
-                f"`{argument}` has {type(loss).__name__} with reduction={loss.reduction!r}, which gives "
-                "one value per example, and training needs one number. Use reduction='sum_over_batch_size' "
+                f"`{argument}` has {type(loss).__name__} with reduction={loss.reduction!r}, which returns "
+                "one value per example, but training needs one number. Use reduction='sum_over_batch_size' "
                 "(the mean) or 'sum'."
             )
 
@@ -128,4 +128,4 @@ def serialize(value, argument):
                 f"`{argument}` is the function `{value.__name__}`, which is not registered, so a "
                 f"file with its name could not be loaded. Put `{REGISTER}` above it."
             )
-    return keras.saving.serialize_keras_object(value)
+    return serialize_loss(value)

@@ -22,7 +22,7 @@ class Siamese(ModelOfModels):
     `fit([a, b], similar)` trains it, usually with `losses.Contrastive`; `predict([a, b])` returns the
     distances, and `embed(x)` the embedding of one input. Penalties inside the encoder count once for
     each of its two uses, on every backend. If the encoder has several inputs, each of `a`, `b` and `x` is
-    what the encoder itself takes, a list or a dict: `fit([[a1, a2], [b1, b2]], similar)`.
+    an input of the encoder, a list or a dict: `fit([[a1, a2], [b1, b2]], similar)`.
 
     Args:
         encoder: a built model with one output, the embedding `(batch, ..., features)`.
@@ -38,7 +38,7 @@ class Siamese(ModelOfModels):
     5.0
 
     Raises:
-        TypeError: if `encoder` is not a Keras model, or `distance` neither a name nor a layer.
+        TypeError: if `encoder` is not a Keras model, or `distance` is neither a name nor a layer.
         ValueError: if `encoder` has several outputs, or is not built; at `fit`, if inputs and labels differ
             in length, or the loss rejects the first labels.
 
@@ -82,7 +82,7 @@ class Siamese(ModelOfModels):
 
     @property
     def graph(self) -> keras.Model:
-        """The distance of a pair, a model of Keras layers and a distance, which is what `export` writes."""
+        """The model that `export` writes: the distance of a pair, from Keras layers and a distance layer."""
         return self.pair
 
     def fit(self, x: Tensors = None, y: Tensors = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -129,7 +129,7 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
         labels: `(rows,)`, the class of each row.
         count: the number of pairs, an even number >= 2. Defaults to twice the rows: each row is the first of
             one pair of each kind.
-        seed: the seed of the random choice.
+        seed: the random seed.
 
     Returns:
         `[first, second], similar`: two arrays `(count, ...)`, and float32 `(count,)` with 1 for pairs of

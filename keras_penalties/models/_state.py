@@ -1,4 +1,4 @@
-"""What `HiddenOutputs` has in addition to its model."""
+"""The state of `HiddenOutputs`, in addition to that of its model."""
 
 from typing import Any
 
@@ -28,17 +28,17 @@ class Owned(keras.layers.Layer):
 
 
 class HiddenState:
-    """What the wrapper has in addition to layers and weights, hidden from attribute tracking.
+    """The state of the wrapper apart from layers and weights, hidden from attribute tracking.
 
     Attributes:
         references: the reference of each hidden tensor, by name.
-        probe: what captures the hidden tensors.
-        seen: by replica, the hidden tensors of the last forward pass, and their masks.
+        probe: the `Capture` of the hidden tensors.
+        captured: by replica, the hidden tensors of the last forward pass, and their masks.
         arguments: the arguments of `compile` for hidden tensors.
-        terms: what they add to the loss.
-        targets: what `hidden_targets` names.
+        terms: the hidden losses.
+        targets: the values of `hidden_targets`.
         joint_loss: the joint loss, or None.
-        one_weight: for steps of training (True) and of evaluation (False), whether the weights of several
+        one_weight: for training steps (True) and evaluation steps (False), whether the weights of several
             outputs are copies of one array.
     """
 
@@ -47,7 +47,7 @@ class HiddenState:
         self.probe: Any = None
         self.arguments: Any = None
         self.joint_loss: Any = None
-        self.seen, self.terms, self.targets = {}, [], []
+        self.captured, self.terms, self.targets = {}, [], []
         self.one_weight = {True: False, False: False}
 
     def compile(self, arguments, terms, joint_loss, specs):
@@ -60,14 +60,14 @@ class HiddenState:
         self.targets = list(arguments.targets.values())
 
     @property
-    def caught(self) -> tuple[dict, dict]:
+    def hidden_and_masks(self) -> tuple[dict, dict]:
         """The hidden tensors of this step, and their masks."""
-        return self.seen.get(replicas.replica(), ({}, {}))
+        return self.captured.get(replicas.replica(), ({}, {}))
 
     def added(self, data: StepData, y_pred, training, scaled):
         """For each term, and for the joint loss, what it adds to the loss, and what the logs show of it.
         `scaled` scales what penalties add for replicas, as Keras does."""
-        hidden, masks = self.caught
+        hidden, masks = self.hidden_and_masks
         for term in self.terms:
             if term.loss is not None:
                 value, others = term.added(data, hidden, masks, training)
@@ -90,7 +90,7 @@ class HiddenState:
         """For each hidden tensor with metrics, its name in the logs, labels, the tensor, and weights."""
         if self.arguments is None:
             return
-        hidden, masks = self.caught
+        hidden, masks = self.hidden_and_masks
         for (name,), (shown, *_) in self.arguments.metrics().items():
             y, weight = self.arguments.labels_of(name, data)
             yield shown, y, with_masks({name: hidden[name]}, masks)[name], weight

@@ -1,4 +1,4 @@
-"""What a step gets, and which labels and weights of it a hidden tensor gets."""
+"""The data of a step, and the labels and weights in it for each hidden tensor."""
 
 import contextlib
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ class StepData:
         x, y, sample_weight: as Keras' trainer passes them.
         outputs: the names of the model's outputs, in its own order.
         inputs: the names of its inputs, in its own order.
-        one_weight: whether several arrays of weights are copies of one, which Keras makes where `y` has
+        one_weight: whether several arrays of weights are copies of one array, which Keras makes if `y` has
             several arrays.
     """
 
@@ -34,7 +34,7 @@ class StepData:
         return list(self.y) if isinstance(self.y, dict) else []
 
     def of_outputs(self, targets) -> "StepData":
-        """This, without the labels among `targets` that belong to no output, and their weights."""
+        """The same data without the labels among `targets` that belong to no output, and their weights."""
         y, weight = self.y, self.sample_weight
         extra = {key for key in self.keys if key in targets and key not in self.outputs}
         if not extra:
@@ -61,7 +61,7 @@ class StepData:
         if found:
             return x
         raise ValueError(
-            f"`{argument}` is {target!r}, which is no key of `y` and no input of the model. "
+            f"`{argument}` is {target!r}, which is neither a key of `y` nor an input of the model. "
             f"`y` {_described(self.y)}; the outputs are {_listed(self.outputs)}, and the inputs "
             f"{_listed(self.inputs)}."
         )
@@ -74,15 +74,18 @@ class StepData:
         of_outputs = isinstance(weight, (list, tuple)) and len(weight) == len(self.outputs)
         if of_outputs and target in self.outputs:
             return weight[self.outputs.index(target)]
-        return self.common_weight(argument)
+        return self.common_weight(argument, target)
 
-    def common_weight(self, argument: str) -> Any:
+    def common_weight(self, argument: str, target: str | None = None) -> Any:
         """The weights as one array, or None."""
         flat = [w for w in tree.flatten(self.sample_weight) if w is not None]
         if len(flat) > 1 and not self.one_weight:
+            advice = _how_to_pick(argument, self.outputs)
+            if target is not None:
+                advice = f"None of them is for its target {target!r}. Pass one array, which counts for all."
             raise ValueError(
                 f"`sample_weight` must be one array for `{argument}`. Received: {len(flat)} arrays, one per "
-                f"output. {_how_to_pick(argument, self.outputs)}"
+                f"output. {advice}"
             )
         return flat[0] if flat else None
 
@@ -98,13 +101,13 @@ def one_array(y, argument):
     y = one_label(y)
     if y is None:
         raise ValueError(
-            f"`{argument}` is a loss between labels and a hidden tensor, and there is no `y`. To compare the "
+            f"`{argument}` is a loss between labels and a hidden tensor, but there is no `y`. To compare the "
             "tensor with an input of the model, name the input in `hidden_targets`."
         )
     if tree.is_nested(y):
         keys = list(y) if isinstance(y, dict) else []
         raise ValueError(
-            f"`{argument}` takes one array of labels, and `y` {_described(y)}. {_how_to_pick(argument, keys)}"
+            f"`{argument}` takes one array of labels, but `y` {_described(y)}. {_how_to_pick(argument, keys)}"
         )
     return y
 
@@ -129,7 +132,7 @@ def _described(y):
     if y is None:
         return "is None"
     if isinstance(y, dict):
-        return f"holds {len(y)}: {_listed(y)}"
+        return f"has {len(y)}: {_listed(y)}"
     return f"is a {type(y).__name__} of {len(y)}" if tree.is_nested(y) else "is one array"
 
 
@@ -139,7 +142,7 @@ def _listed(names):
 
 @contextlib.contextmanager
 def naming(argument, **tensors):
-    """Name `argument`, and the shapes that it got, in an error; each backend raises its own kind."""
+    """Add `argument` and the shapes of its inputs to an error; each backend raises its own kind."""
     try:
         yield
     except Exception as error:

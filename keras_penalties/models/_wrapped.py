@@ -11,18 +11,18 @@ def of_wrapped(name):
 
 
 def of_graph(name):
-    """As `of_wrapped`; a Sequential model has its own only after it was called."""
+    """As `of_wrapped`; a Sequential model has this attribute only after it was called."""
     doc = f"The wrapped model's `{name}`."
     return property(lambda self: getattr(graphs.as_functional(self.model), name), doc=doc)
 
 
 def public_names(cls) -> set[str]:
-    """The public names of one of Keras' classes, without those of PyTorch's modules, which its layers are."""
+    """The public names of a Keras class, without those of PyTorch's modules, from which its layers derive."""
     classes = [kind for kind in cls.__mro__ if not kind.__module__.startswith("torch.")]
     return {name for kind in classes for name in vars(kind) if not name.startswith("_")}
 
 
-# What `HiddenOutputs` takes from the wrapped model, apart from what it does as a layer.
+# What `HiddenOutputs` uses from the wrapped model, apart from the methods of a layer.
 KEPT = {"export", "get_layer", "get_quantization_layer_structure", "layers", "summary", "to_json"}
 # The methods that the wrapped model may not override: `HiddenOutputs` uses Keras' own.
 LOST = (public_names(keras.Model) - public_names(keras.layers.Layer) - KEPT) | {"metrics", "quantize"}

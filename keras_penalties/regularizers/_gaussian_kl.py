@@ -68,12 +68,12 @@ class GaussianKL(Penalty):
         same_shape(self._owner, shapes)
 
     def value(self, x: Tensors, mask: Tensors) -> Tensor:
-        (mean, log_variance), mask = x, common_mask(mask)
+        mask = common_mask(mask)
+        mean, log_variance = (_numerics.keep(t, mask) for t in x)  # zeros, whose divergence is 0
         elements = 0.5 * (ops.square(mean) + _beyond_the_tangent(log_variance))
         if mask is None:
             examples = ops.cast(sizes.size(mean), elements.dtype)
         else:
-            elements = _numerics.keep(elements, mask)
             kept = _numerics.sum_examples(ops.cast(mask, elements.dtype)) > 0
             examples = ops.sum(ops.cast(kept, elements.dtype))
         sums = ops.sum(elements, axis=tuple(range(len(elements.shape) - 1)))

@@ -126,7 +126,7 @@ class GroupLasso(PerExamplePenalty):
     Raises:
         TypeError: if `strength` is not a number, or `axis` holds something that is not an int.
         ValueError: if `strength` is negative or not finite, `axis` names the batch, the same axis twice,
-            or one that the tensor has not.
+            or an axis that the tensor does not have.
 
     Source: Yuan and Lin, "Model Selection and Estimation in Regression with Grouped Variables", Journal of
     the Royal Statistical Society B 68 (2006), put on activations. Groups are not weighed by the root of

@@ -113,7 +113,7 @@ class Match(Penalty):
 
     def value(self, x: Tensors, mask: Tensors) -> Tensor:
         kept = common_mask(mask)
-        prediction, target = (_filled(t, kept) for t in x)
+        prediction, target = (_numerics.keep(t, kept) for t in x)
         if self.detach == "first":
             prediction = ops.stop_gradient(prediction)
         if self.detach == "second":
@@ -155,8 +155,3 @@ class Match(Penalty):
     @classmethod
     def from_config(cls, config: Config) -> Self:
         return _serialization.made(cls, config, "strength", "loss")
-
-
-def _filled(x, kept):
-    """`x` with 0.5 where `kept` drops it: losses and their gradients are finite there; at 0 not all are."""
-    return x if kept is None else ops.where(_numerics.expand_like(kept, x), x, 0.5)

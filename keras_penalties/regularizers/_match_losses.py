@@ -75,13 +75,12 @@ def check(loss, owner):
     expected = (
         "the name of a Keras loss, a `keras.losses.Loss`, or a registered function of `(y_true, y_pred)`"
     )
+    found: Any = loss
     if isinstance(loss, str):
         try:
-            found: Any = keras.losses.get(loss)
+            found = keras.losses.get(loss)
         except ValueError as error:
             raise ValueError(f"`loss` of {owner} must be {expected}. Received: loss={loss!r}.") from error
-    else:
-        found = loss
     if isinstance(loss, type) or not callable(found):
         raise TypeError(
             f"`loss` of {owner} must be {expected}. Received: {loss!r:.80} (of type {type(loss).__name__})."
@@ -98,10 +97,11 @@ def check(loss, owner):
             f"`loss` of {owner} must compare two tensors, and {name_of(found)} needs labels. Pass it in "
             "`hidden_losses` of `keras_penalties.models.HiddenOutputs` instead."
         )
-    if getattr(found, "reduction", "mean") not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
+    reduction = getattr(found, "reduction", "mean")
+    if reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
         raise ValueError(
             f"`loss` of {owner} must have reduction='sum_over_batch_size', a mean over the batch. Received: "
-            f"{name_of(found)} with reduction={found.reduction!r}. Scale a mean with `strength`."
+            f"{name_of(found)} with reduction={reduction!r}. Scale a mean with `strength`."
         )
     return loss if keras_function_of(loss) != (name_of(loss), {}) else name_of(loss)
 

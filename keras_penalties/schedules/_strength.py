@@ -9,11 +9,15 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties.schedules._target import Target
 
-# The steps at which a schedule is checked when it is given: dense at first, then more and more sparse.
+# The steps at which a schedule is checked when it is passed: dense at first, then sparser and sparser.
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 
 
-# What may be given as one.
+# How far below 0 a strength may be rounded.
+ROUNDING = 1e-6
+
+
+# What can be passed as a strength.
 Strength: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Target
 
 
@@ -29,8 +33,8 @@ def check(value, owner, argument="strength"):
         strength = float(keras.ops.convert_to_numpy(value(step)))
         if not (np.isfinite(strength) and strength >= 0):
             raise ValueError(
-                f"`{argument}` of {owner} is the schedule {type(value).__name__}, which gives {strength:g} "
-                f"at step {step}. It must give a finite number >= 0 at every step."
+                f"`{argument}` of {owner} is the schedule {type(value).__name__}, which returns {strength:g} "
+                f"at step {step}. It must return a finite number >= 0 at every step."
             )
     return value
 
@@ -45,25 +49,28 @@ def fixed(value):
 
 
 def at(schedule, step):
-    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative."""
+    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative.
+
+    A schedule that falls to 0 may end just below it: XLA computes `1 - 6 * (1 / 6)` as -6e-8.
+    """
     strength = ops.cast(schedule(step), "float32")
-    return ops.where(strength >= 0, strength, float("nan") * ops.ones_like(strength))
+    return ops.where(strength >= -ROUNDING, ops.relu(strength), float("nan") * ops.ones_like(strength))
 
 
 def keep_kind(penalty):
-    """Allow the strength of `penalty`, which a layer or model owns now, to be replaced only by one of the
-    same kind: the owner has no variables for another kind."""
+    """Let the strength of `penalty`, which now has an owner (a layer or model), be replaced only by one of
+    the same kind: the owner has no variables for another kind."""
     if hasattr(penalty, "has_owner"):  # not a regularizer of Keras
         penalty.has_owner = True
 
 
 def check_kind(value, before, owner):
-    """Raise an error if a strength is of another kind than the one `before`."""
+    """Raise an error if a strength is of another kind than `before`."""
     if _kind(value) != _kind(before):
         raise ValueError(
             f"`strength` of this {owner} must stay {_kind(before)}, since a layer or model owns the penalty "
-            f"and has variables only for that. Received: {value!r}. Make another layer, or give `compile` "
-            "another penalty."
+            f"and has variables only for that. Received: {value!r}. Create another layer, or pass "
+            "another penalty to `compile`."
         )
 
 

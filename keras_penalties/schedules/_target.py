@@ -76,7 +76,7 @@ class Target:
         self.damping = _checks.number(damping, "damping", "Target", at_least=0.0)
 
     def after(self, strength: Tensor, measured: Tensor) -> Tensor:
-        """The strength after `strength`, both without damping, in a batch that measures `measured`."""
+        """The next strength after a batch that measures `measured`; both strengths are without damping."""
         return self.moved(strength, self.error(measured))
 
     def error(self, measured: Tensor) -> Tensor:
@@ -87,11 +87,11 @@ class Target:
         return ops.where(ops.isfinite(measured), error, ops.zeros_like(error))
 
     def moved(self, strength: Tensor, error: Tensor) -> Tensor:
-        """What `strength` becomes for the next batch."""
+        """The strength of the next batch."""
         return ops.clip(strength * ops.exp(self.rate * error), self.minimum, self.maximum)
 
     def damped(self, strength: Tensor, error: Tensor) -> Tensor:
-        """What is added in a batch with this `error` in place of `strength`."""
+        """The strength that is used in a batch with this `error`."""
         return ops.clip(strength * ops.exp(self.damping * error), self.minimum, self.maximum)
 
     def get_config(self) -> Config:
@@ -100,5 +100,5 @@ class Target:
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        # Files saved before `damping` was added mean a strength without it.
+        # Files saved before `damping` was added have none.
         return made(cls, {"damping": 0.0, **config} if isinstance(config, dict) else config)

@@ -106,7 +106,7 @@ def same(a, b):
 
 
 def l2_of(tensor, values):
-    """The value of `L2(1.0)` on `tensor`, by NumPy; None where it is no tensor of floats."""
+    """The value of `L2(1.0)` on `tensor`, by NumPy; None if it is not a float tensor."""
     if values is None or not np.issubdtype(values.dtype, np.floating) or not values.ndim or not len(values):
         return None
     x, mask = values.astype("float64"), get_keras_mask(tensor)

@@ -1,4 +1,4 @@
-"""Training that is killed (`kill -9`) and resumed, beside the same training unbroken.
+"""Training that is killed (`kill -9`) and resumed, compared with the same training uninterrupted.
 
 `python -m tests.campaigns.killed 24` kills that many times, at random, and prints the table of
 `docs/saved-files.md`.

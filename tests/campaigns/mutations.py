@@ -1,4 +1,4 @@
-"""Lines of the package that are broken on purpose, one at a time, and the tests that see it.
+"""Lines of the package that are broken on purpose, one at a time, and the tests that notice it.
 
 `python -m tests.campaigns.mutations [FROM [TO]]` breaks each in a copy of the project and prints which test
 failed first; it ends in an error where none did.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# What is broken, the file, the line and what becomes of it, and where the tests for it are; the backend
-# where it is not TensorFlow.
+# What is broken, the file, the line and its replacement, and the tests for it; the backend if it is not
+# TensorFlow.
 MUTATIONS = [
     (
         "DeCov loses its half",
@@ -36,6 +36,27 @@ MUTATIONS = [
         "regularizers/_sparsity.py",
         "ops.relu(active + inactive)",
         "ops.relu(active)",
+        "tests/regularizers",
+    ),
+    (
+        "a side that is detached gets a gradient",
+        "regularizers/_match.py",
+        "target = ops.stop_gradient(target)",
+        "target = 1.0 * target",
+        "tests/regularizers",
+    ),
+    (
+        "soft targets lose the square of their temperature",
+        "regularizers/_match.py",
+        "values = t**2 * of_logits",
+        "values = of_logits",
+        "tests/regularizers",
+    ),
+    (
+        "InfoNCE loses the negatives of the own view",
+        "regularizers/_info_nce.py",
+        'if self.negatives == "both_views":',
+        'if self.negatives == "":',
         "tests/regularizers",
     ),
     (
@@ -63,8 +84,8 @@ MUTATIONS = [
     (
         "an example with nothing left counts in the mean",
         "regularizers/_families.py",
-        "count = replicas.sum_over_replicas(ops.sum(valid))",
-        "count = replicas.sum_over_replicas(ops.sum(ops.ones_like(valid)))",
+        "count = replicas.sum_over_replicas(ops.sum(counted))",
+        "count = replicas.sum_over_replicas(ops.sum(ops.ones_like(counted)))",
         "tests/regularizers",
     ),
     (

@@ -29,7 +29,7 @@ CASES = {
         "kp.models.HiddenOutputs(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))"
     ),
     "keras.src.saving.keras_saveable.KerasSaveable._obj_type": (
-        "kp.models.HiddenOutputs(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))"
+        "kp._keras.saving.PartsOf(keras.layers.Dense(1))"
     ),
     "keras.src.trainers.compile_utils.MetricsList": (
         "kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name='small')"

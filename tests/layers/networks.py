@@ -1,4 +1,4 @@
-"""Small networks with a hidden layer, and what NumPy makes of them."""
+"""Small networks with a hidden layer, and their values in NumPy."""
 
 import keras
 import numpy as np

@@ -11,7 +11,7 @@ from tests.support import references
 from tests.support.helpers import BACKEND
 
 EAGER = pytest.mark.parametrize("eager", [False, True])
-LOST = r"ActivityPenalty 'inside' is called inside a part that is computed again in the backward pass"
+LOST = r"ActivityPenalty 'inside' is called inside a part that is recomputed in the backward pass"
 
 
 class Block(layers.Layer):

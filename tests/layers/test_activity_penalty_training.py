@@ -92,7 +92,7 @@ def test_what_is_left_out_of_evaluation_adds_a_zero_at_most():
 
 
 def test_a_layer_between_need_not_pass_it_on():
-    """Keras hands `training` down through a layer that does not take it."""
+    """Keras passes `training` down through a layer that does not take it."""
 
     class Between(layers.Layer):
         def __init__(self, layer):

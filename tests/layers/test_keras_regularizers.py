@@ -1,4 +1,4 @@
-"""Regularizers of Keras and of users, whatever they return: by each way the number that Keras makes of it."""
+"""Regularizers of Keras and of users, whatever they return: each way gives the number that Keras computes."""
 
 import keras
 import numpy as np

@@ -54,7 +54,7 @@ def test_several_calls_in_a_step_are_summed(eager):
 
 @EAGER
 def test_a_layer_in_two_networks_and_its_strength(eager):
-    """The strength is no sum: it is shown as it was."""
+    """The strength is not summed: the logs show its value."""
     rising = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 2.0)
     shared = kp.layers.ActivityPenalty(kp.regularizers.L1(rising), name="quiet")
     model = several(

@@ -20,7 +20,7 @@ class BatchCase(Case):
 
     Attributes:
         cls: the class.
-        function: the function beside it.
+        function: its function.
         formula: what the anchor `i` costs: of the ids, the rows and `i` to a number, in float64.
         options: arguments of the class that are not its defaults.
         cosine: whether only the direction of rows matters.

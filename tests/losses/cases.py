@@ -31,7 +31,7 @@ class LossCase(Case):
 
     Attributes:
         cls: the class.
-        function: the function beside it.
+        function: its function.
         formula: one row of labels and one of predictions to the row's value, in float64.
         draw: a random state and a number of rows to labels and predictions.
         options: arguments of the class that are not its defaults.
@@ -80,7 +80,7 @@ def cross_entropy(y, q):
 
 
 def cross_entropy_of_logits(y, z):
-    # Of logits there is no floor.
+    # Logits have no floor.
     total = max(z) + math.log(sum(math.exp(v - max(z)) for v in z))
     return sum(a * (total - b) for a, b in zip(y, z, strict=True) if a != 0)
 

@@ -14,7 +14,7 @@ from tests.support.helpers import gradient, tensor, to_numpy
 
 by_case = pytest.mark.parametrize("case", BATCH_CASES, ids=lambda case: case.name)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-# How many rows: few sizes, since each is compiled anew.
+# How many rows: few sizes, since each is compiled separately.
 labels = st.sampled_from([2, 7]).flatmap(lambda n: st.lists(st.integers(0, 3), min_size=n, max_size=n))
 seeds = st.integers(0, 1000)
 

@@ -1,4 +1,5 @@
-"""Every loss: right in float32 for predictions of any size, with a shared offset, and beside a masked NaN."""
+"""Every loss: right in float32 for predictions of any size, with a shared offset, and next to a masked
+NaN."""
 
 import numpy as np
 import pytest

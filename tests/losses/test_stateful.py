@@ -111,7 +111,7 @@ def test_a_state_by_another_name():
         def next_state(self, *args, mean):
             return {"average": mean}
 
-    words = r"`next_state` must return .* the names that `state` gave: \['mean'\]\. Received: \['average'\]"
+    words = r"`next_state` must return .* the names from `state`: \['mean'\]\. Received: \['average'\]"
     with pytest.raises(Exception, match=words):
         compiled(Renamed(0.1)).fit(*data(), verbose=0)
 

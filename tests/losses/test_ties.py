@@ -1,4 +1,4 @@
-"""Distances that are equal: what depends on their order follows the rule, whatever rounding makes of them."""
+"""Distances that are equal: what depends on their order follows the rule despite rounding."""
 
 import numpy as np
 import pytest

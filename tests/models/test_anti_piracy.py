@@ -97,7 +97,7 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
     model.save(tmp_path / "both.keras")
     again = keras.models.load_model(tmp_path / "both.keras")
     assert (again.alpha, again.beta, again.gamma, again.name) == (1.0, 1.0, 0.01, model.name)
-    model.reset_metrics()  # before 3.15, Keras goes on with the means of `fit`
+    model.reset_metrics()  # before 3.15, Keras continues the means of `fit`
     one, two = (m.train_on_batch(x, y, return_dict=True) for m in (again, model))
     assert float(one["raw_loss"]) == pytest.approx(float(two["raw_loss"]), rel=1e-5)
     for part in ("classifier", "transform"):
@@ -118,7 +118,7 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
         (
             {"transform": layers.Dense(3)},
             ValueError,
-            r"must return its input's shape.*\(None, 3\) for \(None, 4\)",
+            r"must return a tensor of its input's shape.*\(None, 3\) for \(None, 4\)",
         ),
         ({"transform": 3}, TypeError, "`transform` of AntiPiracy must be a layer.*of type int"),
         ({"classifier": layers.Dense(3)}, TypeError, "`classifier` of AntiPiracy must be a Keras model"),

@@ -1,4 +1,4 @@
-"""Bad input to `HiddenOutputs.compile`: said where it is made, with what to do."""
+"""Bad input to `HiddenOutputs.compile`: the error comes at once, and says what to do."""
 
 import keras
 import numpy as np
@@ -61,7 +61,7 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"dense_4": BELOW_ZERO}},
             ValueError,
-            r"`hidden_loss_weights\['dense_4'\]` of .* is the schedule PolynomialDecay, which gives -0.5",
+            r"`hidden_loss_weights\['dense_4'\]` of .* is the schedule PolynomialDecay, which returns -0.5",
         ),
         (
             {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_targets": {"dense_4": "out"}},
@@ -136,7 +136,7 @@ def test_a_hidden_tensor_as_a_key_of_the_losses_of_outputs():
 
 @pytest.mark.parametrize("reduction", [None, "none"])
 def test_one_value_per_example_is_no_loss_to_train_on(reduction):
-    message = rf"reduction={reduction!r}, which gives one value per example.*'sum_over_batch_size'"
+    message = rf"reduction={reduction!r}, which returns one value per example.*'sum_over_batch_size'"
     model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
     for loss in (
         kp.losses.Huber(0.7, reduction=reduction),
@@ -166,7 +166,7 @@ def test_a_loss_of_ones_own_that_reduces_nothing():
     model = kp.models.HiddenOutputs(one_hidden(), hidden=["out"])
     model.compile("sgd", "mse", hidden_losses={"out": PerExample()})
     with pytest.raises(
-        ValueError, match=r"`hidden_losses\['out'\]`.*values of shape .* in place of one number"
+        ValueError, match=r"`hidden_losses\['out'\]`.*values of shape .* instead of one number"
     ):
         model.evaluate(*data(), verbose=0)
 

@@ -123,3 +123,12 @@ def test_compiling_again_replaces_the_loss_and_the_metrics():
     logs = model.evaluate(x, y, verbose=0, return_dict=True)
     assert set(logs) == {"loss", "out_loss"}
     assert logs["loss"] == pytest.approx(logs["out_loss"])
+
+
+def test_a_callback_finds_which_direction_is_better():
+    model, (x, y) = wrapped(), data()
+    model.compile("sgd", "mse", hidden_metrics={"out": ["mae", keras.metrics.R2Score(name="r2")]})
+    for monitor, better in (("val_out_mae", keras.ops.less), ("val_out_r2", keras.ops.greater)):
+        stop = keras.callbacks.EarlyStopping(monitor)
+        model.fit(x, y, validation_data=(x, y), verbose=0, callbacks=[stop])
+        assert stop.monitor_op is better

@@ -149,7 +149,7 @@ def test_saved_it_gives_the_same(tmp_path):
 
 @pytest.mark.backends("torch")
 def test_numbers_that_keras_makes_up_while_it_builds_are_not_looked_at(monkeypatch):
-    """On torch it hands over memory as it comes where a shape is all that it asks for."""
+    """On torch Keras passes uninitialized memory when it only infers shapes."""
     import torch
 
     monkeypatch.setattr(torch, "empty_like", lambda x, **options: torch.full_like(x, 2.0, **options))

@@ -37,7 +37,10 @@ def cases(draw):
         "reduction": draw(st.sampled_from(REDUCTIONS)),
         "factor": draw(st.sampled_from([None, 0.25])),
         # Keras copies one array for several outputs where it has a weight per row alone.
-        "weights": draw(st.sampled_from(["none", "one", *(["each"] if several else [])])),
+        "weights": draw(
+            # An input has no weights of its own.
+            st.sampled_from(["none", "one", *(["each"] if several and target != "an input" else [])])
+        ),
         "metrics": draw(st.sampled_from([n for n in METRICS if steps is None or "state" not in n])),
         "weighted": draw(st.sampled_from(["none", "by name"])),
     }
@@ -83,12 +86,9 @@ def trained(model, x, y, weight, rows):
 @given(case=cases())
 def test_a_hidden_tensor_gets_what_an_output_gets(case):
     rows, (x, y, target, w) = case["rows"], data(case)
-    if BACKEND == "torch" and case["masked"]:
-        w = np.broadcast_to(w, x.shape[:2]).copy()  # which plain Keras needs there
-        case = {
-            **case,
-            "weights": "none" if case["weights"] == "one" and case["several"] else case["weights"],
-        }
+    if BACKEND == "torch" and case["masked"]:  # where plain Keras needs a weight for each step
+        w = np.broadcast_to(w, x.shape[:2]).copy()
+        case = {**case, "weights": "none" if case["weights"] == "one" else case["weights"]}
     start, hidden, outputs = network(case["steps"], case["masked"], case["several"])
     names = [*outputs, "aux"]
     plain = set_weights(keras.Model(start, {**outputs, "aux": hidden}))
@@ -100,8 +100,6 @@ def test_a_hidden_tensor_gets_what_an_output_gets(case):
     each = {name: w * (1 + i) for i, name in enumerate(names)}
     if case["target"] == "an output":
         each["aux"] = each["out"]  # as the labels, so the weights
-    elif case["target"] == "an input":
-        each = dict.fromkeys(names, w)
     weights = {"none": None, "one": w, "each": each}[case["weights"]]
     plain.compile(
         keras.optimizers.SGD(0.1),
@@ -145,6 +143,27 @@ def test_a_hidden_tensor_gets_what_an_output_gets(case):
     )
     of_aux = [key for key in expected if key.startswith("aux_") and key != "aux_loss"]
     assert sorted(key for key in logs if key.startswith("aux_") and key != "aux_loss") == sorted(of_aux)
-    for key in of_aux:
+    # In `fit` on JAX, Keras loses the mask of an output before its metrics: see the test below.
+    for key in of_aux if not (BACKEND == "jax" and case["masked"]) else ():
         np.testing.assert_allclose(logs[key], expected[key], rtol=2e-4, atol=1e-5)
     np.testing.assert_allclose(logs["out_mae" if several else "mae"], expected["out_mae"], rtol=2e-4)
+
+
+def test_metrics_leave_padding_out():
+    case = {"rows": 4, "steps": 3, "masked": True, "several": False, "target": "labels of its own"}
+    x, y, target, w = data(case)
+    start, hidden, outputs = network(3, True, False)
+    whole = set_weights(keras.Model(start, outputs["out"]))
+    model = kp.models.HiddenOutputs(whole, hidden=["aux"])
+    metrics = {"hidden_metrics": {"aux": "mae"}, "hidden_weighted_metrics": {"aux": "mse"}}
+    model.compile(keras.optimizers.SGD(0.0), "mse", hidden_targets={"aux": "own"}, **metrics)
+    w = np.broadcast_to(w, x.shape[:2]).copy()
+    labels, weights = {**y, "own": target}, {"out": w, "own": w}
+    logs = model.fit(x, labels, sample_weight=weights, batch_size=4, verbose=0).history
+    kept = np.any(x != 0, axis=-1)
+    errors = keras.Model(start, hidden).predict(x, verbose=0) - target
+    expected = np.mean(np.abs(errors), axis=-1)[kept].mean()
+    np.testing.assert_allclose(logs["aux_mae"][0], expected, rtol=1e-5)
+    squares = np.mean(errors**2, axis=-1)
+    expected = np.sum((squares * w)[kept]) / np.sum(w[kept])
+    np.testing.assert_allclose(logs["aux_mse"][0], expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Which hidden tensor a name means, and what is said when it means none or several."""
+"""The hidden tensor that a name means, and the errors if it means none or several."""
 
 import keras
 import numpy as np
@@ -137,7 +137,7 @@ def small(cls=keras.Model):
         (keras.Model, ValueError, "must be built"),
         (lambda: small(OwnStep), ValueError, "its own `compute_loss`.*Use `keras_penalties.penalize`"),
         (lambda: keras.Sequential([layers.Dense(1)]), ValueError, r"must be built.*keras.Input\(shape\)"),
-        (lambda: HiddenOutputs(small()), ValueError, "is a HiddenOutputs itself"),
+        (lambda: HiddenOutputs(small()), ValueError, "is already a HiddenOutputs"),
         (lambda: layers.Dense(1), TypeError, "must be a Keras model.*Dense"),
     ],
 )
@@ -154,10 +154,10 @@ def test_models_that_cannot_be_wrapped(model, error, message):
         (["encoder/block/inner"], ValueError, "'encoder' is used 2 times"),
         (["inner"], ValueError, "'encoder' is used 2 times|Say which use"),
         (["encoder@2"], ValueError, r"used 2 time\(s\)"),
-        (["lstm:3"], ValueError, r"gives 3 tensor\(s\)"),
+        (["lstm:3"], ValueError, r"returns 3 tensor\(s\)"),
         (["out", "out"], ValueError, "names 'out' twice"),
         ("out", TypeError, r"must be a list.*Write \['out'\]"),
-        ([3], TypeError, "must hold names of layers.*of type int"),
+        ([3], TypeError, "must contain names of layers.*of type int"),
         ({"a": keras.KerasTensor((2, 2))}, ValueError, "does not compute"),
     ],
 )

@@ -75,7 +75,7 @@ def test_json_and_clone_model():
 
 @pytest.mark.parametrize("given", [{}, {"jit_compile": True}, {"jit_compile": False}], ids=str)
 def test_a_file_says_how_to_compile_as_the_user_said_it(given):
-    """What "auto" stands for differs from backend to backend: a file is for all of them."""
+    """The meaning of "auto" differs between backends, but a file is for all of them."""
     model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4"])
     assert model.get_compile_config() == {}
     model.compile("sgd", "mse", **given)
@@ -126,3 +126,17 @@ print("keras_penalties" in sys.modules, len(served.variables))
 """
     assert fresh_process(code).splitlines()[-1] == "False 4"
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(x, verbose=0), rtol=1e-5)
+
+
+def test_a_loss_of_keras_keeps_its_arguments(tmp_path):
+    """Keras leaves `delta` and `axis` out of the config of these."""
+    losses = keras.losses.Huber(delta=0.1), keras.losses.CosineSimilarity(axis=0)
+    model = kp.models.HiddenOutputs(one_hidden(), hidden=["dense_4", "out"])
+    hidden = {"dense_4": losses[0], "out": losses[1]}
+    model.compile("sgd", losses[0], hidden_losses=hidden, hidden_targets={"dense_4": "wide"})
+    x, y = data()
+    y = {"out": y, "wide": np.ones((len(x), 4), "float32")}
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-6)

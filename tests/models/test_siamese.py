@@ -76,7 +76,7 @@ def test_goes_through_a_file(tmp_path, distance):
     again = keras.models.load_model(tmp_path / "siamese.keras")
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
     assert again.loss.margin == 0.7
-    model.reset_metrics()  # before 3.15, Keras goes on with the means of `fit`
+    model.reset_metrics()  # before 3.15, Keras continues the means of `fit`
     assert float(again.train_on_batch(x, y)) == pytest.approx(float(model.test_on_batch(x, y)), rel=1e-5)
 
 

@@ -9,7 +9,7 @@ from tests.models.networks import data
 
 
 def two_heads():
-    start = keras.Input((3,))
+    start = keras.Input((3,), name="x")
     h = keras.layers.Dense(4, name="features")(start)
     outputs = {
         "who": keras.layers.Dense(3, "softmax", name="who")(h),
@@ -30,6 +30,11 @@ def squares(y_true, hidden):
     return keras.ops.sum(keras.ops.square(hidden), axis=-1)
 
 
+@keras.saving.register_keras_serializable("tests")
+def who_alone(y_true, hidden):
+    return keras.losses.sparse_categorical_crossentropy(y_true, hidden, from_logits=True)
+
+
 HEADS = {"who": "sparse_categorical_crossentropy", "age": "mse"}
 
 
@@ -39,7 +44,7 @@ def test_whose_labels_a_hidden_loss_gets(loss, eager):
     model, x, y = two_heads()
     model.compile("sgd", HEADS, hidden_losses={"features": loss}, run_eagerly=eager)
     message = (
-        r"`hidden_losses\['features'\]` takes one array of labels, and `y` holds 2: '\w+', '\w+'.*"
+        r"`hidden_losses\['features'\]` takes one array of labels, but `y` has 2: '\w+', '\w+'.*"
         r"hidden_targets={'features': '(who|age)'}"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
@@ -54,15 +59,78 @@ def test_whose_labels_a_hidden_loss_gets(loss, eager):
     assert model.fit(x, y, verbose=0).history["features_loss"][0] > 0
 
 
+LABELLED = [
+    kp.losses.Center(3),
+    kp.losses.SupervisedContrastive(),
+    kp.losses.Triplet(),
+    kp.losses.PairwiseContrastive(),
+    kp.losses.NTXent(),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "sparse_categorical_crossentropy",
+    who_alone,
+]
+
+
+@pytest.mark.parametrize("loss", LABELLED, ids=lambda loss: getattr(loss, "name", str(loss)))
+def test_every_labelled_loss_gets_the_labels_and_weights_of_one_head(loss):
+    model, x, y = two_heads()
+    y["who"] = y["who"] // 2 if isinstance(loss, kp.losses.NTXent) else y["who"]
+    weights = {"who": np.linspace(0.1, 1.0, len(x)).astype("float32"), "age": np.ones(len(x), "float32")}
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        HEADS,
+        hidden_losses={"features": loss},
+        hidden_targets={"features": "who"},
+        hidden_loss_weights={"features": 0.5},
+    )
+    hidden = model.model.get_layer("features")(x)
+    alone = kp.models.HiddenOutputs(
+        keras.Model(model.model.inputs, model.model.get_layer("features").output), []
+    )
+    alone.compile(keras.optimizers.SGD(0.0), loss if not isinstance(loss, kp.losses.Center) else None)
+    logs = model.fit(x, y, sample_weight=weights, batch_size=len(x), verbose=0).history
+    if isinstance(loss, kp.losses.Center):
+        values = np.sum(keras.ops.convert_to_numpy(hidden) ** 2, axis=1) / 2
+        expected = np.mean(weights["who"] * values)
+    else:
+        plain = alone.evaluate(x, y["who"], sample_weight=weights["who"], batch_size=len(x), verbose=0)
+        expected = plain[0] if isinstance(plain, list) else plain
+    assert logs["features_loss"][0] == pytest.approx(0.5 * float(expected), rel=1e-4)
+
+
 def test_a_target_that_nothing_has():
     model, x, y = two_heads()
     model.compile("sgd", HEADS, hidden_losses={"features": "mse"}, hidden_targets={"features": "height"})
     message = (
-        r"`hidden_targets\['features'\]` is 'height', which is no key of `y` and no input.*"
-        r"`y` holds 2: '\w+', '\w+'; the outputs are"
+        r"`hidden_targets\['features'\]` is 'height', which is neither a key of `y` nor an input.*"
+        r"`y` has 2: '\w+', '\w+'; the outputs are"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
         model.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("run", ["fit", "evaluate"])
+def test_one_weight_and_metrics_of_a_hidden_tensor(run):
+    model, x, y = two_heads()
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        HEADS,
+        hidden_losses={"features": "mse"},
+        hidden_targets={"features": "code"},  # no output, so that the weight is the one of all
+        hidden_metrics={"features": "mae"},
+        hidden_weighted_metrics={"features": "mse"},
+    )
+    y["code"] = np.ones((len(x), 4), "float32")
+    weights = np.linspace(0.1, 1.0, len(x)).astype("float32")
+    hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
+    if run == "fit":
+        logs = {k: v[0] for k, v in model.fit(x, y, sample_weight=weights, verbose=0).history.items()}
+    else:
+        logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    errors = np.mean((hidden - 1) ** 2, axis=1)
+    assert logs["features_loss"] == pytest.approx(np.mean(weights * errors), rel=1e-5)
+    assert logs["features_mse"] == pytest.approx(np.sum(weights * errors) / np.sum(weights), rel=1e-5)
+    assert logs["features_mae"] == pytest.approx(np.mean(np.abs(hidden - 1)), rel=1e-5)
 
 
 @pytest.mark.parametrize("run", ["fit", "evaluate"])
@@ -147,6 +215,19 @@ def test_labels_and_inputs_of_a_subclassed_model():
     assert logs["b_loss"] == pytest.approx(np.mean(np.sum(hidden**2, axis=1)) / 2, rel=1e-5)
     assert logs["c_mae"] == pytest.approx(np.mean(np.abs(hidden - 1)), rel=1e-5)
     model.fit(x, y, verbose=0)
+
+
+def test_several_weights_and_an_input_as_target():
+    model, x, y = two_heads()
+    code = keras.layers.Dense(3, name="again")(model.model.get_layer("features").output)
+    outputs = dict(zip(["who", "age"], model.model.outputs, strict=True))
+    outputs["code"] = keras.layers.Dense(1, name="code")(code)
+    model = kp.models.HiddenOutputs(keras.Model(model.model.inputs, outputs), hidden=["again"])
+    model.compile("sgd", hidden_losses={"again": "mse"}, hidden_targets={"again": "x"})
+    weights = dict.fromkeys(["who", "age"], np.ones(len(x), "float32"))
+    message = "Received: 2 arrays, one per output. None of them is for its target 'x'. Pass one array"
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, y, sample_weight=weights, verbose=0)
 
 
 def test_an_input_is_reconstructed_without_labels():

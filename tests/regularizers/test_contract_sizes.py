@@ -1,4 +1,4 @@
-"""Every penalty: right in float32 for inputs of any size, with a shared offset, and beside a masked NaN."""
+"""Every penalty: right in float32 for inputs of any size, with a shared offset, and next to a masked NaN."""
 
 import hypothesis
 import numpy as np

@@ -56,6 +56,22 @@ def test_masked_equals_trimmed(case):
 
 
 @by_case
+@pytest.mark.parametrize("masked", [0, 1])
+def test_what_the_mask_of_one_tensor_drops_may_be_anything_in_the_others(case, masked):
+    if not case.paired:
+        pytest.skip("each tensor has rows of its own")
+    xs, mask = case.draw((4, 5, 3)), np.random.default_rng(0).uniform(size=(4, 5)) < 0.6
+    masks = [mask if i == masked else None for i in range(case.count)]
+    expected = case.reference(xs, masks)
+    for x in xs:
+        x[~mask] = np.nan
+    np.testing.assert_allclose(case.measured(xs, masks), expected, rtol=1e-4, atol=1e-5)
+    for i in case.reached:
+        slope = case.slope(i, xs, masks)
+        assert np.all(np.isfinite(slope)) and np.all(slope[~mask] == 0.0)
+
+
+@by_case
 def test_a_mask_that_keeps_nothing_gives_zero(case):
     xs, masks = case.draw((4, 3)), [np.zeros(4, bool)] * case.count
     assert case.measured(xs, masks) == 0.0

@@ -1,4 +1,4 @@
-"""`InfoNCE` and `TripletMargin` beside the formulas of other libraries, or the library itself."""
+"""`InfoNCE` and `TripletMargin` compared with other libraries, or with their formulas."""
 
 import keras
 import numpy as np

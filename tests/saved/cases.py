@@ -25,7 +25,7 @@ def one_hot():
 
 
 def sequence_model(penalty, activation="linear"):
-    """The penalty as a layer's argument, and as a layer behind a mask."""
+    """The penalty as a layer's argument, and as a layer after a mask."""
     start = keras.Input((STEPS, FEATURES))
     h = layers.Dense(4, activation, name="argument", activity_regularizer=penalty)(layers.Masking()(start))
     h = kp.layers.ActivityPenalty(penalty, name="layer")(h)
@@ -65,7 +65,7 @@ class Case:
         model: the model, not compiled.
         x: its inputs.
         y: its labels.
-        loss: its loss, where it has not one of its own.
+        loss: its loss, where it has none of its own.
         options: more arguments of `compile`.
         moves: whether training changes more than the model's weights: what is trained after loading is
             part of the promise then.

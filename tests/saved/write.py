@@ -1,6 +1,6 @@
 """Write what is missing among the saved files of this release: `python -m tests.saved.write`.
 
-A file that is there is never written again: it stands for those that users have.
+An existing file is never written again: it represents the files that users have.
 Run it on the oldest Keras that is supported, whose files the later ones read.
 """
 

@@ -6,8 +6,11 @@ import math
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_penalties as kp
+from keras_penalties.schedules import _strength
+from tests.support.helpers import BACKEND
 
 S = kp.schedules
 
@@ -138,3 +141,33 @@ def test_goes_through_json(made):
 def test_bad_arguments(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def compiled(function):
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    return function
+
+
+@pytest.mark.parametrize("steps", [*range(1, 26), 47, 100])
+def test_a_schedule_that_falls_to_zero_ends_at_zero(steps):
+    """Compiled, `1 - steps * (1 / steps)` may be rounded to less than 0, which is no negative strength."""
+    schedules = [
+        keras.optimizers.schedules.PolynomialDecay(1.0, steps, 0.0),
+        keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=1.0, warmup_steps=2),
+    ]
+
+    def strengths(step):
+        return [_strength.at(schedule, step) for schedule in schedules]
+
+    found = compiled(strengths)
+    values = [[float(v) for v in found(ops.convert_to_tensor(s, "int32"))] for s in range(steps, steps + 4)]
+    assert np.min(values) >= 0
+    assert values[0][0] < 1e-6
+    assert values[-1][1] < 1e-6

@@ -14,7 +14,7 @@ class CallsSeveral(keras.Model):
         parts: the models that it calls.
         calls: `(place of the part, factor of the input, training, whether losses are read)` of each call.
 
-    The logs show what was read as `read`, beside the metrics of the parts.
+    The logs show what was read as `read`, in addition to the metrics of the parts.
     """
 
     def __init__(self, parts, calls):

@@ -144,7 +144,7 @@ def zeros(name, shape=(2, 6)):
 
 
 def below_the_edge(q, edge=1e-7):
-    """Minus the logarithm of `1 - q`, which goes on as its tangent below `edge`."""
+    """Minus the logarithm of `1 - q`, which continues as its tangent below `edge`."""
     rest = 1.0 - np.float64(q)
     return -np.log(rest) if rest >= edge else -(np.log(edge) + (rest - edge) / edge)
 

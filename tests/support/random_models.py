@@ -1,4 +1,4 @@
-"""Models drawn at random, with one layer to be punished, by each way of attaching a penalty."""
+"""Random models with one penalized layer, by each way of attaching a penalty."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Plan:
     Attributes:
         positions: the position axes of its inputs.
         features: the features of its inputs.
-        units: the units of the punished layer.
+        units: the units of the penalized layer.
         activation: its activation.
         depth: how many models it is nested in; 0 is the outermost itself.
         sequential: whether the models around it are Sequential.
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def path(self):
-        """Where the punished layer is, for each of its uses."""
+        """Where the penalized layer is, for each of its uses."""
         nested = "/".join([*(f"level_{i}" for i in range(self.depth)), "target"])
         if self.inputs == 1:
             return [nested]
@@ -87,7 +87,7 @@ class Seen(layers.Layer):
 
 
 def build(plan, regularizer=None, behind=None):
-    """The model of `plan`, the same weights each time, with `behind` behind the punished layer."""
+    """The model of `plan`, the same weights each time, with `behind` after the penalized layer."""
     first = layers.Dense(plan.features, "tanh", name="first")
     target = layers.Dense(plan.units, plan.activation, name="target", activity_regularizer=regularizer)
     stack = [first, target, *([behind] if behind is not None else [])]
@@ -134,7 +134,7 @@ def data(plan, rows, seed=0):
 
 
 def hidden_of(plan, x):
-    """What the punished layer gives in each of its uses, with the mask there."""
+    """The output of the penalized layer in each of its uses, with the mask there."""
     kept = []
     build(plan, behind=Seen(kept.append))(x)
     return kept

@@ -175,7 +175,7 @@ def entropy(x, mask=None, axis=-1, from_logits=False):
 def confidence(x, mask=None, axis=-1, from_logits=False):
     """Pereyra et al. 2017, plus log K."""
     rows = _kept_rows(x, mask, axis)
-    # What is no distribution may have a larger entropy than log K.
+    # A row that is not a distribution may have a larger entropy than log K.
     return _average(max(0.0, math.log(len(r)) - _entropy(_softmax(r) if from_logits else r)) for r in rows)
 
 

@@ -64,7 +64,7 @@ def _of_tensors(count, with_options):
 
 
 def network(only=()):
-    """Padded sequences; each penalty behind a layer under its own name, all four ways of attaching one."""
+    """Padded sequences; each penalty after a layer, under its own name, all four ways of attaching one."""
     stock = keras.regularizers if KERAS_DIVIDES_BY_BATCH else R
     start = keras.Input((5, 3))
     h = layers.Masking()(start)

@@ -1,4 +1,4 @@
-"""Values and gradients as a training step has them, eager and compiled, beside those in float64."""
+"""Values and gradients as a training step has them, eager and compiled, compared with those in float64."""
 
 import functools
 
