@@ -163,7 +163,7 @@ def test_values_per_example_of_a_masked_sequence():
     model = kp.models.HiddenOutputs(keras.Model(start, layers.Dense(1)(hidden)), hidden=["h"])
     model.compile("sgd", joint_loss=values_per_row)
     message = (
-        r"`joint_loss` cannot.*values of shape \(.*\), and the mask of the predictions has the shape.*scalar"
+        r"`joint_loss` cannot.*values of shape \(.*\), but the mask of the predictions has the shape.*scalar"
     )
     with pytest.raises(ValueError, match=message):
         model.evaluate(np.ones((5, 4, 3)), np.ones((5, 4, 1)), verbose=0)
