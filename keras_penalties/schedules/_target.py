@@ -100,5 +100,5 @@ class Target:
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        # Files saved before `damping` was added have none.
+        # Files saved before `damping` was added have no damping.
         return made(cls, {"damping": 0.0, **config} if isinstance(config, dict) else config)
