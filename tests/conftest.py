@@ -1,6 +1,7 @@
 """What every test starts from: a seed, the default precision, and markers."""
 
 import importlib.util
+import re
 import zlib
 
 import hypothesis
@@ -76,6 +77,9 @@ def sampled(items, most=2):
 
 
 def pytest_collection_modifyitems(config, items):
+    unstable = [item.nodeid for item in items if re.search(r"at 0x[0-9a-f]", item.nodeid)]
+    if unstable:
+        raise pytest.UsageError(f"The names of these tests differ between processes: {unstable}")
     backend = keras.backend.backend()
     named = config.getoption("keyword") or any("::" in argument for argument in config.args)
     if not (config.getoption("--all") or named):

@@ -6,6 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from tests.models.networks import data
+from tests.support.helpers import name_of
 
 
 def two_heads():
@@ -71,7 +72,7 @@ LABELLED = [
 ]
 
 
-@pytest.mark.parametrize("loss", LABELLED, ids=lambda loss: getattr(loss, "name", str(loss)))
+@pytest.mark.parametrize("loss", LABELLED, ids=name_of)
 def test_every_labelled_loss_gets_the_labels_and_weights_of_one_head(loss):
     model, x, y = two_heads()
     y["who"] = y["who"] // 2 if isinstance(loss, kp.losses.NTXent) else y["who"]

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
-from tests.support.helpers import gradient, tensor
+from tests.support.helpers import gradient, name_of, tensor
 
 R = kp.regularizers
 LOSSES = [
@@ -41,7 +41,7 @@ def twice(penalty, a, b):
     return gradient(lambda x: penalty.measure([x[0], x[1]]), both)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: getattr(loss, "name", None) or str(loss)[:30])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: name_of(loss)[:30])
 @pytest.mark.backends("tensorflow", "torch")  # JAX compiles each operation of each of them
 def test_is_what_keras_gives_for_targets_and_predictions(loss):
     prediction, target = drawn((3, 5, 4), least=0.05)
@@ -160,7 +160,7 @@ def test_a_function_that_compares_whole_examples():
         "mse",
         keras.losses.mean_squared_error,
     ],
-    ids=lambda loss: getattr(loss, "name", None) or str(loss)[:30],
+    ids=lambda loss: name_of(loss)[:30],
 )
 def test_a_saved_loss_keeps_its_arguments(loss):
     """Keras leaves `delta` and `axis` out of the config of `Huber` and `CosineSimilarity`."""

@@ -26,6 +26,11 @@ def dtype_of(x) -> str:
     return keras.backend.standardize_dtype(x.dtype)
 
 
+def name_of(x) -> str:
+    """The name of a loss, a function or a class, for the name of a test: the same in each process."""
+    return getattr(x, "name", None) or getattr(x, "__name__", None) or str(x)
+
+
 def to_numpy(x):
     """`x` as an array that NumPy knows: bfloat16 becomes float32."""
     if dtype_of(x) == "bfloat16":
