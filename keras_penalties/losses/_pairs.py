@@ -97,8 +97,10 @@ class Pairs:
             self.own, ids, *([] if mask is None else [mask])
         )
         same = ops.equal(ids[:, None], all_ids[None, :])
-        index = start + ops.arange(ops.shape(self.own)[0])
-        self.others = ops.not_equal(index[:, None], ops.arange(ops.shape(self.rows)[0])[None, :])
+        index = start + ops.arange(ops.shape(self.own)[0], dtype="int32")
+        self.others = ops.not_equal(
+            index[:, None], ops.arange(ops.shape(self.rows)[0], dtype="int32")[None, :]
+        )
         if mask is not None:
             # The rows that pad uneven replicas are zeros, so they are dropped here too.
             (self.kept,) = masks

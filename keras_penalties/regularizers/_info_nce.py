@@ -92,7 +92,7 @@ class InfoNCE(BatchStatisticPenalty):
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = (_numerics.unit(r) for r in rows)
-        index = ops.arange(ops.shape(a)[0])
+        index = ops.arange(ops.shape(a)[0], dtype="int32")
         negative = (weights[0] > 0)[None] & ops.not_equal(index[:, None], index[None])
         positive = ops.sum(a * b, axis=-1) / self.temperature
         across = (a / self.temperature) @ ops.transpose(b)

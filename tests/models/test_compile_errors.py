@@ -46,7 +46,7 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_loss_weights": {"dense_4": 2.0}},
             ValueError,
-            "a strength of its own",
+            "has its own strength",
         ),
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_loss_weights": {"out": 2.0}},
