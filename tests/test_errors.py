@@ -31,7 +31,9 @@ class TestArguments:
             for bad in ("-1", 1.0, None, True, (1,)):
                 with refused(TypeError, rf"`axis` of {cls.__name__} must be an int.*Received: "):
                     cls(0.1, axis=bad)
-            with refused(ValueError, rf"`axis` of {cls.__name__} must be behind the batch.*Received: axis=0"):
+            with refused(
+                ValueError, rf"`axis` of {cls.__name__} must come after the batch.*Received: axis=0"
+            ):
                 cls(0.1, axis=0)
 
     def test_target(self):
@@ -63,7 +65,7 @@ class TestArguments:
             with refused(TypeError, r"`top_k` of LoadBalance must be an int\. Received: top_k="):
                 Balance(0.1, top_k=bad)
         for bad in (0, -1):
-            with refused(ValueError, r"`top_k` of LoadBalance must be 1 at least\. Received: top_k="):
+            with refused(ValueError, r"`top_k` of LoadBalance must be at least 1\. Received: top_k="):
                 Balance(0.1, top_k=bad)
         with refused(ValueError, r"no more than the number of experts.*top_k=4 for `x` of shape \(2, 3\)"):
             Balance(0.1, top_k=4).measure(np.ones((2, 3)))

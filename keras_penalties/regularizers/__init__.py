@@ -1,4 +1,4 @@
-"""What can be punished: each class is one published formula, given by `measure`."""
+"""The penalties: each class is one published formula, given by `measure`."""
 
 from keras_penalties.regularizers._coral import CORAL as CORAL
 from keras_penalties.regularizers._decorrelation import Covariance as Covariance

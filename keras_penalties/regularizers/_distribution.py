@@ -46,7 +46,7 @@ class MeanOfRows(BatchStatisticPenalty):
             return super().table(rows, kept)
         counted = ops.ones_like(rows[:, 0]) if kept is None else ops.cast(kept, rows.dtype)
         count = replicas.sum_over_replicas(ops.sum(counted))
-        # Keras takes the mean over replicas, which may keep other numbers of rows.
+        # Keras takes the mean over replicas, which may keep different numbers of rows.
         weights = counted * replicas.replicas() / _numerics.at_least_one(count)
         return _numerics.keep(rows, kept), weights
 
@@ -97,7 +97,7 @@ class Entropy(_OfDistributions):
             [0, 1] are seen where probabilities are expected.
 
     Source: Grandvalet and Bengio, "Semi-supervised Learning by Entropy Minimization", NIPS 2004.
-    `Confidence` punishes the opposite.
+    `Confidence` penalizes the opposite.
     """
 
     def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
@@ -227,7 +227,7 @@ class LoadBalance(BatchStatisticPenalty):
         if type(top_k) is not int:
             raise TypeError(f"`top_k` of LoadBalance must be an int. Received: top_k={top_k!r}.")
         if top_k < 1:
-            raise ValueError(f"`top_k` of LoadBalance must be 1 at least. Received: top_k={top_k}.")
+            raise ValueError(f"`top_k` of LoadBalance must be at least 1. Received: top_k={top_k}.")
         self.top_k = top_k
         self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
 

@@ -69,7 +69,7 @@ class PerExamplePenalty(Penalty):
     \frac{1}{N}\sum_n \operatorname{mean}_i f(x_{ni})$$
 
     A subclass gives `elements(x)`, which is \(f\), or `examples(x, mask)` where the value of an example
-    is no sum over its elements. What a mask drops counts neither in the sums nor in the means, and an
+    is not a sum over its elements. What a mask drops counts neither in the sums nor in the means, and an
     example with nothing left does not count in \(N\). A mask may drop single elements; for a subclass with
     its own `examples` only where it sets `masks_elements = True`.
 
@@ -196,7 +196,7 @@ class BatchStatisticPenalty(Penalty):
             )
         if axis == 0:
             raise ValueError(
-                f"`axis` of {self._owner} must be behind the batch, which is axis 0. Received: axis=0."
+                f"`axis` of {self._owner} must come after the batch, which is axis 0. Received: axis=0."
             )
         self.axis = axis
 

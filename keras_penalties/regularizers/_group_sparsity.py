@@ -158,7 +158,7 @@ class GroupLasso(PerExamplePenalty):
         axes = self._axes(max(2, len(shape)))
         if None in axes or 0 in axes or len(set(axes)) < len(axes):
             raise ValueError(
-                f"`axis` of GroupLasso must name axes of `x` behind the batch, each once. Received: "
+                f"`axis` of GroupLasso must name axes of `x` after the batch, each once. Received: "
                 f"axis={self.axis!r} for `x` of shape {shape}."
             )
 

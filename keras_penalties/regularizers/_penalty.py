@@ -235,7 +235,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
             raise TypeError(
                 f"{self._owner} has a strength that moves ({type(self.strength).__name__}), and an "
                 "`activity_regularizer=` has no place where training steps are counted. Put "
-                f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` behind the layer instead."
+                f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` after the layer instead."
             )
         if places.is_recomputed():
             raise ValueError(places.lost(f"A layer with `activity_regularizer={self._owner}(...)`"))

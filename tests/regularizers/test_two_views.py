@@ -97,7 +97,7 @@ def test_equal_rows_have_a_finite_gradient(distance):
             ValueError,
             "`negatives` of InfoNCE must be one of 'both_views', 'other_view'",
         ),
-        (lambda: R.InfoNCE(1.0, axis=0), ValueError, "`axis` of InfoNCE must be behind the batch"),
+        (lambda: R.InfoNCE(1.0, axis=0), ValueError, "`axis` of InfoNCE must come after the batch"),
         (lambda: R.TripletMargin(1.0, margin=0.0), ValueError, "`margin` of TripletMargin must be .*> 0"),
         (
             lambda: R.TripletMargin(1.0, distance="l2"),
