@@ -49,7 +49,7 @@ def put(obj, name: str, value):
 
 def find_now(where: str) -> Any:
     """The current object at a path like `"keras.src.utils.tracking.DotNotTrackScope"`, for objects that Keras
-    replaces at run time, such as its global state in `clear_session`. A `Missing` object if there is none."""
+    replaces at run time, such as its global state in `clear_session`. A `Missing` object if it is missing."""
     try:
         return look_up(where)
     except (ImportError, AttributeError):

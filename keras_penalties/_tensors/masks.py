@@ -61,7 +61,7 @@ class NoMask(ValueError):
 
 
 def current(name: str, owner: str):
-    """The mask called `name` of the innermost source that has one; raises `NoMask` if there is none."""
+    """The mask called `name` of the innermost source that has one; `NoMask` is raised if no source has it."""
     is_input = False
     for masks in reversed(getattr(_local, "stack", [])):
         if masks.get(name) is not None:

@@ -11,7 +11,7 @@ from keras_penalties._training.terms import check as check_penalties
 from keras_penalties._value_checks import ChecksFirstBatch
 from keras_penalties.models._hidden_terms import HiddenTerm, LossTerm, PenaltyTerm, log_name
 from keras_penalties.models._loss_arguments import as_loss, serialize
-from keras_penalties.models._step_data import StepData, one_array, one_label
+from keras_penalties.models._step_data import StepData, one_label
 from keras_penalties.regularizers import Penalty
 from keras_penalties.schedules import _strength
 
@@ -81,11 +81,7 @@ class HiddenArguments:
 
     def labels_of(self, name: str, data: StepData) -> tuple[Any, Any]:
         """The labels of the metrics of a hidden tensor, and their weights."""
-        target, argument = self.targets.get((name,)), f"hidden_metrics[{name!r}]"
-        if target is not None:
-            return data.labels(target, f"hidden_targets[{name!r}]"), data.weight_of(target, argument)
-        data = data.of_outputs(data.keys) if data.outputs else data
-        return one_array(data.y, argument), data.common_weight(argument)
+        return data.for_hidden(name, self.targets.get((name,)), f"hidden_metrics[{name!r}]")
 
     def config(self) -> dict:
         """The arguments as JSON, with the names as a list, since a key in JSON cannot be a tuple."""

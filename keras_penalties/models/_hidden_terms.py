@@ -15,7 +15,7 @@ from keras_penalties._training.strengths import Strengths
 from keras_penalties._training.terms import Term
 from keras_penalties.losses import StatefulLoss
 from keras_penalties.models._loss_arguments import compares_with_labels
-from keras_penalties.models._step_data import StepData, naming, one_array, one_label
+from keras_penalties.models._step_data import StepData, naming, one_label
 from keras_penalties.schedules import _strength
 
 
@@ -177,12 +177,8 @@ class LossTerm(HiddenTerm):
 
     def labels(self, data: StepData) -> tuple[Any, Any]:
         """The labels that the loss gets in a step, and their weights. `data` has all data of the step."""
-        if self.target is not None:
-            argument = f"hidden_targets[{self.config_key!r}]"
-            return data.labels(self.target, argument), data.weight_of(self.target, self.argument)
-        if compares_with_labels(self.loss):
-            data = data.of_outputs(data.keys) if data.outputs else data
-            return one_array(data.y, self.argument), data.common_weight(self.argument)
+        if self.target is not None or compares_with_labels(self.loss):
+            return data.for_hidden(self.config_key, self.target, self.argument)
         return one_label(data.y), data.common_weight(self.argument)
 
     def added(self, data: StepData, hidden: dict, masks: dict, training) -> tuple[Any, dict]:

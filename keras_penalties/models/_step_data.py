@@ -48,6 +48,19 @@ class StepData:
             weight = weight.get(key) if isinstance(weight, dict) else weight
         return replace(self, y=y, sample_weight=weight)
 
+    def for_hidden(self, key, target: str | None, argument: str) -> tuple[Any, Any]:
+        """The labels of a hidden tensor as one array, and their weights.
+
+        Args:
+            key: its key in `hidden_targets`.
+            target: the value there, or None.
+            argument: the argument that needs the labels, for errors.
+        """
+        if target is not None:
+            return self.labels(target, f"hidden_targets[{key!r}]"), self.weight_of(target, argument)
+        data = self.of_outputs(self.keys) if self.outputs else self
+        return one_array(data.y, argument), data.common_weight(argument)
+
     def labels(self, target: str, argument: str) -> Any:
         """The labels, or the input, that `target` names. `argument` names it in errors."""
         if isinstance(self.y, dict) and target in self.y:

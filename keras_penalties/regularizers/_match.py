@@ -72,7 +72,7 @@ class Match(Penalty):
     0.443776
 
     Raises:
-        TypeError: if `strength` or `temperature` is not a number, or `loss` is none of these.
+        TypeError: if `strength` or `temperature` is not a number, or `loss` is not of a listed kind.
         ValueError: if `strength` is negative or not finite; if `temperature` is not positive; if `detach` is
             neither word; if the loss is unknown, is a lambda, needs labels or a state, has a reduction that
             is not a mean, or takes logits although a temperature is given; if the tensors differ in shape; if
