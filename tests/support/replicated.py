@@ -96,7 +96,7 @@ def network(only=()):
     return model
 
 
-def train(rows=range(16), batch=8, only=()):
+def train(rows=range(16), batch=8, only=(), epochs=2):
     """What is logged, by name, and the weights, of a training on these rows of the data."""
     keras.utils.set_random_seed(0)
     model = network(only)
@@ -104,7 +104,7 @@ def train(rows=range(16), batch=8, only=()):
     for i in range(17):
         x[i, 1 + i % 5 :] = 0
     x, y = x[list(rows)], y[list(rows)]
-    logs = model.fit(x, y, batch_size=batch, epochs=2, shuffle=False, verbose=0).history
+    logs = model.fit(x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0).history
     evaluated = model.evaluate(x, y, batch_size=batch, verbose=0, return_dict=True)
     logs.update({f"evaluate {name}": [value] for name, value in evaluated.items()})
     return logs, model.get_weights()
