@@ -9,8 +9,8 @@ from tests.contracts import BASES
 from tests.support import replicated
 from tests.support.helpers import fresh_process
 
-# Two steps of bfloat16. More steps would measure how this training amplifies rounding: one device differs from
-# float32 by as much as two devices do.
+# Two steps of bfloat16. More steps would measure how this training amplifies rounding: one device differs
+# from float32 by as much as two devices do.
 HALF = 2.0**-6
 DIFFERENCES = """
 import json, keras

@@ -4,47 +4,8 @@
 this package for others.
 """
 
-from dataclasses import dataclass
-
-TESTED = ("3.12", "3.15")  # the first and the last release of Keras that is tested
-
-
-@dataclass(frozen=True)
-class PrivatePart:
-    """A private part.
-
-    Attributes:
-        where: the path: the module, then the class, function or attribute in it.
-        use: its purpose: the end of "keras_penalties needs it to ...".
-        files: the files of `_keras/` that use it.
-        since: the first release of Keras that has it.
-    """
-
-    where: str
-    use: str
-    files: tuple[str, ...]
-    since: str = TESTED[0]
-
-    @property
-    def owner(self) -> str:
-        """The name of the class or module that contains it."""
-        return self.where.rpartition(".")[0].rpartition(".")[2]
-
-    @property
-    def backend(self) -> str | None:
-        """The backend that it belongs to, or None for all."""
-        package = self.where.removeprefix("keras.src.backend.").partition(".")[0]
-        return package if package in ("tensorflow", "jax", "torch") else None
-
-    @property
-    def name(self) -> str:
-        return self.where.rpartition(".")[2]
-
-
-def _parts(owner: str, use: str, since: str = TESTED[0], **names: str) -> list[PrivatePart]:
-    """Several parts of one owner, with one use: the files that use each, by its name."""
-    return [PrivatePart(f"{owner}.{name}", use, tuple(files.split()), since) for name, files in names.items()]
-
+from keras_penalties._keras.private_part import PrivatePart
+from keras_penalties._keras.private_part import parts as _parts
 
 _LAYER = "keras.src.layers.layer.Layer"
 _TRAINER = "keras.src.trainers.trainer.Trainer"
@@ -275,6 +236,19 @@ PARTS: tuple[PrivatePart, ...] = (
         "tensorflow.python.pywrap_tfe",
         "see whether gradients are recorded",
         TFE_Py_TapeSetIsStopped="places",
+    ),
+    *_parts(
+        "keras.src.backend.tensorflow.nn",
+        "take second derivatives of normalization layers",
+        _compute_moments="recordings",
+    ),
+    *_parts(
+        "keras.src.backend.tensorflow", "take second derivatives of normalization layers", nn="recordings"
+    ),
+    *_parts(
+        "jax.interpreters.partial_eval",
+        "see whether one tensor depends on another",
+        dce_jaxpr="recordings",
     ),
     *_parts("jax._src.core", "recognize a compiled step", trace_ctx="scopes"),
     *_parts("jax.core.Tracer", "recognize a compiled step", _trace="scopes"),

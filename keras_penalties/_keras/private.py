@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from keras_penalties._keras.parts import PARTS, TESTED, PrivatePart
+from keras_penalties._keras.parts import PARTS
+from keras_penalties._keras.private_part import TESTED, PrivatePart
 
 
 class MissingPart(RuntimeError):

@@ -16,6 +16,22 @@ def stateless_scope():
     return get_stateless_scope() if in_stateless_scope() else None
 
 
+class _Repeated(keras.StatelessScope):
+    """A scope for a pass that is run again."""
+
+
+def repeated(state: dict):
+    """A scope in which a pass is run again from `state`, the values of variables by `id`, without effects."""
+    scope = _Repeated()
+    scope.state_mapping.update(state)
+    return scope
+
+
+def is_repeated() -> bool:
+    """Whether the pass ran before, so that it must have no effects."""
+    return isinstance(stateless_scope(), _Repeated)
+
+
 def is_symbolic() -> bool:
     """Whether Keras runs the code only to infer shapes."""
     return in_symbolic_scope()

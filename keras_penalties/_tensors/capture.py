@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import threading
-from typing import Any
 
 import keras
-from keras import tree
+from keras import ops, tree
 
 from keras_penalties import _checks
 from keras_penalties._keras import graphs, scopes
 from keras_penalties._keras.masks import get_keras_mask
+from keras_penalties._tensors import forward_pass
+from keras_penalties._tensors.forward_pass import ForwardPass
 from keras_penalties._tensors.search import Tensor
 from keras_penalties._tensors.taps import Receiver, Tap, Tapping
 from keras_penalties._training import masks
 
-_local = threading.local()
-
 
 class Catcher(keras.layers.Layer):
-    """Stores its input and mask under a name, for the open pass of its thread, and returns the input
-    unchanged.
+    """Stores its input and mask under a name, for the pass that runs on its thread, and returns the tensor
+    with which the pass goes on.
 
     Args:
         key: the name.
@@ -36,12 +34,12 @@ class Catcher(keras.layers.Layer):
         if self.mask_from is not None and mask is not None and not isinstance(inputs, (list, tuple)):
             owner = f"HiddenOutputs, {self.mask_from!r} for {self.key!r},"
             _checks.mask(mask, inputs.shape, owner, "mask_from")
-        for captured in getattr(_local, "stack", [])[-1:]:
-            captured.setdefault(self.key, []).append((inputs, masks.combined(mask, inputs)))
+        for forward in forward_pass.current():
+            inputs = forward.receive(self.key, inputs, masks.combined(mask, inputs))
         return inputs
 
     def miss(self, why: str):
-        if getattr(_local, "stack", []):
+        if forward_pass.current():
             raise ValueError(why)
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -56,16 +54,28 @@ class Capture:
 
     Args:
         model: the model.
-        tensors: the hidden tensors, by name.
-        mask_from: by the same names, the name of the input that is the mask, or None.
+        tensors: the hidden tensors, by key.
+        mask_from: by the same keys, the name of the input that is the mask, or None.
+        inputs: the arguments of `call` that are captured too, by key, for a model that is not a graph.
+        targets: the keys of the tensors of which derivatives will be taken.
+        differentiated: the keys of the tensors with respect to which they will be taken.
     """
 
-    def __init__(self, model, tensors: dict[str, Tensor], mask_from: dict[str, str | None]):
+    def __init__(
+        self,
+        model,
+        tensors: dict[str, Tensor],
+        mask_from: dict[str, str | None],
+        inputs: dict[str, str] | None = None,
+        targets: frozenset = frozenset(),
+        differentiated: frozenset = frozenset(),
+    ):
         self.model, self.tensors, self.mask_from = model, tensors, mask_from
-        taps = [
-            Tap(tensor, Receiver(tensor.part, Catcher(name, mask_from[name]), mask_from[name]))
-            for name, tensor in tensors.items()
-        ]
+        self.inputs, self.targets, self.differentiated = inputs or {}, targets, differentiated
+        taps = []
+        for key, tensor in tensors.items():
+            catcher = Catcher(key, mask_from[key])
+            taps.append(Tap(tensor, Receiver(tensor.part, catcher, mask_from[key], key in differentiated)))
         for tap in taps:
             if tap.source is model and not graphs.is_graph(model):
                 raise ValueError(
@@ -78,20 +88,34 @@ class Capture:
         self.accepted = set(inspect.signature(model.call).parameters)
         self.in_graph = {tap.receiver.layer.key for tap in taps if tap.is_in_graph}
 
-    def __call__(self, inputs, **kwargs) -> tuple[Any, dict, dict]:
-        """The outputs of the model, its hidden tensors by name, and their masks."""
-        captured: dict[str, list] = {}
-        _local.__dict__.setdefault("stack", []).append(captured)
-        try:
-            outputs = self.tapped(inputs, **{k: v for k, v in kwargs.items() if k in self.accepted})
-        finally:
-            _local.stack.pop()
-        found = {name: self._one(name, captured.get(name, [])) for name in self.tensors}
-        hidden, masks = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
-        return outputs, hidden, masks
+    def __call__(self, inputs, **kwargs) -> ForwardPass:
+        return ForwardPass(self, inputs, {k: v for k, v in kwargs.items() if k in self.accepted})
 
-    def _one(self, name: str, found: list):
-        """The use that is meant, from the captured uses in the order in which the model runs."""
+    @property
+    def keys(self) -> list:
+        return [*self.tensors, *self.inputs]
+
+    def received(self, inputs, forward: ForwardPass):
+        """`inputs`, after those that are captured."""
+        for key, name in self.inputs.items():
+            if isinstance(inputs, dict) and name in inputs:
+                x = ops.convert_to_tensor(inputs[name])
+                inputs = {**inputs, name: forward.receive(key, x, get_keras_mask(x))}
+            elif not tree.is_nested(inputs) and name == input_argument(self.model):
+                inputs = ops.convert_to_tensor(inputs)
+                inputs = forward.receive(key, inputs, get_keras_mask(inputs))
+            else:
+                raise ValueError(
+                    f"A Gradient names {name!r}, which is no layer of '{self.model.name}' "
+                    f"({type(self.model).__name__}), and no input of this call: it gets "
+                    f"{_described(inputs)}."
+                )
+        return inputs
+
+    def use(self, name: str, found: list) -> int:
+        """Which use is meant, of the captured uses in the order in which the model runs."""
+        if name in self.inputs:
+            return 0
         tensor, place = self.tensors[name], self.tensors[name].place
         chain = [*reversed(place.holders), *([] if name in self.in_graph else [place])]
         uses = [None] * len(chain) if len(tensor.uses) < len(chain) else tensor.uses[: len(chain)]
@@ -109,7 +133,7 @@ class Capture:
                 f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which "
                 f"use, counted from 0: '{place.name}@{len(found) - 1}'."
             )
-        return found[index]
+        return index
 
     def _run_order(self, place, use: int | None) -> int:
         """How many calls of the layer at `place` its graph runs before `use`."""
@@ -130,9 +154,9 @@ class Capture:
             outputs = calls.get(tensor.use, next(iter(calls.values()), []))
             if tensor.part.kind == "output" and index < len(outputs):
                 found[name] = outputs[index]
-        missing = [name for name in self.tensors if name not in found]
+        missing = [name for name in self.keys if name not in found]
         found |= self._traced(missing)
-        return {name: found.get(name) for name in self.tensors}
+        return {name: found.get(name) for name in self.keys}
 
     def _traced(self, names: list) -> dict:
         """The shapes of hidden tensors, from symbolic passes with two sizes: an axis that differs is
@@ -146,9 +170,9 @@ class Capture:
             captured: dict = {}
 
             def run(*args, captured=captured):
-                outputs, hidden, _ = self(*args)
-                captured.update({name: (tuple(x.shape), x.dtype) for name, x in hidden.items()})
-                return outputs
+                forward = self(*args)
+                captured.update({name: (tuple(x.shape), x.dtype) for name, x in forward.tensors.items()})
+                return forward.outputs
 
             scopes.compute_output_spec(run, batch)
             passes.append(captured)
@@ -162,3 +186,14 @@ class Capture:
 
 def _of_size(x, size):
     return keras.KerasTensor(tuple(n or size for n in x.shape), dtype=x.dtype)
+
+
+def input_argument(model) -> str:
+    """The name of the first argument of `call` of `model`."""
+    return next(iter(inspect.signature(model.call).parameters))
+
+
+def _described(inputs):
+    if isinstance(inputs, dict):
+        return f"a dict with the keys {sorted(inputs)}"
+    return f"a {type(inputs).__name__}" if tree.is_nested(inputs) else "one tensor"

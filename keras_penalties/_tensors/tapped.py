@@ -36,21 +36,50 @@ class Tapped(hooks.HoldsHelpers):
         hides_scores = hides_scores and not kwargs.get("return_attention_scores")
         if hides_scores:
             kwargs["return_attention_scores"] = True
+        training = kwargs.get("training")
+        args, kwargs = self._with_inputs(args, kwargs, training)
         activations = [self.activation] if any(part.kind == "preactivation" for part in parts) else []
-        with recorded(activations) as preactivations, running(self):
+        replace = functools.partial(self._received, "preactivation", training=training, replaces=True)
+        with recorded(activations, replace) as preactivations, running(self):
             outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        inputs = args[0] if args else next(iter(kwargs.values()))
+        outputs = self._received("output", outputs, training, replaces=True)
         if activations and activations[0].activation is keras.activations.linear:
             preactivations = [outputs]
-        tensors = {"input": inputs, "output": outputs, "preactivation": preactivations}
-        for receiver in self.receivers.all:
-            part = receiver.part
-            for tensor in chosen(part, tree.flatten(tensors[part.kind])):
-                receiver(tensor, self.name, kwargs.get("training"))
+        self._received("input", args[0] if args else next(iter(kwargs.values())), training)
+        for tensor in preactivations:
+            self._received("preactivation", tensor, training)
+        self._received("output", outputs, training)
         if hides_scores:
             outputs = [tensor for i, tensor in enumerate(outputs) if i != 1]
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
         return outputs
+
+    def _with_inputs(self, args, kwargs, training: bool | None):
+        """The arguments of the call, with the inputs that receivers replace."""
+        name = None if args else next(iter(kwargs))
+        inputs = self._received("input", kwargs[name] if name else args[0], training, replaces=True)
+        return (args, {**kwargs, name: inputs}) if name else ((inputs, *args[1:]), kwargs)
+
+    def _received(self, kind: str, tensors, training: bool | None, replaces: bool = False):
+        """`tensors`, after the receivers of this kind were called on theirs; only those that replace them, or
+        only the others."""
+        receivers = [r for r in self.receivers.all if r.part.kind == kind and r.replaces == replaces]
+        if not receivers:
+            return tensors
+        flat = tree.flatten(tensors)
+        for receiver in receivers:
+            index = receiver.part.index
+            if kind == "input" and index is None and len(flat) > 1:
+                receiver(flat, self.name, training)
+                continue
+            index = index or 0
+            if index >= len(flat):
+                raise ValueError(
+                    f"A penalty asks for {kind} {index} of a layer that has {len(flat)}: the index must be "
+                    f"at most {len(flat) - 1}. Count from 0."
+                )
+            flat[index] = receiver(flat[index], self.name, training)
+        return tree.pack_sequence_as(tensors, flat)
 
     def quantize(self, *args, **kwargs):
         # Keras (keras/src/layers/core/dense.py and others) quantizes its own classes, but not subclasses.
@@ -63,20 +92,6 @@ class Tapped(hooks.HoldsHelpers):
         return getattr(self, "activity_penalties", ())
 
 
-def chosen(part: Part, tensors: list) -> list:
-    """The tensors that a receiver is called on: one tensor, all inputs at once, or each pre-activation."""
-    if part.kind == "preactivation":
-        return tensors
-    if part.kind == "input" and part.index is None:
-        return [tensors if len(tensors) > 1 else tensors[0]]
-    if (part.index or 0) >= len(tensors):
-        raise ValueError(
-            f"A penalty asks for {part.kind} {part.index} of a layer that has {len(tensors)}: the index must "
-            f"be at most {len(tensors) - 1}. Count from 0."
-        )
-    return [tensors[part.index or 0]]
-
-
 class RecordedActivation:
     """An activation that records its inputs inside `recorded`."""
 
@@ -84,17 +99,19 @@ class RecordedActivation:
         self.activation, self.local = activation, threading.local()
 
     def __call__(self, x):
-        for found in getattr(self.local, "stack", [])[-1:]:
+        for found, replace in getattr(self.local, "stack", [])[-1:]:
+            x = replace(x)
             found.append(x)
         return self.activation(x)
 
 
 @contextmanager
-def recorded(activations: list):
-    """Record the inputs of each of `activations` on this thread, inside the context."""
+def recorded(activations: list, replace):
+    """Record the inputs of each of `activations` on this thread, inside the context; `replace` takes each and
+    returns the tensor to go on with."""
     found: list = []
     for recorder in activations:
-        recorder.local.__dict__.setdefault("stack", []).append(found)
+        recorder.local.__dict__.setdefault("stack", []).append((found, replace))
     try:
         yield found
     finally:

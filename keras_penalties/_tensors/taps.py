@@ -37,14 +37,17 @@ class Receiver:
         part: which tensor of the layer that computes it.
         layer: the layer to call. If it cannot be called, its method `miss(why)` is called instead.
         mask_from: the name of the input that is the tensor's mask, or None.
+        replaces: whether the model goes on with the tensor that `layer` returns, with respect to which a
+            derivative is taken.
     """
 
     part: Part
     layer: Any
     mask_from: str | None = None
+    replaces: bool = False
 
     def __call__(self, x, owner: str, training: bool | None = None):
-        """Call it on `x`, which the layer named `owner` has computed.
+        """Call it on `x`, which the layer named `owner` has computed, and return the tensor to go on with.
 
         If its mask is not available, a step of training or evaluation raises an error. Elsewhere, as in
         KerasHub's `generate`, which calls the blocks of a model directly, only reading the losses raises it.
@@ -53,16 +56,18 @@ class Receiver:
         passes_on = training is not None and _takes_training(type(self.layer))
         options = {"training": training} if passes_on else {}
         if self.mask_from is None:
-            self.layer(x, **options)
-            return
+            return self._used(self.layer(x, **options), x)
         try:
             mask = masks.current(self.mask_from, owner)
         except masks.NoMask as error:
             if masks.is_needed() and not scopes.is_symbolic():
                 raise
             self.layer.miss(str(error))
-            return
-        self.layer(x, mask=self._fitted(mask, x), **options)
+            return x
+        return self._used(self.layer(x, mask=self._fitted(mask, x), **options), x)
+
+    def _used(self, returned, x):
+        return returned if self.replaces else x
 
     def in_graph(self, x, graph):
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""

@@ -140,6 +140,8 @@ class ActivityPenalty(LayerWithLosses):
         if scopes.is_symbolic():  # Keras only infers shapes, in which the batch has no size yet
             check_penalties(self._term.penalties, inputs, f"the layer '{self.name}'", mask)
             return inputs
+        if scopes.is_repeated():  # for a gradient on JAX: the penalty was added before
+            return inputs
         if self._additions.enter(scopes.stateless_scope()):
             self.allow_same_losses()
         first = tree.flatten(inputs)[0]

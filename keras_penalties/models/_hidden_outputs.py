@@ -12,14 +12,12 @@ from keras_penalties._keras.layers import all_sublayers
 from keras_penalties._keras.losses import weights_for
 from keras_penalties._keras.metrics import add_hidden_metrics, hidden_metrics
 from keras_penalties._serialization import made, register
-from keras_penalties._tensors.capture import Capture
-from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
-from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
 from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.layers import ActivityPenalty
 from keras_penalties.models import _hidden_losses, _loss_arguments
 from keras_penalties.models._base import ModelOfModels
+from keras_penalties.models._hidden import Hidden
 from keras_penalties.models._state import HiddenState, Owned
 from keras_penalties.models._step_data import StepData
 from keras_penalties.models._wrapped import of_graph, of_wrapped, refuse_own_steps
@@ -44,7 +42,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             `"transformer_layer_3/feedforward_intermediate_dense"`), a layer's second output (`"lstm:1"`), the
             second use of a layer that is called more than once (`"encoder@1"`), the input of its activation
             (`"dense_4:preactivation"`) or of the layer (`"dense_4:input"`), or, in a dict, a symbolic tensor
-            of the model. A shell pattern in a list matches several tensors, each under its own name.
+            of the model or a `Gradient`, the derivative of one tensor with respect to another. A shell
+            pattern in a list matches several tensors, each under its own name.
             `list_tensors` lists the names.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
             dict from names of hidden tensors to such names. It is combined with the mask that Keras keeps
@@ -90,16 +89,15 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         self.model = model
         if hasattr(model, "output_names"):
             self.output_names = model.output_names
-        tensors = hidden_tensors(model, hidden)
-        self._state = HiddenState({name: reference_to(tensor) for name, tensor in tensors.items()})
-        self._state.probe = Capture(model, tensors, mask_names(mask_from, tensors, "hidden", "HiddenOutputs"))
+        self._state = HiddenState(Hidden(model, hidden, mask_from))
+        self._capture_again()
         self._owned = Owned()
         self.build_as_graph()
 
     @property
     def hidden(self) -> dict:
         """The reference of each hidden tensor, by its name."""
-        return dict(self._state.references)
+        return self._state.hidden.references()
 
     @property
     def terms(self) -> list:
@@ -124,13 +122,13 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     output_shape = of_wrapped("output_shape")
 
     def call(self, inputs: Tensors, training: bool | None = None, mask: Tensors = None) -> Tensors:
-        outputs, *captured = self._state.probe(inputs, training=training, mask=mask)
-        self._state.captured[replicas.replica()] = captured
-        return outputs
+        forward = self._state.probe(inputs, training=training, mask=mask)
+        self._state.forward[replicas.replica()] = forward
+        return forward.outputs
 
     def _capture_again(self):
         """Copy the layers of hidden tensors again, since LoRA or `quantize` may have changed them."""
-        self._state.probe = Capture(self.model, self._state.probe.tensors, self._state.probe.mask_from)
+        self._state.probe = self._state.hidden.capture(self.model)
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
         super().quantize(*args, **kwargs)
@@ -190,7 +188,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
                 outputs; if a loss compares labels with several tensors, or has no reduction.
         """
         self._capture_again()
-        specs = self._state.probe.specs()
+        specs = self._state.hidden.specs(self._state.probe)
         arguments = ("loss", "loss_weights", "metrics", "weighted_metrics")
         of_outputs = dict(zip(arguments, (loss, loss_weights, metrics, weighted_metrics), strict=True))
         _hidden_losses.refuse_hidden_names(of_outputs, specs, graphs.output_names(self.model))
@@ -209,7 +207,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         add_hidden_metrics(self, {name: of for name, *of in hidden.metrics().values()})
         self._state.compile(hidden, terms, joint_loss, specs)
-        self._owned.hold([state for term in terms for state in term.states])
+        directions = self._state.hidden.directions.values()
+        self._owned.hold([*(state for term in terms for state in term.states), *directions])
         keys = [*(["main_loss"] if loss is not None else []), *(key for term in terms for key in term.keys)]
         keys += ["joint_loss"] if joint_loss is not None else []
         self.show_means_of(keys, [key for term in terms for key in term.averaged])
@@ -281,10 +280,7 @@ class HiddenOutputs(ModelAround, ModelOfModels):
 
     def get_config(self) -> Config:
         model = keras.saving.serialize_keras_object(self.model)
-        hidden = {name: to_config(tensor) for name, tensor in self._state.probe.tensors.items()}
-        config = {**super().get_config(), "model": model, "hidden": hidden}
-        masks = {name: mask for name, mask in self._state.probe.mask_from.items() if mask is not None}
-        return {**config, "mask_from": masks} if masks else config
+        return {**super().get_config(), "model": model, **self._state.hidden.config()}
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: dict | None = None) -> Self:

@@ -10,6 +10,7 @@ from keras_penalties._keras import replicas
 from keras_penalties._keras.layers import allow_state
 from keras_penalties._keras.masks import with_masks
 from keras_penalties.models import _loss_arguments
+from keras_penalties.models._hidden import Hidden
 from keras_penalties.models._step_data import StepData, naming, one_label
 
 
@@ -31,9 +32,9 @@ class HiddenState:
     """The state of the wrapper apart from layers and weights, hidden from attribute tracking.
 
     Attributes:
-        references: the reference of each hidden tensor, by name.
-        probe: the `Capture` of the hidden tensors.
-        captured: by replica, the hidden tensors of the last forward pass, and their masks.
+        hidden: the `Hidden` tensors.
+        probe: the `Capture` of them.
+        forward: by replica, the last forward pass.
         arguments: the arguments of `compile` for hidden tensors.
         terms: the hidden losses.
         targets: the values of `hidden_targets`.
@@ -42,12 +43,12 @@ class HiddenState:
             outputs are copies of one array.
     """
 
-    def __init__(self, references):
-        self.references = references
+    def __init__(self, hidden: Hidden):
+        self.hidden = hidden
         self.probe: Any = None
         self.arguments: Any = None
         self.joint_loss: Any = None
-        self.captured, self.terms, self.targets = {}, [], []
+        self.forward, self.terms, self.targets = {}, [], []
         self.one_weight = {True: False, False: False}
 
     def compile(self, arguments, terms, joint_loss, specs):
@@ -62,7 +63,8 @@ class HiddenState:
     @property
     def hidden_and_masks(self) -> tuple[dict, dict]:
         """The hidden tensors of this step, and their masks."""
-        return self.captured.get(replicas.replica(), ({}, {}))
+        forward = self.forward.get(replicas.replica())
+        return ({}, {}) if forward is None else self.hidden.of(forward)
 
     def added(self, data: StepData, y_pred, training, scaled):
         """For each term, and for the joint loss, what it adds to the loss, and what the logs show of it.

@@ -11,6 +11,7 @@ from keras_penalties.regularizers._distribution import ZLoss as ZLoss
 from keras_penalties.regularizers._families import BatchStatisticPenalty as BatchStatisticPenalty
 from keras_penalties.regularizers._families import PerExamplePenalty as PerExamplePenalty
 from keras_penalties.regularizers._gaussian_kl import GaussianKL as GaussianKL
+from keras_penalties.regularizers._gradient_penalty import GradientPenalty as GradientPenalty
 from keras_penalties.regularizers._group_sparsity import GroupLasso as GroupLasso
 from keras_penalties.regularizers._group_sparsity import Hoyer as Hoyer
 from keras_penalties.regularizers._group_sparsity import HoyerSquare as HoyerSquare
@@ -42,6 +43,7 @@ __all__ = [
     "Entropy",
     "Excess",
     "GaussianKL",
+    "GradientPenalty",
     "GroupLasso",
     "Hint",
     "Hoyer",

@@ -6,7 +6,8 @@ import keras
 import pytest
 
 from keras_penalties._keras import private
-from keras_penalties._keras.parts import PARTS, TESTED
+from keras_penalties._keras.parts import PARTS
+from keras_penalties._keras.private_part import TESTED
 from tests.support.helpers import BACKEND, fresh_process
 
 LAYER = "keras.src.layers.layer.Layer"

@@ -1,0 +1,198 @@
+"""A derivative as a hidden tensor."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
+from keras_penalties._training.state import State
+from keras_penalties._types import Config, Tensor
+
+REFERENCES = (str, keras.KerasTensor, Mapping)
+
+
+class Gradient:
+    r"""The derivative of one tensor of a model with respect to another, as a hidden tensor.
+
+    $$g = \frac{\partial}{\partial x} \sum_i y_i \quad\text{or, with } n \text{ projections,}\quad
+    g_j = \sqrt{C / n}\; \frac{\partial\, v_j^\top y}{\partial x}$$
+
+    A value of the argument `hidden` of `HiddenOutputs`. Everything that a hidden tensor gets from `compile`
+    applies to it: penalties, losses, targets, metrics, and a name in the logs. The derivative is that of each
+    example's own tensor, as long as examples do not depend on each other: in training,
+    `BatchNormalization` makes them.
+
+    Args:
+        of: the tensor to differentiate: a hidden tensor, by its name in `hidden` (which may be another
+            Gradient, for a second derivative), or a reference to a tensor of the model, as in `hidden`.
+        wrt: the tensor with respect to which: the name of an input of the model, or a hidden tensor or a
+            reference, as `of`. For a subclassed model, the name of an input is that of the argument of
+            `call`, or a key of the dict that it takes.
+        feature: the index of the feature of `of` to differentiate, along its last axis. By default, the
+            sum over all features is.
+        projections: a number of random directions, in which `of` is differentiated: an `L2` of the
+            result estimates the squared Frobenius norm of the Jacobian. Or `"exact"`: each feature is
+            differentiated, which gives the whole Jacobian, at the cost of a backward pass per feature.
+        seed: an int, for the random directions. Defaults to a random one. They are drawn anew in each
+            training step; `evaluate` uses those of the next training step.
+
+    Shapes: that of `wrt`; with `projections`, `(*wrt.shape, projections)`, or
+        `(*wrt.shape, features)` with `"exact"`, in which the elements of `of` after the batch are
+        counted in row-major order. The dtype is that of `wrt`. The mask of the result is that of `wrt`;
+        what the mask of `of` drops is not differentiated.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_penalties as kp
+    >>> x = keras.Input((2,), name="x")
+    >>> model = keras.Model(x, keras.layers.Dense(1, kernel_initializer="ones", name="logits")(x))
+    >>> model = kp.models.HiddenOutputs(model, {"slope": kp.models.Gradient("logits", wrt="x")})
+    >>> model.compile(loss="mse", hidden_losses={"slope": kp.regularizers.L2(0.1)})
+    >>> logs = model.evaluate(np.ones((4, 2)), np.zeros((4, 1)), verbose=0, return_dict=True)
+    >>> round(float(logs["slope_loss"]), 4)  # 0.1 * (1**2 + 1**2)
+    0.2
+
+    Raises:
+        TypeError: if an argument has a wrong type.
+        ValueError: if `projections` is not at least 1, or `feature` is given too; in `HiddenOutputs` and in
+            training, if a tensor is not known, not float, or if `of` does not depend on `wrt`.
+
+    Source: for the projections: Hoffman, Roberts and Yaida, "Robust Learning with Jacobian Regularization",
+    2019 (https://arxiv.org/abs/1908.02729), whose penalty is half of the squared norm: an `L2` of half the
+    strength. With `"exact"` on a hidden layer, an `L2` is the term of the contractive autoencoder: Rifai,
+    Vincent, Muller, Glorot and Bengio, ICML 2011.
+    """
+
+    def __init__(
+        self,
+        of: Any,
+        wrt: Any,
+        feature: int | None = None,
+        projections: int | str | None = None,
+        seed: int | None = None,
+    ):
+        for argument, value in (("of", of), ("wrt", wrt)):
+            if not isinstance(value, REFERENCES) or not value:
+                raise TypeError(
+                    f"`{argument}` of Gradient must be the name of a tensor, a str, or a symbolic tensor of "
+                    f"the model. Received: {value!r} (of type {type(value).__name__})."
+                )
+        self.of, self.wrt = of, wrt
+        self.feature, self.projections, self.seed = feature, projections, seed
+        if feature is not None and type(feature) is not int:
+            raise TypeError(
+                "`feature` of Gradient must be an int, an index along the last axis. "
+                f"Received: {feature!r} (of type {type(feature).__name__})."
+            )
+        if projections not in (None, "exact"):
+            self.projections = _checks.whole(projections, "projections", "Gradient")
+        if feature is not None and projections is not None:
+            raise ValueError(
+                "Gradient takes `feature` or `projections`, not both: one feature is one direction. "
+                f"Received: feature={feature}, projections={projections!r}."
+            )
+        if seed is not None:
+            _checks.whole(seed, "seed", "Gradient", at_least=0)
+
+    def __repr__(self):
+        others = ("feature", "projections", "seed")
+        options = [f"{name}={getattr(self, name)!r}" for name in others if getattr(self, name) is not None]
+        return f"Gradient({', '.join([repr(self.of), f'wrt={self.wrt!r}', *options])})"
+
+    def get_config(self) -> Config:
+        names = ("of", "wrt", "feature", "projections", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it needs random directions."""
+        return isinstance(self.projections, int)
+
+    def spec(self, of: Any, wrt: Any) -> Any:
+        """The result as a symbolic tensor, from those of the arguments; None if it is not known."""
+        if wrt is None or self.projections is None:
+            return wrt
+        count = self.projections
+        if count == "exact":
+            sizes = None if of is None else of.shape[1:]
+            count = None if sizes is None or None in sizes else _product(sizes)
+        return keras.KerasTensor((*wrt.shape, count), dtype=wrt.dtype)
+
+    def scalars(self, y: Tensor, mask: Tensor, vectors: Tensor) -> list:
+        """The scalars to differentiate.
+
+        Args:
+            y: the tensor `of`.
+            mask: its mask, or None.
+            vectors: the random directions: `(projections, batch, features)`; or None.
+        """
+        if isinstance(y, (list, tuple)) or not _numerics.is_float(y.dtype):
+            kind = "several tensors" if isinstance(y, (list, tuple)) else f"a tensor of type {y.dtype}"
+            raise ValueError(f"{self!r} can differentiate only one float tensor. Received: {kind}.")
+        y = _numerics.keep(_numerics.accumulate(y), mask)
+        if self.feature is not None:
+            size = y.shape[-1] if len(y.shape) > 1 else 1
+            if size is not None and not -size <= self.feature < size:
+                raise ValueError(
+                    f"`feature` of {self!r} must be an index of the last axis of a tensor of shape "
+                    f"{tuple(y.shape)}: from {-size} to {size - 1}."
+                )
+            return [ops.sum(y[..., self.feature] if len(y.shape) > 1 else y)]
+        if self.projections is None:
+            return [ops.sum(y)]
+        features = _product(ops.shape(y)[1:])
+        rows = ops.reshape(y, (-1, features))
+        if self.projections == "exact":
+            if not isinstance(features, int):
+                raise ValueError(
+                    f"{self!r} needs to know the shape of the tensor after the batch. Received: a tensor "
+                    f"of shape {tuple(y.shape)}."
+                )
+            return [ops.sum(rows[:, i]) for i in range(features)]
+        vectors = ops.cast(vectors, rows.dtype)
+        return [ops.sum(rows * vectors[i]) for i in range(vectors.shape[0])]
+
+    def joined(self, slopes: list) -> Tensor:
+        """The result, from the derivatives of the scalars."""
+        return slopes[0] if self.projections is None else ops.stack(slopes, axis=-1)
+
+
+class Directions(State):
+    """The random directions of a `Gradient`, and the state of their generator."""
+
+    def __init__(self, gradient: Gradient, name: str):
+        super().__init__(f"{name}_directions")
+        self.count, self.generator = gradient.projections, keras.random.SeedGenerator(gradient.seed)
+
+    # Keras' files do not hold the state of a generator.
+
+    def save_own_variables(self, store: Any) -> None:
+        store["seed"] = self.generator.state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        if len(store):
+            self.generator.state.assign(store["seed"])
+
+    def draw(self, y: Tensor, training: Any) -> Tensor:
+        """Vectors for each row of `y`, `(projections, batch, features)`: of length `sqrt(features /
+        projections)`, so that squared products with them add up to the squared length of what they are
+        multiplied with, on average. A replica gets those of its rows."""
+        batch, features = ops.shape(y)[0], _product(ops.shape(y)[1:])
+        before = ops.copy(self.generator.state.value)
+        shape = (self.count, batch * replicas.replicas(), features)
+        vectors = keras.random.normal(shape, dtype="float32", seed=self.generator)
+        if not training:
+            self.generator.state.assign(before)
+        start = replicas.replica() * batch
+        vectors = vectors[:, start : start + batch]
+        return _numerics.unit(vectors) * ops.sqrt(ops.cast(features, "float32") / self.count)
+
+
+def _product(sizes):
+    product = 1
+    for size in sizes:
+        product = product * size
+    return product
