@@ -159,6 +159,17 @@ def feature_map(axis, case):
 
 
 @view
+def attention(axis, case):
+    """Where one digit is active: of the teacher, of the student without the penalty, and with it."""
+    maps = [np.square(v[0]).sum(axis=-1) for v in (case.before[1], case.before[0], case.after[0])]
+    gap = np.full((12, 1), np.nan)
+    scaled = [part for m in maps for part in (m / max(m.max(), 1e-9), gap)][:-1]
+    axis.imshow(np.hstack(scaled), cmap="Greys", vmin=0, vmax=1)
+    axis.set(xlabel="teacher | without | with", xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+@view
 def steps(axis, case):
     histograms(axis, *(np.diff(v[0], axis=1) for v in (case.before, case.after)), "step from row to row")
 

@@ -1,5 +1,6 @@
 """The penalties: each class is one published formula, given by `measure`."""
 
+from keras_penalties.regularizers._attention_transfer import AttentionTransfer as AttentionTransfer
 from keras_penalties.regularizers._coral import CORAL as CORAL
 from keras_penalties.regularizers._decorrelation import Covariance as Covariance
 from keras_penalties.regularizers._decorrelation import DeCov as DeCov
@@ -33,6 +34,7 @@ from keras_penalties.regularizers._sparsity import TransformedL1 as TransformedL
 from keras_penalties.regularizers._triplet_margin import TripletMargin as TripletMargin
 
 __all__ = [
+    "AttentionTransfer",
     "BarlowTwins",
     "BatchStatisticPenalty",
     "Confidence",

@@ -53,6 +53,13 @@ MUTATIONS = [
         "tests/regularizers",
     ),
     (
+        "AttentionTransfer does not give its maps a length of 1",
+        "regularizers/_attention_transfer.py",
+        "return _numerics.unit(activity, tuple(range(1, len(activity.shape))))",
+        "return activity",
+        "tests/regularizers",
+    ),
+    (
         "InfoNCE loses the negatives of the own view",
         "regularizers/_info_nce.py",
         'if self.negatives == "both_views":',

@@ -41,6 +41,14 @@ def pair_model(penalty):
     return keras.Model(start, layers.Dense(2)(first))
 
 
+def map_model(penalty):
+    """The penalty compares the positions of two sequences, which differ in their channels."""
+    start = keras.Input((STEPS, FEATURES))
+    compared = [layers.Dense(4)(start), layers.Dense(5, "tanh")(start)]
+    first, _ = kp.layers.ActivityPenalty(penalty, name="maps")(compared)
+    return keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling1D()(first)))
+
+
 def moving_model(strength):
     start = keras.Input((FEATURES,))
     h = kp.layers.ActivityPenalty(R.L2(strength), name="moving")(layers.Dense(4)(start))
@@ -93,6 +101,10 @@ def _sequence(penalty, activation="linear"):
 
 def _pair(penalty, **options):
     return lambda: Case(pair_model(penalty), **options)
+
+
+def _maps(penalty):
+    return lambda: Case(map_model(penalty), signal(STEPS, FEATURES))
 
 
 def _moving(strength):
@@ -154,6 +166,7 @@ def _recurrent():
 
 
 CASES = {
+    "AttentionTransfer": _maps(R.AttentionTransfer(0.1, distance="mean_squared")),
     "BarlowTwins": _pair(R.BarlowTwins(0.1, off_diagonal=0.01)),
     "CORAL": _pair(R.CORAL(0.1)),
     "Confidence": _sequence(R.Confidence(0.1), "softmax"),
