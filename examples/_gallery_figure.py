@@ -170,6 +170,26 @@ def attention(axis, case):
 
 
 @view
+def related(axis, case):
+    """Distances between pairs of digits, as shares of their mean: the teacher's against the student's."""
+    pick = np.random.default_rng(0).integers(0, len(case.before[0]), (2, 400))
+    for (student, teacher), colour in ((case.before, GREY), (case.after, BLUE)):
+        apart = [np.linalg.norm(v[pick[0]] - v[pick[1]], axis=1) for v in (teacher, student)]
+        axis.scatter(*(a / a.mean() for a in apart), s=4, alpha=0.5, color=colour)
+    axis.set(xlabel="distance, teacher", ylabel="student")
+
+
+@view
+def neighbours(axis, case):
+    nearest = []
+    for (h,) in (case.before, case.after):
+        units = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-9)
+        cosines = units @ units.T - 2.0 * np.eye(len(units))
+        nearest.append(np.sqrt(np.maximum(2.0 - 2.0 * cosines.max(axis=1), 0.0)))
+    histograms(axis, *nearest, "distance to the nearest", log=False)
+
+
+@view
 def steps(axis, case):
     histograms(axis, *(np.diff(v[0], axis=1) for v in (case.before, case.after)), "step from row to row")
 

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_penalties._keras import sizes
 
-
 # The distance from 1 to the next larger number.
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 

@@ -16,6 +16,7 @@ import keras_penalties as kp
 from keras_penalties._keras.releases import KERAS_DIVIDES_BY_BATCH
 from tests.support import own_penalty, references
 from tests.support import references_catalogue as catalogue
+from tests.support import references_collapse as collapse
 from tests.support.helpers import compiled
 
 
@@ -197,6 +198,12 @@ PENALTIES = [
     _case(_regularizers.MMD, catalogue.mmd, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, bandwidth=2.0, axis=1, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, kernel="imq", about=_estimate),
+    _case(_regularizers.KoLeo, collapse.koleo, about=_estimate),
+    _case(_regularizers.KoLeo, collapse.koleo, eps=0.01, axis=1, about=_estimate),
+    _case(
+        _regularizers.MarginalEntropy, collapse.marginal_entropy, inputs=distributions, about=_probabilities
+    ),
+    _case(_regularizers.MarginalEntropy, collapse.marginal_entropy, from_logits=True, axis=1),
     # The base classes are not penalties themselves: these subclasses represent them.
     _case(own_penalty.Power, references.power, per="element", exponent=2),
     _case(own_penalty.Imbalance, references.imbalance),

@@ -153,6 +153,19 @@ SEVERAL_TENSORS = [
         same_features=False,
         directional=True,
     ),
+    *(
+        PairCase(
+            _regularizers.RelationalKD,
+            teachers.relational,
+            options,
+            detached=(1,),
+            of_a_batch=False,
+            same_features=False,
+        )
+        for options in ({}, {"angle": 0.0})
+    ),
+    PairCase(_regularizers.CKA, teachers.cka, same_features=False),
+    PairCase(_regularizers.CKA, teachers.cka, {"detach": "second"}, detached=(1,), same_features=False),
     PairCase(_regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7}, count=3),
     PairCase(
         _regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7, "distance": "squared"}, count=3

@@ -73,8 +73,8 @@ class AttentionTransfer(Penalty):
             if len(shape) < 3:
                 raise ValueError(
                     f"{self._owner} compares the positions at which feature maps are active, so each tensor "
-                    f"must be (batch, ..., channels) with at least one axis of positions. Received: x[{i}] of "
-                    f"shape {shape}. Name a layer before the pooling or `Flatten`, or use `Hint`."
+                    "must be (batch, ..., channels) with at least one axis of positions. Received: "
+                    f"x[{i}] of shape {shape}. Name a layer before the pooling or `Flatten`, or use `Hint`."
                 )
         same_shape(self._owner, [shape[:-1] for shape in shapes], "positions")
 

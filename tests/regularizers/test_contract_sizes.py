@@ -22,7 +22,8 @@ CASES = [*(case for case in PENALTIES if case.cls.__name__ in R.__all__), *MORE]
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_pair = pytest.mark.parametrize("case", SEVERAL_TENSORS, ids=lambda case: case.name)
 # Differences of sums that are about 1: their last digits are those of 1.
-ATOL = {R.AttentionTransfer: 1e-6, R.MMD: 1e-6, R.Confidence: 1e-6, R.Entropy: 1e-6, R.KLSparsity: 1e-6}
+OF_ABOUT_1 = (R.AttentionTransfer, R.CKA, R.MMD, R.Confidence, R.Entropy, R.KLSparsity, R.MarginalEntropy)
+ATOL = dict.fromkeys(OF_ABOUT_1, 1e-6)
 SHAPE = (4, 3)
 
 
@@ -43,7 +44,8 @@ def test_of_any_size(case):
 @by_case
 def test_with_a_shared_offset(case):
     x = np.round(10 * normal(np.random.default_rng(0), case.fit(SHAPE)))
-    for offset in OFFSETS:
+    # At 1e6 the directions of these rows differ by less than float32 can say.
+    for offset in [o for o in OFFSETS if case.cls is not R.KoLeo or abs(o) < 1e6]:
         check(case, (x + offset).astype("float32"), f"offset {offset:g}")
 
 
