@@ -75,6 +75,7 @@ def cases():
         Case(R.ZLoss(0.03), "logits", "normalizers", "logits near a sum of 1"),
         Case(R.LoadBalance(0.1), "router", "loads", "all experts get digits"),
         Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
+        Case(R.SIGReg(0.1), "before", "normal", "a code that is normal"),
         Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
         Case(R.Hint(0.03), "teacher", "apart", "near a teacher's layer"),
         Case(

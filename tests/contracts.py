@@ -90,6 +90,10 @@ class PenaltyCase:
         least, most = self.positions
         return least <= len(shape) - 2 <= most and shape[-1] >= self.options.get("top_k", 1)
 
+    def ways(self, ways):
+        """Those of the ways to attach a penalty that it allows: what counts steps needs an owner."""
+        return [way for way in ways if way != "argument" or not self.cls.counts_steps]
+
     def accepts(self, x):
         """Whether the values of `x` can be meant."""
         low, high = self.inside
@@ -204,6 +208,10 @@ PENALTIES = [
         _regularizers.MarginalEntropy, collapse.marginal_entropy, inputs=distributions, about=_probabilities
     ),
     _case(_regularizers.MarginalEntropy, collapse.marginal_entropy, from_logits=True, axis=1),
+    _case(_regularizers.SIGReg, collapse.sigreg, slices=4, about=_unbiased),
+    _case(
+        _regularizers.SIGReg, collapse.sigreg, slices=3, knots=5, t_max=2.0, seed=7, axis=1, about=_unbiased
+    ),
     # The base classes are not penalties themselves: these subclasses represent them.
     _case(own_penalty.Power, references.power, per="element", exponent=2),
     _case(own_penalty.Imbalance, references.imbalance),

@@ -30,6 +30,7 @@ from keras_penalties.regularizers._penalty import Penalty as Penalty
 from keras_penalties.regularizers._relational import RelationalKD as RelationalKD
 from keras_penalties.regularizers._self_supervised import BarlowTwins as BarlowTwins
 from keras_penalties.regularizers._self_supervised import VICReg as VICReg
+from keras_penalties.regularizers._sigreg import SIGReg as SIGReg
 from keras_penalties.regularizers._smoothness import TemporalSmoothness as TemporalSmoothness
 from keras_penalties.regularizers._smoothness import TotalVariation as TotalVariation
 from keras_penalties.regularizers._sparsity import KLSparsity as KLSparsity
@@ -67,6 +68,7 @@ __all__ = [
     "Penalty",
     "PerExamplePenalty",
     "RelationalKD",
+    "SIGReg",
     "TemporalSmoothness",
     "TotalVariation",
     "TransformedL1",

@@ -88,6 +88,13 @@ MUTATIONS = [
         "tests/regularizers",
     ),
     (
+        "SIGReg takes the same directions in each step",
+        "_training/strengths.py",
+        "return self._now.steps[replicas.replica()].step",
+        "return 0",
+        "tests/regularizers",
+    ),
+    (
         "InfoNCE loses the negatives of the own view",
         "regularizers/_info_nce.py",
         'if self.negatives == "both_views":',

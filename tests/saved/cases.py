@@ -49,10 +49,14 @@ def map_model(penalty):
     return keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling1D()(first)))
 
 
-def moving_model(strength):
+def layer_model(penalty, name="layer"):
     start = keras.Input((FEATURES,))
-    h = kp.layers.ActivityPenalty(R.L2(strength), name="moving")(layers.Dense(4)(start))
+    h = kp.layers.ActivityPenalty(penalty, name=name)(layers.Dense(4)(start))
     return keras.Model(start, layers.Dense(2)(h))
+
+
+def moving_model(strength):
+    return layer_model(R.L2(strength), "moving")
 
 
 def classifier(activation="softmax"):
@@ -195,6 +199,7 @@ CASES = {
     "Match-function": _pair(R.Match(0.1, L.huber, detach="first")),
     "MMD": _sequence(R.MMD(0.1, kernel="imq", bandwidth=2.0)),
     "RelationalKD": _pair(R.RelationalKD(0.1, distance=2.0, angle=3.0)),
+    "SIGReg": lambda: Case(layer_model(R.SIGReg(0.1, slices=16)), moves=True),
     "TemporalSmoothness": _sequence(R.TemporalSmoothness(0.1)),
     "TotalVariation": _sequence(R.TotalVariation(0.1)),
     "TransformedL1": _sequence(R.TransformedL1(0.1, beta=0.5)),

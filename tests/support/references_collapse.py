@@ -1,6 +1,10 @@
 """Formulas against collapse, as their papers state them: plain loops in float64."""
 
+import cmath
+import functools
 import math
+
+import numpy as np
 
 from tests.support.references import _kept_rows
 from tests.support.references_catalogue import _average
@@ -42,3 +46,38 @@ def marginal_entropy(x, mask=None, axis=-1, from_logits=False):
 
 def _log(p):
     return math.log(p) if p >= 1e-7 else math.log(1e-7) - 1.0 + p / 1e-7
+
+
+def _mixed(number):
+    """Wellons' lowbias32."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        number = (number ^ (number >> shift)) * factor % 2**32
+    return number
+
+
+@functools.cache
+def directions(features, count, seed=0, step=0):
+    """The random directions of a step of `SIGReg`, one a column."""
+    key = _mixed(_mixed(step) ^ seed % 2**32)
+    total = features * count
+    uniform = [((_mixed(i ^ key) >> 8) + 0.5) / 2**24 for i in range(2 * total)]
+    pairs = zip(uniform[:total], uniform[total:], strict=True)
+    normal = [math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v) for u, v in pairs]
+    normal = np.reshape(normal, (features, count))
+    return normal / np.linalg.norm(normal, axis=0)
+
+
+def sigreg(x, mask=None, axis=-1, slices=1024, knots=17, t_max=3.0, seed=0, step=0):
+    """Balestriero and LeCun 2025, with the test of Epps and Pulley 1983, as in the authors' code."""
+    rows = _kept_rows(x, mask, axis)
+    if not rows:
+        return 0.0
+    total = 0.0
+    for direction in directions(len(rows[0]), slices, seed, step).T:
+        along = [sum(v * a for v, a in zip(row, direction, strict=True)) for row in rows]
+        for k in range(knots):
+            t = t_max * k / (knots - 1)
+            difference = _average(cmath.exp(1j * t * z) for z in along) - math.exp(-t * t / 2)
+            width = t_max / (knots - 1) * (1 if k in (0, knots - 1) else 2)
+            total += width * abs(difference) ** 2 * math.exp(-t * t / 2)
+    return len(rows) * total / slices
