@@ -174,13 +174,13 @@ def norm(x, axis):
     return ops.squeeze(size * sqrt(ops.sum(ops.square(x / size), axis=axis, keepdims=True)), axis)
 
 
-def unit(x, axis=-1):
+def unit(x, axis: int | tuple = -1):
     """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
     x = x / scale(largest(x, axis))
     return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
 
 
-def distance_of_units(a, b, axis=-1):
+def distance_of_units(a, b, axis: int | tuple = -1):
     """The Euclidean distance between what has length 1 along `axis`. Where the two are equal apart from
     rounding it is 0, with gradient 0: its direction would be that of the rounding."""
     squares = ops.sum(ops.square(a - b), axis=axis)

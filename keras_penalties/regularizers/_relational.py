@@ -86,10 +86,12 @@ class RelationalKD(BatchStatisticPenalty):
         apart = [r[None] - r[:, None] for r in rows]
         values = dict.fromkeys(self.parts, ops.sum(0.0 * pairs))
         if self.distance:
-            values["distance"] = self.distance * _mean_huber(*(_distances(d, pairs) for d in apart), pairs)
+            student, teacher = (_distances(d, pairs) for d in apart)
+            values["distance"] = self.distance * _mean_huber(student, teacher, pairs)
         if self.angle:
+            student, teacher = (_cosines(d) for d in apart)
             triplets = pairs[:, :, None] * pairs[:, None] * pairs[None]
-            values["angle"] = self.angle * _mean_huber(*(_cosines(d) for d in apart), triplets)
+            values["angle"] = self.angle * _mean_huber(student, teacher, triplets)
         return values
 
 

@@ -95,6 +95,20 @@ MUTATIONS = [
         "tests/regularizers",
     ),
     (
+        "MinDiff leaves out a row and itself",
+        "losses/_min_diff.py",
+        "within = (itself + ops.sum",
+        "within = (0.0 * itself + ops.sum",
+        "tests/losses",
+    ),
+    (
+        "the gradient is not turned around",
+        "layers/_gradient_reversal.py",
+        "return fixed - scale * (inputs - fixed)",
+        "return fixed + scale * (inputs - fixed)",
+        "tests/layers",
+    ),
+    (
         "InfoNCE loses the negatives of the own view",
         "regularizers/_info_nce.py",
         'if self.negatives == "both_views":',

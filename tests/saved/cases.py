@@ -136,6 +136,12 @@ def _anti_piracy(transform, y, **options):
     return Case(kp.models.AntiPiracy(network, transform, **options), y=y, moves=True)
 
 
+def _reversed_model(scale):
+    start = keras.Input((FEATURES,))
+    h = kp.layers.GradientReversal(scale, name="reversed")(layers.Dense(4)(start))
+    return keras.Model(start, layers.Dense(2)(h))
+
+
 def _generator():
     start = keras.Input((FEATURES,))
     change = layers.Rescaling(0.5)(layers.Dense(FEATURES, "tanh")(start))
@@ -213,6 +219,7 @@ CASES = {
     "DualWeightedMSE": _labelled(L.DualWeightedMSE(gamma=2.0)),
     "Huber": _labelled(L.Huber(threshold=0.3)),
     "LogConfusion": _labelled(L.LogConfusion(), "softmax"),
+    "MinDiff": _labelled(L.MinDiff(length=0.5), y=classes),
     "NTXent": _labelled(L.NTXent(), y=classes),
     "PairwiseContrastive": _labelled(L.PairwiseContrastive(margin=0.7), y=classes),
     "SupervisedContrastive": _labelled(L.SupervisedContrastive(0.5), y=classes),
@@ -222,6 +229,9 @@ CASES = {
     "Cyclical": _moving(S.Cyclical(0.2, 4)),
     "Target": _moving(S.Target(0.5, rate=0.1)),
     "ExponentialDecay": _moving(keras.optimizers.schedules.ExponentialDecay(0.3, 2, 0.5)),
+    "GradientReversal": lambda: Case(
+        _reversed_model(keras.optimizers.schedules.PolynomialDecay(0.0, 6, 0.5)), moves=True
+    ),
     "Siamese": lambda: _siamese("euclidean", L.Contrastive(1.5)),
     "Siamese-cosine": lambda: _siamese("cosine", L.Contrastive(0.5)),
     "AntiPiracy": lambda: _anti_piracy(kp.layers.UniversalPerturbation(0.5), classes(), alpha=0.7),
