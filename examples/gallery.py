@@ -85,7 +85,7 @@ def cases():
             "the direction of a teacher's",
         ),
         Case(R.AttentionTransfer(10.0), "teacher_maps", "attention", "active where a teacher's is"),
-        Case(R.RelationalKD(10.0), "teacher", "related", "rows lie as a teacher's do"),
+        Case(R.RelationalKD(10.0, angle=0.0), "teacher", "related", "rows lie as a teacher's do"),
         Case(R.CKA(1.0, detach="second"), "teacher", "related", "sees digits as a teacher does"),
         Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
         Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
