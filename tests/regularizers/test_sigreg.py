@@ -55,6 +55,22 @@ def test_the_step_is_saved(tmp_path):
     np.testing.assert_allclose(fit(again, 1), expected(2, slices=4), rtol=1e-4)
 
 
+def test_warns_if_training_does_not_reach_it():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+            self.penalty = kp.layers.ActivityPenalty(R.SIGReg(0.1, slices=4), name="normal")
+
+        def call(self, x):
+            return self.penalty(self.dense(x), training=False)
+
+    model = Model()
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="`training` does not reach .*so it counts no step"):
+        model.fit(X, X, verbose=0)
+
+
 def test_with_a_schedule_the_steps_are_counted_once():
     penalty = R.SIGReg(keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.1), slices=4)
     found = fit(model_of(penalty), 4)
