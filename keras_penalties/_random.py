@@ -1,6 +1,8 @@
 """Random numbers that are the same on every backend, replica and release: they are a function of integers."""
 
+import functools
 import math
+import operator
 
 from keras import ops
 
@@ -14,12 +16,12 @@ def normal(shape, seed, step, dtype):
     """Independent normal numbers of this shape.
 
     Args:
-        shape: known sizes.
+        shape: the sizes; on TensorFlow they may be tensors.
         seed: an int.
         step: an int, or an int32 tensor: each gives other numbers.
         dtype: the dtype of the result.
     """
-    count = math.prod(shape)
+    count = functools.reduce(operator.mul, shape)
     key = _mixed(ops.bitwise_xor(_mixed(ops.cast(step, "int32")), _signed(seed)))
     bits = _mixed(ops.bitwise_xor(ops.arange(2 * count, dtype="int32"), key))
     # The 24 highest bits, so that float32 holds each of them: between 0 and 1, neither included.
