@@ -133,3 +133,13 @@ def test_a_call_without_gradients_on_torch():
     model = wrapped(network(), loss=None, slope=Gradient("logits", "x"))
     with torch.no_grad(), pytest.raises(ValueError, match="PyTorch recorded no gradients"):
         model.compute_loss(x=X, y_pred=model(X))
+
+
+@pytest.mark.default_backend_only
+def test_an_operation_without_a_second_derivative_is_named():
+    image = keras.Input((4, 4, 1), name="image")
+    h = layers.Activation("tanh")(layers.Resizing(8, 8, interpolation="bicubic")(image))
+    end = layers.Dense(2, name="logits")(layers.Flatten()(layers.Conv2D(2, 3)(h)))
+    model = wrapped(keras.Model(image, end), slope=Gradient("logits", "image"))
+    with pytest.raises(LookupError, match="ResizeBicubicGrad"):
+        model.train_on_batch(np.ones((2, 4, 4, 1), "float32"), np.zeros((2, 2), "float32"))
