@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python -m benchmarks.gradients
 
-prints for each network the time of a compiled step, as a multiple of the plain step; on JAX the operations too.
+prints per network the time of a compiled step, as a multiple of the plain step, and on JAX its operations.
 """
 
 import keras
