@@ -106,7 +106,7 @@ def main():
     x = x.reshape(-1, 784)
     new, labelled = (x[:1000], y[:1000]), (x[1000 : 1000 + LABELLED], y[1000 : 1000 + LABELLED])
     noise = np.random.default_rng(1).normal(size=(7, 784)).astype("float32")
-    seen = x[:7] + np.float32(0.6) * noise
+    seen = np.clip(x[:7] + np.float32(0.6) * noise, 0, 1)
     results, digits = {False: [], True: []}, {"new digits": x[:7], "with noise of 0.6": seen}
     for penalized in (False, True):
         for seed in range(arguments.seeds):
