@@ -159,6 +159,37 @@ def feature_map(axis, case):
 
 
 @view
+def attention(axis, case):
+    """Where one digit is active: of the teacher, of the student without the penalty, and with it."""
+    maps = [np.square(v[0]).sum(axis=-1) for v in (case.before[1], case.before[0], case.after[0])]
+    gap = np.full((12, 1), np.nan)
+    scaled = [part for m in maps for part in (m / max(m.max(), 1e-9), gap)][:-1]
+    axis.imshow(np.hstack(scaled), cmap="Greys", vmin=0, vmax=1)
+    axis.set(xlabel="teacher | without | with", xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+@view
+def related(axis, case):
+    """Distances between pairs of digits, as shares of their mean: the teacher's against the student's."""
+    pick = np.random.default_rng(0).integers(0, len(case.before[0]), (2, 400))
+    for (student, teacher), colour in ((case.before, GREY), (case.after, BLUE)):
+        apart = [np.linalg.norm(v[pick[0]] - v[pick[1]], axis=1) for v in (teacher, student)]
+        axis.scatter(*(a / a.mean() for a in apart), s=4, alpha=0.5, color=colour)
+    axis.set(xlabel="distance, teacher", ylabel="student")
+
+
+@view
+def neighbours(axis, case):
+    nearest = []
+    for (h,) in (case.before, case.after):
+        units = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-9)
+        cosines = units @ units.T - 2.0 * np.eye(len(units))
+        nearest.append(np.sqrt(np.maximum(2.0 - 2.0 * cosines.max(axis=1), 0.0)))
+    histograms(axis, *nearest, "distance to the nearest", log=False)
+
+
+@view
 def steps(axis, case):
     histograms(axis, *(np.diff(v[0], axis=1) for v in (case.before, case.after)), "step from row to row")
 

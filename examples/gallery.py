@@ -67,14 +67,17 @@ def cases():
         Case(R.DeCov(0.1), "hidden", "correlations", "features unlike each other"),
         Case(R.Covariance(1.0), "hidden", "correlations", "features unlike each other"),
         Case(R.Variance(1.0), "hidden", "deviations", "no feature is constant"),
+        Case(R.KoLeo(0.1), "hidden", "neighbours", "no two digits too alike"),
         Case(R.TotalVariation(0.003), "maps", "feature_map", "flat areas, few edges"),
         Case(R.TemporalSmoothness(10.0), "maps", "steps", "small steps from row to row"),
         Case(R.Confidence(1.0), "probabilities", "surest", "less sure of itself"),
         Case(R.Entropy(1.0), "probabilities", "surest", "surer of itself"),
+        Case(R.MarginalEntropy(1.0, from_logits=True), "router", "loads", "all experts get digits"),
         Case(R.ZLoss(0.03), "logits", "normalizers", "logits near a sum of 1"),
         Case(R.LoadBalance(0.1), "router", "loads", "all experts get digits"),
         Case(R.GradientPenalty(0.1), "slope", "slopes", "slopes of length 1"),
         Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
+        Case(R.SIGReg(0.1), "before", "normal", "a code that is normal"),
         Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
         Case(R.Hint(0.03), "teacher", "apart", "near a teacher's layer"),
         Case(
@@ -83,6 +86,9 @@ def cases():
             "apart",
             "the direction of a teacher's",
         ),
+        Case(R.AttentionTransfer(10.0), "teacher_maps", "attention", "active where a teacher's is"),
+        Case(R.RelationalKD(10.0, angle=0.0), "teacher", "related", "rows lie as a teacher's do"),
+        Case(R.CKA(1.0, detach="second"), "teacher", "related", "sees digits as a teacher does"),
         Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
         Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
         Case(R.VICReg(0.01), "views", "apart", "two views near, no collapse"),
@@ -120,7 +126,10 @@ def build(on="", penalty=None, teacher=None):
     conv = layers.Conv2D(8, 5, strides=2, activation="relu", name="maps")
     dense = layers.Dense(UNITS, name="hidden")
     relu = layers.Activation("sigmoid" if on == "sigmoids" else "relu")
-    flat = layers.Flatten()(tap("maps", conv(digits)))
+    maps = tap("maps", conv(digits))
+    if on == "teacher_maps":
+        maps = tap(on, maps, teacher(digits)[1])
+    flat = layers.Flatten()(maps)
     before = tap("before", dense(flat))
     if on == "code":  # a normal distribution for each unit, from which training draws
         log_variance = layers.Dense(UNITS, kernel_initializer="zeros", name="log_variance")(flat)
@@ -138,7 +147,7 @@ def build(on="", penalty=None, teacher=None):
     if on in others:
         h = tap(on, h, *(relu(dense(layers.Flatten()(conv(other(digits))))) for other in others[on]))
     if on == "teacher":
-        h = tap(on, h, teacher(digits))
+        h = tap(on, h, teacher(digits)[0])
     if on == "router":  # eight experts of eight units, weighed by the router's softmax
         router = tap("router", layers.Dense(EXPERTS, name="router")(h))
         experts = layers.Reshape((EXPERTS, 8))(
@@ -187,13 +196,14 @@ def train(model, train_set):
 
 
 def make_teacher(train_set):
-    """The hidden layer of a plain network that has started from other weights, frozen."""
+    """The hidden layer and the maps of a plain network that has started from other weights, frozen."""
     model, _ = build()
     keras.utils.set_random_seed(1)
     model = keras.models.clone_model(model)
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
     model.fit(*train_set, batch_size=100, epochs=EPOCHS, verbose=0)
-    teacher = keras.Model(model.input, model.get_layer("logits").input, name="teacher")
+    read = [model.get_layer("logits").input, model.get_layer("maps").output]
+    teacher = keras.Model(model.input, read, name="teacher")
     teacher.trainable = False
     return teacher
 

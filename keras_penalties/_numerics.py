@@ -7,6 +7,9 @@ from keras import ops
 
 from keras_penalties._keras import sizes
 
+# The distance from 1 to the next larger number.
+EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
+
 
 def is_float(dtype) -> bool:
     return "float" in keras.backend.standardize_dtype(dtype)
@@ -171,10 +174,18 @@ def norm(x, axis):
     return ops.squeeze(size * sqrt(ops.sum(ops.square(x / size), axis=axis, keepdims=True)), axis)
 
 
-def unit(x):
-    """`x` with length 1 along the last axis; a row of zeros stays zero, with gradient 0."""
-    x = x / scale(largest(x, -1))
-    return x * inverse(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
+def unit(x, axis: int | tuple = -1):
+    """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
+    x = x / scale(largest(x, axis))
+    return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
+
+
+def distance_of_units(a, b, axis: int | tuple = -1):
+    """The Euclidean distance between what has length 1 along `axis`. Where the two are equal apart from
+    rounding it is 0, with gradient 0: its direction would be that of the rounding."""
+    squares = ops.sum(ops.square(a - b), axis=axis)
+    apart = squares > (4.0 * EPSILON[keras.backend.standardize_dtype(a.dtype)]) ** 2
+    return sqrt(ops.where(apart, squares, 0))
 
 
 def centered(rows, weights):

@@ -16,6 +16,7 @@ import keras_penalties as kp
 from keras_penalties._keras.releases import KERAS_DIVIDES_BY_BATCH
 from tests.support import own_penalty, references
 from tests.support import references_catalogue as catalogue
+from tests.support import references_collapse as collapse
 from tests.support.helpers import compiled
 
 
@@ -88,6 +89,10 @@ class PenaltyCase:
         """Whether the penalty is made for a tensor of that shape, the features last."""
         least, most = self.positions
         return least <= len(shape) - 2 <= most and shape[-1] >= self.options.get("top_k", 1)
+
+    def ways(self, ways):
+        """Those of the ways to attach a penalty that it allows: what counts steps needs an owner."""
+        return [way for way in ways if way != "argument" or not self.cls.counts_steps]
 
     def accepts(self, x):
         """Whether the values of `x` can be meant."""
@@ -199,6 +204,16 @@ PENALTIES = [
     _case(_regularizers.MMD, catalogue.mmd, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, bandwidth=2.0, axis=1, about=_estimate),
     _case(_regularizers.MMD, catalogue.mmd, kernel="imq", about=_estimate),
+    _case(_regularizers.KoLeo, collapse.koleo, about=_estimate),
+    _case(_regularizers.KoLeo, collapse.koleo, eps=0.01, axis=1, about=_estimate),
+    _case(
+        _regularizers.MarginalEntropy, collapse.marginal_entropy, inputs=distributions, about=_probabilities
+    ),
+    _case(_regularizers.MarginalEntropy, collapse.marginal_entropy, from_logits=True, axis=1),
+    _case(_regularizers.SIGReg, collapse.sigreg, slices=4, about=_unbiased),
+    _case(
+        _regularizers.SIGReg, collapse.sigreg, slices=3, knots=5, t_max=2.0, seed=7, axis=1, about=_unbiased
+    ),
     # The base classes are not penalties themselves: these subclasses represent them.
     _case(own_penalty.Power, references.power, per="element", exponent=2),
     _case(own_penalty.Imbalance, references.imbalance),
@@ -275,7 +290,10 @@ def _keras_l2(x, mask=None):
 
 
 # Layers that pass nothing on: models of the package are made of them, and they have tests of their own.
-OTHER_LAYERS = {kp.layers.CosineDistance, kp.layers.EuclideanDistance, kp.layers.UniversalPerturbation}
+OTHER_LAYERS = {
+    *(kp.layers.CosineDistance, kp.layers.EuclideanDistance),
+    *(kp.layers.GradientReversal, kp.layers.UniversalPerturbation),
+}
 
 
 def not_under_contract(namespace, cases, exempt=frozenset()):

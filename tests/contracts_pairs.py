@@ -10,6 +10,7 @@ import numpy as np
 import keras_penalties as kp
 from tests.contracts import label
 from tests.support import references_pairs as pairs
+from tests.support import references_teachers as teachers
 from tests.support.helpers import compiled, gradient
 
 _regularizers = kp.regularizers
@@ -29,6 +30,8 @@ class PairCase:
         large: whether it can be measured at activations of 300.
         of_a_batch: whether a batch that is given twice counts once.
         directional: whether it compares directions, of which a row of zeros has none.
+        positions: how many position axes there must be at least.
+        same_features: whether the tensors must have as many features each.
     """
 
     cls: type
@@ -40,6 +43,8 @@ class PairCase:
     large: bool = True
     of_a_batch: bool = True
     directional: bool = False
+    positions: int = 0
+    same_features: bool = True
 
     @property
     def name(self):
@@ -53,8 +58,13 @@ class PairCase:
     def make(self, **changes):
         return self.cls(**{"strength": 0.1, **self.options, **changes})
 
+    def fit(self, shape):
+        """`shape` with as many position axes more as the penalty needs."""
+        missing = self.positions - max(len(shape) - 2, 0)
+        return (*shape[:1], *(2,) * missing, *(shape[1:] or (1,))) if missing > 0 else shape
+
     def draw(self, shape, seed=0, dtype="float32"):
-        random = np.random.default_rng(seed)
+        random, shape = np.random.default_rng(seed), self.fit(shape)
         return [random.normal(size=shape).astype(dtype) for _ in range(self.count)]
 
     @cached_property
@@ -126,6 +136,36 @@ SEVERAL_TENSORS = [
             {"symmetric": False, "temperature": 0.5},
         )
     ),
+    PairCase(
+        _regularizers.AttentionTransfer,
+        teachers.attention_transfer,
+        detached=(1,),
+        positions=1,
+        same_features=False,
+        directional=True,
+    ),
+    PairCase(
+        _regularizers.AttentionTransfer,
+        teachers.attention_transfer,
+        {"distance": "mean_squared"},
+        detached=(1,),
+        positions=1,
+        same_features=False,
+        directional=True,
+    ),
+    *(
+        PairCase(
+            _regularizers.RelationalKD,
+            teachers.relational,
+            options,
+            detached=(1,),
+            of_a_batch=False,
+            same_features=False,
+        )
+        for options in ({}, {"angle": 0.0})
+    ),
+    PairCase(_regularizers.CKA, teachers.cka, same_features=False),
+    PairCase(_regularizers.CKA, teachers.cka, {"detach": "second"}, detached=(1,), same_features=False),
     PairCase(_regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7}, count=3),
     PairCase(
         _regularizers.TripletMargin, pairs.triplet_margin, {"margin": 0.7, "distance": "squared"}, count=3

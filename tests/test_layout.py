@@ -12,7 +12,7 @@ PACKAGE = Path(keras_penalties.__file__).parent
 LEVELS = [
     ["_types"],
     ["_keras"],
-    ["_checks", "_numerics", "_serialization", "_value_checks"],
+    ["_checks", "_numerics", "_random", "_serialization", "_value_checks"],
     ["_distances", "_logits", "_returned"],
     ["schedules"],
     ["losses"],

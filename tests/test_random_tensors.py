@@ -94,7 +94,7 @@ def test_padding_of_any_tensor_changes_nothing(case, data, garbage, rows, steps)
 @by_pair
 @given(data=st.data(), dtype=dtypes)
 def test_a_penalty_of_any_several_tensors(case, data, dtype):
-    shape = data.draw(shapes(most=1))
+    shape = data.draw(shapes(least=case.positions, most=1))
     drawn = [data.draw(arrays.arrays("float32", shape, elements=NUMBERS)) for _ in range(case.count)]
     xs = [tensor(x / 2, dtype) for x in drawn]
     kept = [data.draw(masks(shape)) for _ in range(case.count)]

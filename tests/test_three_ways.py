@@ -7,6 +7,7 @@ import pytest
 import keras_penalties as kp
 from tests.contracts import PENALTIES
 from tests.layers.networks import data, hidden, hidden_then_head, main_loss
+from tests.support.helpers import to_numpy
 
 WAYS = ("argument", "layer", "hidden output")
 CASES = [case for case in PENALTIES if case.axis == -1 and case.takes((5, 4))]
@@ -32,11 +33,11 @@ def test_one_number_and_one_step(case):
     factor = 1.0 if case.in_measure else main / added
     penalty = case.make(**{name: factor * strength for name, strength in case.strengths.items()})
     weights = []
-    for way in WAYS:
+    for way in case.ways(WAYS):
         model = attach(penalty, way)
         logs = model.fit(x, y, batch_size=5, verbose=0).history
         np.testing.assert_allclose(logs["loss"], [main + factor * added], rtol=5e-6, err_msg=way)
-        weights.append(model.get_weights())
+        weights.append([to_numpy(variable) for variable in model.trainable_variables])
     for other in weights[1:]:
         for ours, theirs in zip(other, weights[0], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

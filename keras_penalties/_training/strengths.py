@@ -38,7 +38,8 @@ class Strengths(State):
         self._now = Untracked(steps={})
         for penalty in penalties:
             _strength.keep_kind(penalty)
-        if any(not isinstance(strength, Target) for strength in moving.values()):
+        scheduled = any(not isinstance(strength, Target) for strength in moving.values())
+        if scheduled or any(getattr(penalty, "counts_steps", False) for penalty in penalties):
             self.step = self.variable("step", dtype="int32")
         self._adapting = {  # by name: TensorFlow cannot export a dict of variables with numbers as keys
             str(i): self.variable(f"strength_{i}", keras.initializers.Constant(strength.initial))
@@ -53,15 +54,21 @@ class Strengths(State):
     def begin(self, training):
         """Begin a step: compute its strengths, and count it if it is a training step."""
         strengths = [self._of(i) for i in range(len(self._penalties))]
-        now = self._now.steps[replicas.replica()] = Untracked(strengths=strengths, errors={}, undamped={})
+        step = ops.copy(self.step.value) if hasattr(self, "step") else None
+        now = Untracked(strengths=strengths, errors={}, undamped={}, step=step)
+        self._now.steps[replicas.replica()] = now
         for i in self.keys:
             if str(i) in self._adapting:
                 # A copy: on torch the variable's own value would change when the strength adapts.
                 now.strengths[i] = ops.copy(self._adapting[str(i)].value)
             else:
-                now.strengths[i] = _strength.at(self._of(i), ops.copy(self.step.value))
+                now.strengths[i] = _strength.at(self._of(i), step)
         if training and hasattr(self, "step"):
             self.step.assign(self.step.value + 1)
+
+    def step_now(self):
+        """How many training steps came before this one; None if they are not counted."""
+        return self._now.steps[replicas.replica()].step
 
     def now(self, i):
         """The strength of the penalty at index `i` in this step."""

@@ -89,8 +89,8 @@ class Term(keras.layers.Layer):
 
     @property
     def moves(self) -> bool:
-        """Whether a strength changes while the model trains."""
-        return bool(self.strengths.keys)
+        """Whether a strength, or a penalty itself, changes while the model trains."""
+        return bool(self.strengths.keys) or any(getattr(p, "counts_steps", False) for p in self.penalties)
 
     def learn(self, shapes, before: "Term | None" = None):
         """Create the weights that the penalties learn for tensors of these shapes, or keep those of the term
@@ -127,6 +127,8 @@ class Term(keras.layers.Layer):
         if not isinstance(penalty, Penalty):
             return {"": _numerics.as_loss(_of_keras(penalty, x, mask))}
         learned = self.learned[i].values if self.learned else {}
+        if penalty.counts_steps:
+            learned = {**learned, "step": self.strengths.step_now()}
         measured = penalty.measured_parts(*penalty.validate(x, mask), learned)
         values: dict[str, Any] = {"": measured}
         if isinstance(measured, dict):

@@ -165,7 +165,8 @@ class ActivityPenalty(LayerWithLosses):
         self._additions.miss(why)
 
     def _warn_of_missing_training(self):
-        effect = "it adds nothing" if self.training_only else "its strength does not move"
+        effect = "its strength does not move" if self._term.strengths.keys else "it counts no step"
+        effect = "it adds nothing" if self.training_only else effect
         warnings.warn(
             f"`training` does not reach the ActivityPenalty '{self.name}' in a training step, so {effect}. "
             "Pass it on in each layer and model around it: `def call(self, x, training=None)`, and in it "

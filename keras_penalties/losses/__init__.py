@@ -15,6 +15,8 @@ from keras_penalties.losses._contrastive import Contrastive as Contrastive
 from keras_penalties.losses._contrastive import contrastive as contrastive
 from keras_penalties.losses._huber import Huber as Huber
 from keras_penalties.losses._huber import huber as huber
+from keras_penalties.losses._min_diff import MinDiff as MinDiff
+from keras_penalties.losses._min_diff import min_diff as min_diff
 from keras_penalties.losses._pairwise import PairwiseContrastive as PairwiseContrastive
 from keras_penalties.losses._pairwise import pairwise_contrastive as pairwise_contrastive
 from keras_penalties.losses._similarity import NTXent as NTXent
@@ -34,6 +36,7 @@ __all__ = [
     "DualWeightedMSE",
     "Huber",
     "LogConfusion",
+    "MinDiff",
     "NTXent",
     "PairwiseContrastive",
     "StatefulLoss",
@@ -46,6 +49,7 @@ __all__ = [
     "dual_weighted_mse",
     "huber",
     "log_confusion",
+    "min_diff",
     "ntxent",
     "pairwise_contrastive",
     "supervised_contrastive",

@@ -77,6 +77,7 @@ class Pairs:
 
     Attributes:
         own: the anchors, `(anchors, features)`, float32 at least.
+        own_kept: which of the anchors count, or None if all do.
         rows: all rows, `(rows, features)`.
         kept: which of `rows` count, or None if all do.
         others: which rows are not the anchor itself, `(anchors, rows)`, as are the next two.
@@ -88,7 +89,7 @@ class Pairs:
         mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check(y_true, y_pred, owner)
-        self._mask = mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
+        self.own_kept = mask = None if mask is None or len(mask.shape) != 1 else ops.cast(mask, "bool")
         if not _numerics.is_float(y_pred.dtype):
             y_pred = ops.cast(y_pred, "float32")
         self.own = _numerics.keep(_numerics.accumulate(y_pred), mask)
@@ -112,11 +113,11 @@ class Pairs:
 
     def distances(self):
         """The Euclidean distance of each anchor to each row."""
-        return distances(self.own, self.rows, self._mask, self.kept)
+        return distances(self.own, self.rows, self.own_kept, self.kept)
 
     def distances_and_reach(self):
         """The distances, and for each the largest one that may be equal to it apart from rounding."""
-        return distances_and_reach(self.own, self.rows, self._mask, self.kept)
+        return distances_and_reach(self.own, self.rows, self.own_kept, self.kept)
 
     def cosines(self, temperature):
         """The cosine of the angle between each anchor and each row, divided by a temperature; 0 if one

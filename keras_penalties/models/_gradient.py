@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_penalties import _checks, _numerics
+from keras_penalties import _checks, _numerics, _random
 from keras_penalties._keras import replicas
 from keras_penalties._training.state import State
 from keras_penalties._types import Config, Tensor
@@ -36,8 +36,9 @@ class Gradient:
         projections: a number of random directions, in which `of` is differentiated: an `L2` of the
             result estimates the squared Frobenius norm of the Jacobian. Or `"exact"`: each feature is
             differentiated, which gives the whole Jacobian, at the cost of a backward pass per feature.
-        seed: an int, for the random directions. Defaults to a random one. They are drawn anew in each
-            training step; `evaluate` uses those of the next training step.
+        seed: an int, from which the random directions follow. They are other ones in each training step, and
+            `evaluate` uses those of the next training step. They are the same on every backend, and do not
+            depend on the number of replicas.
 
     Shapes: that of `wrt`; with `projections`, `(*wrt.shape, projections)`, or
         `(*wrt.shape, features)` with `"exact"`, in which the elements of `of` after the batch are
@@ -72,7 +73,7 @@ class Gradient:
         wrt: Any,
         feature: int | None = None,
         projections: int | str | None = None,
-        seed: int | None = None,
+        seed: int = 0,
     ):
         for argument, value in (("of", of), ("wrt", wrt)):
             if not isinstance(value, REFERENCES) or not value:
@@ -81,7 +82,8 @@ class Gradient:
                     f"the model. Received: {value!r} (of type {type(value).__name__})."
                 )
         self.of, self.wrt = of, wrt
-        self.feature, self.projections, self.seed = feature, projections, seed
+        self.feature, self.projections = feature, projections
+        self.seed = _checks.whole(seed, "seed", "Gradient", at_least=None)
         if feature is not None and type(feature) is not int:
             raise TypeError(
                 "`feature` of Gradient must be an int, an index along the last axis. "
@@ -94,12 +96,10 @@ class Gradient:
                 "Gradient takes `feature` or `projections`, not both: one feature is one direction. "
                 f"Received: feature={feature}, projections={projections!r}."
             )
-        if seed is not None:
-            _checks.whole(seed, "seed", "Gradient", at_least=0)
 
     def __repr__(self):
-        others = ("feature", "projections", "seed")
-        options = [f"{name}={getattr(self, name)!r}" for name in others if getattr(self, name) is not None]
+        defaults = {"feature": None, "projections": None, "seed": 0}
+        options = [f"{k}={getattr(self, k)!r}" for k, v in defaults.items() if getattr(self, k) != v]
         return f"Gradient({', '.join([repr(self.of), f'wrt={self.wrt!r}', *options])})"
 
     def get_config(self) -> Config:
@@ -161,34 +161,25 @@ class Gradient:
 
 
 class Directions(State):
-    """The random directions of a `Gradient`, and the state of their generator."""
+    """The random directions of a `Gradient`, and how many training steps have drawn them."""
 
     def __init__(self, gradient: Gradient, name: str):
         super().__init__(f"{name}_directions")
-        self.count, self.generator = gradient.projections, keras.random.SeedGenerator(gradient.seed)
-
-    # Keras' files do not hold the state of a generator.
-
-    def save_own_variables(self, store: Any) -> None:
-        store["seed"] = self.generator.state.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        if len(store):
-            self.generator.state.assign(store["seed"])
+        self.count, self.seed = gradient.projections, gradient.seed
+        self.step = self.variable("step", dtype="int32")
 
     def draw(self, y: Tensor, training: Any) -> Tensor:
         """Vectors for each row of `y`, `(projections, batch, features)`: of length `sqrt(features /
         projections)`, so that squared products with them add up to the squared length of what they are
         multiplied with, on average. A replica gets those of its rows."""
         batch, features = ops.shape(y)[0], _product(ops.shape(y)[1:])
-        before = ops.copy(self.generator.state.value)
         shape = (self.count, batch * replicas.replicas(), features)
-        vectors = keras.random.normal(shape, dtype="float32", seed=self.generator)
-        if not training:
-            self.generator.state.assign(before)
+        vectors = _random.normal(shape, self.seed, ops.copy(self.step.value), "float32")
+        if training:
+            self.step.assign(self.step.value + 1)
         start = replicas.replica() * batch
-        vectors = vectors[:, start : start + batch]
-        return _numerics.unit(vectors) * ops.sqrt(ops.cast(features, "float32") / self.count)
+        vectors = _numerics.unit(vectors[:, start : start + batch])
+        return vectors * ops.sqrt(ops.cast(features, "float32") / self.count)
 
 
 def _product(sizes):

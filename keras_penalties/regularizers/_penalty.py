@@ -37,6 +37,8 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
         masks_elements: whether a mask may drop single features of a row, such as single keys of attention
             scores: then `value` takes masks of `x`'s whole shape too. Elsewhere such a mask is an error.
+        counts_steps: whether the formula depends on the number of training steps, which its owner counts:
+            `with_learned` then finds it under "step". Without an owner there is none.
         parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
             `value` gives a dict of these.
         outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence that says what to
@@ -60,6 +62,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     )
     tensors = 1
     masks_elements = False
+    counts_steps = False
     parts: tuple = ()
     outside_0_and_1: Any = None  # or a property
     _warned = False
@@ -236,6 +239,12 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
                 f"{self._owner} has a strength that moves ({type(self.strength).__name__}), and an "
                 "`activity_regularizer=` has no place where training steps are counted. Put "
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` after the layer instead."
+            )
+        if self.counts_steps:
+            raise TypeError(
+                f"{self._owner} changes with each training step, and an `activity_regularizer=` has no place "
+                f"where training steps are counted. Put `keras_penalties.layers.ActivityPenalty({self._owner}"
+                "(...))` after the layer instead."
             )
         if places.is_recomputed():
             raise ValueError(places.lost(f"A layer with `activity_regularizer={self._owner}(...)`"))

@@ -23,9 +23,8 @@ def hidden_then_head(penalty=None, way="layer", activation="sigmoid", name="pres
     model = keras.Model(inputs, keras.layers.Dense(1, name="head")(h))
     rng = np.random.default_rng(7)
     scales = (2.0, 0.3, 0.3, 0.3)  # hidden units that vary, and a loss that does not drown the penalty
-    model.set_weights(
-        [s * rng.normal(size=w.shape) for s, w in zip(scales, model.get_weights(), strict=True)]
-    )
+    for scale, variable in zip(scales, model.trainable_variables, strict=True):
+        variable.assign(scale * rng.normal(size=variable.shape))
     return model
 
 

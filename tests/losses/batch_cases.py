@@ -103,6 +103,20 @@ def ntxent(y, p, i, t=0.5):
     return mean(-math.log(a / (a + total)) for a in own)
 
 
+def min_diff(y, p, i, length):
+    """What row `i` adds to the mean over pairs of groups of their squared discrepancy, times the rows."""
+    groups = {g: [j for j in range(len(y)) if y[j] == g] for g in set(y)}
+    own = groups.pop(y[i])
+    if not groups:
+        return 0.0
+
+    def kernel(rows):
+        return mean(math.exp(-((distance(p, i, j) / length) ** 2)) for j in rows)
+
+    apart = mean(kernel(own) - kernel(rows) for rows in groups.values())
+    return 2 * len(y) / (len(groups) + 1) / len(own) * apart
+
+
 def draw(rows=9, seed=0, features=4):
     """Rows of three classes, and one that is alone in its class."""
     random = np.random.RandomState(seed)
@@ -137,6 +151,10 @@ BATCH_CASES = [
         L.pairwise_contrastive,
         lambda y, p, i: contrastive(y, p, i, 2.5),
         {"margin": 2.5},
+    ),
+    *(
+        BatchCase(L.MinDiff, L.min_diff, lambda y, p, i, a=length: min_diff(y, p, i, a), {"length": length})
+        for length in (1.0, 2.0)
     ),
     BatchCase(L.Triplet, L.triplet, triplets(semi_hard)),
     BatchCase(L.Triplet, L.triplet, triplets(semi_hard, 2), {"distance": "squared"}),

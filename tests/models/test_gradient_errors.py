@@ -21,7 +21,7 @@ Gradient, R = kp.models.Gradient, kp.regularizers
         ({"of": "logits", "wrt": "x", "projections": 0}, ValueError, "`projections` of Gradient must be"),
         ({"of": "logits", "wrt": "x", "projections": "all"}, TypeError, "`projections` of Gradient must be"),
         ({"of": "logits", "wrt": "x", "projections": 1, "feature": 0}, ValueError, "not both"),
-        ({"of": "logits", "wrt": "x", "seed": "a"}, TypeError, "`seed` of Gradient must be"),
+        ({"of": "logits", "wrt": "x", "seed": None}, TypeError, "`seed` of Gradient must be"),
     ],
 )
 def test_arguments(arguments, error, words):

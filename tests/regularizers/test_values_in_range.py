@@ -16,6 +16,7 @@ IN_RANGE = {
     "KLSparsity": lambda: R.KLSparsity(0.1),
     "Entropy": lambda: R.Entropy(0.1),
     "Confidence": lambda: R.Confidence(0.1),
+    "MarginalEntropy": lambda: R.MarginalEntropy(0.1),
     "LoadBalance": lambda: R.LoadBalance(0.1, from_logits=False),
 }
 REMEDIES = {name: "set `from_logits=True`" for name in IN_RANGE} | {

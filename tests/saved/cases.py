@@ -41,10 +41,22 @@ def pair_model(penalty):
     return keras.Model(start, layers.Dense(2)(first))
 
 
-def moving_model(strength):
+def map_model(penalty):
+    """The penalty compares the positions of two sequences, which differ in their channels."""
+    start = keras.Input((STEPS, FEATURES))
+    compared = [layers.Dense(4)(start), layers.Dense(5, "tanh")(start)]
+    first, _ = kp.layers.ActivityPenalty(penalty, name="maps")(compared)
+    return keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling1D()(first)))
+
+
+def layer_model(penalty, name="layer"):
     start = keras.Input((FEATURES,))
-    h = kp.layers.ActivityPenalty(R.L2(strength), name="moving")(layers.Dense(4)(start))
+    h = kp.layers.ActivityPenalty(penalty, name=name)(layers.Dense(4)(start))
     return keras.Model(start, layers.Dense(2)(h))
+
+
+def moving_model(strength):
+    return layer_model(R.L2(strength), "moving")
 
 
 def classifier(activation="softmax"):
@@ -95,6 +107,10 @@ def _pair(penalty, **options):
     return lambda: Case(pair_model(penalty), **options)
 
 
+def _maps(penalty):
+    return lambda: Case(map_model(penalty), signal(STEPS, FEATURES))
+
+
 def _moving(strength):
     return lambda: Case(moving_model(strength), moves=True)
 
@@ -118,6 +134,12 @@ def _siamese(distance, loss):
 def _anti_piracy(transform, y, **options):
     network = classifier("linear" if options.get("from_logits") else "softmax")
     return Case(kp.models.AntiPiracy(network, transform, **options), y=y, moves=True)
+
+
+def _reversed_model(scale):
+    start = keras.Input((FEATURES,))
+    h = kp.layers.GradientReversal(scale, name="reversed")(layers.Dense(4)(start))
+    return keras.Model(start, layers.Dense(2)(h))
 
 
 def _generator():
@@ -154,7 +176,9 @@ def _recurrent():
 
 
 CASES = {
+    "AttentionTransfer": _maps(R.AttentionTransfer(0.1, distance="mean_squared")),
     "BarlowTwins": _pair(R.BarlowTwins(0.1, off_diagonal=0.01)),
+    "CKA": _pair(R.CKA(0.1, detach="second")),
     "CORAL": _pair(R.CORAL(0.1)),
     "Confidence": _sequence(R.Confidence(0.1), "softmax"),
     "Covariance": _sequence(R.Covariance(0.1)),
@@ -170,15 +194,19 @@ CASES = {
     "HoyerSquare": _sequence(R.HoyerSquare(0.1)),
     "InfoNCE": _pair(R.InfoNCE(0.1, temperature=0.5, negatives="other_view")),
     "KLSparsity": _sequence(R.KLSparsity(0.1, target=0.2), "sigmoid"),
+    "KoLeo": _sequence(R.KoLeo(0.1, eps=0.001)),
     "L1": _sequence(R.L1(0.1, per="element")),
     "L1L2": _sequence(R.L1L2(l1=0.1, l2=0.2)),
     "L2": _sequence(R.L2(0.1)),
     "LoadBalance": _sequence(R.LoadBalance(0.1, top_k=2)),
     "LogSparsity": _sequence(R.LogSparsity(0.1, eps=0.5)),
+    "MarginalEntropy": _sequence(R.MarginalEntropy(0.1), "softmax"),
     "Match": _pair(R.Match(0.1, keras.losses.Huber(delta=0.3), detach="second")),
     "Match-temperature": _pair(R.Match(0.1, "kl_divergence", temperature=2.0)),
     "Match-function": _pair(R.Match(0.1, L.huber, detach="first")),
     "MMD": _sequence(R.MMD(0.1, kernel="imq", bandwidth=2.0)),
+    "RelationalKD": _pair(R.RelationalKD(0.1, distance=2.0, angle=3.0)),
+    "SIGReg": lambda: Case(layer_model(R.SIGReg(0.1, slices=16)), moves=True),
     "TemporalSmoothness": _sequence(R.TemporalSmoothness(0.1)),
     "TotalVariation": _sequence(R.TotalVariation(0.1)),
     "TransformedL1": _sequence(R.TransformedL1(0.1, beta=0.5)),
@@ -192,6 +220,7 @@ CASES = {
     "DualWeightedMSE": _labelled(L.DualWeightedMSE(gamma=2.0)),
     "Huber": _labelled(L.Huber(threshold=0.3)),
     "LogConfusion": _labelled(L.LogConfusion(), "softmax"),
+    "MinDiff": _labelled(L.MinDiff(length=0.5), y=classes),
     "NTXent": _labelled(L.NTXent(), y=classes),
     "PairwiseContrastive": _labelled(L.PairwiseContrastive(margin=0.7), y=classes),
     "SupervisedContrastive": _labelled(L.SupervisedContrastive(0.5), y=classes),
@@ -201,6 +230,9 @@ CASES = {
     "Cyclical": _moving(S.Cyclical(0.2, 4)),
     "Target": _moving(S.Target(0.5, rate=0.1)),
     "ExponentialDecay": _moving(keras.optimizers.schedules.ExponentialDecay(0.3, 2, 0.5)),
+    "GradientReversal": lambda: Case(
+        _reversed_model(keras.optimizers.schedules.PolynomialDecay(0.0, 6, 0.5)), moves=True
+    ),
     "Siamese": lambda: _siamese("euclidean", L.Contrastive(1.5)),
     "Siamese-cosine": lambda: _siamese("cosine", L.Contrastive(0.5)),
     "AntiPiracy": lambda: _anti_piracy(kp.layers.UniversalPerturbation(0.5), classes(), alpha=0.7),

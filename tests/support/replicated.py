@@ -40,6 +40,7 @@ def of_one_tensor():
         "Excess": R.Excess(STRENGTH, threshold=0.5),
         "L1": R.L1(S.Target(0.5, rate=0.1, initial=STRENGTH)),
         "L1L2": R.L1L2(STRENGTH, STRENGTH),
+        "MarginalEntropy": R.MarginalEntropy(STRENGTH, from_logits=True),
         "L2": R.L2(moving),
     }
     return {"Keras": stock.L2(STRENGTH), **_of_tensors(1, with_options)}

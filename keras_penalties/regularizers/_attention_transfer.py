@@ -1,0 +1,101 @@
+"""Where a student's feature map is active, and where its teacher's is."""
+
+import math
+from typing import Literal, TypeAlias, get_args
+
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._serialization import register
+from keras_penalties._types import Shapes, Tensor, Tensors
+from keras_penalties.regularizers._families import common_mask, mean_of_kept, same_shape
+from keras_penalties.regularizers._penalty import Penalty
+from keras_penalties.schedules._strength import Strength
+
+Distance: TypeAlias = Literal["euclidean", "mean_squared"]
+
+
+@register
+class AttentionTransfer(Penalty):
+    r"""Half the distance between the attention maps of a student and its teacher.
+
+    $$\frac{1}{N}\sum_n \tfrac12\left\lVert \frac{q(s_n)}{\lVert q(s_n)\rVert_2}
+    - \frac{q(t_n)}{\lVert q(t_n)\rVert_2}\right\rVert_2,\qquad q(x)_p = \sum_c x_{pc}^2$$
+
+    \(q\) says how active each position \(p\) is, over all channels, so the two may have different numbers of
+    channels. The second tensor is the teacher: no gradient goes into it. With `distance="mean_squared"` it is
+    the formula of the authors' code: the mean over the positions of the squared differences between the maps,
+    which is not halved.
+
+    Args:
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`. The paper uses
+            1000 for each map, with the formula of its code: 1000 with `"mean_squared"`.
+        distance: `"euclidean"`, as in the paper, or `"mean_squared"`, as in the authors' code.
+
+    Shapes: a list of the student's and the teacher's tensor, both `(batch, ..., channels)` with at least one
+    axis of positions, any float type, of one shape up to the channels. The result is a float32 scalar without
+    units: at most 0.71, or with `"mean_squared"` at most 2 divided by the number of positions. A map of zeros
+    stays zero, with gradient 0, and so does the gradient where both maps are equal. A position that the mask
+    of either tensor drops is not part of the maps.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])  # two positions; active at the first alone
+    >>> teacher = np.array([[[0.0], [2.0]]])  # at the second alone
+    >>> value = kp.regularizers.AttentionTransfer(1.0).measure([student, teacher])
+    >>> round(float(value), 6)  # 0.5 * (1 + 1)**0.5
+    0.707107
+    >>> code = kp.regularizers.AttentionTransfer(1.0, distance="mean_squared")
+    >>> float(code.measure([student, teacher]))  # (1 + 1) / 2
+    1.0
+
+    Raises:
+        TypeError: if `strength` is not a number.
+        ValueError: if `strength` is negative or not finite, `distance` is neither word, a tensor has no
+            positions, or the positions differ.
+
+    Source: Zagoruyko and Komodakis, "Paying More Attention to Attention: Improving the Performance of
+    Convolutional Neural Networks via Attention Transfer", ICLR 2017, https://arxiv.org/abs/1612.03928,
+    equation 2 with \(p = 2\) and \(F_{sum}^2\), as a mean over the batch; \(\beta\) is `strength`. The
+    authors' code squares the differences and takes their mean, and most ports follow it; torchdistill's
+    `ATLoss` has both, and its `mode="paper"` does not halve.
+    """
+
+    tensors = 2
+
+    def __init__(self, strength: Strength, distance: Distance = "euclidean"):
+        super().__init__(strength)
+        self.distance = _checks.choice(distance, "distance", self._owner, get_args(Distance))
+
+    def check_shapes(self, shapes: Shapes) -> None:
+        for i, shape in enumerate(shapes):
+            if len(shape) < 3:
+                raise ValueError(
+                    f"{self._owner} compares the positions at which feature maps are active, so each tensor "
+                    "must be (batch, ..., channels) with at least one axis of positions. Received: "
+                    f"x[{i}] of shape {shape}. Name a layer before the pooling or `Flatten`, or use `Hint`."
+                )
+        same_shape(self._owner, [shape[:-1] for shape in shapes], "positions")
+
+    def value(self, x: Tensors, mask: Tensors) -> Tensor:
+        kept = common_mask(mask)
+        student, teacher = (_map(_numerics.keep(t, kept)) for t in x)
+        teacher, positions = ops.stop_gradient(teacher), tuple(range(1, len(student.shape)))
+        if kept is None:
+            count, counted = math.prod(_numerics.count_of(student, axis) for axis in positions), None
+        else:
+            count = _numerics.sum_examples(ops.cast(_numerics.positions(kept, x[0]), student.dtype))
+            counted = count > 0
+        if self.distance == "euclidean":
+            values = 0.5 * _numerics.distance_of_units(student, teacher, positions)
+        else:
+            values = _numerics.sum_examples(ops.square(student - teacher)) / _numerics.at_least_one(count)
+        return mean_of_kept(values, counted)
+
+
+def _map(x):
+    """How active each position of each example is, with length 1."""
+    x = x / _numerics.scale(_numerics.largest(x, tuple(range(1, len(x.shape)))))
+    activity = ops.sum(ops.square(x), axis=-1)
+    return _numerics.unit(activity, tuple(range(1, len(activity.shape))))

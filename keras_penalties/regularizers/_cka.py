@@ -1,0 +1,99 @@
+"""How alike two layers see a batch, whatever their features."""
+
+from typing import Literal
+
+from keras import ops
+
+from keras_penalties import _checks, _numerics
+from keras_penalties._keras import sizes
+from keras_penalties._serialization import register
+from keras_penalties._types import Tensor, Tensors
+from keras_penalties.regularizers import _gram
+from keras_penalties.regularizers._families import BatchStatisticPenalty
+from keras_penalties.schedules._strength import Strength
+
+
+@register
+class CKA(BatchStatisticPenalty):
+    r"""One minus the linear centered kernel alignment of two tensors.
+
+    $$1 - \frac{\lVert B^\top A\rVert_F^2}{\lVert A^\top A\rVert_F\,\lVert B^\top B\rVert_F}$$
+
+    \(A\) and \(B\) are the two tables of rows, each feature less its mean. The value is 0 where the rows of
+    one are those of the other rotated, mirrored, shifted or scaled, and 1 where no feature of one varies with
+    a feature of the other. The two may differ in their features. With few rows for their features, the rows'
+    Gram matrices give the same number without a features-by-features matrix.
+
+    Args:
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        detach: the side that gets no gradient: `"first"`, `"second"` (a fixed target, such as a teacher), or
+            None.
+        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+
+    Shapes: a list of two tensors `(batch, ..., features)`, any float type, of one shape up to the features;
+    row `n` of one belongs to row `n` of the other. The result is a float32 scalar without units, between 0
+    and 1. A tensor whose rows are all equal is like no other: the value is 1, with gradient 0, and so it is
+    for a single row.
+
+    Example:
+
+    >>> import numpy as np, keras_penalties as kp
+    >>> a = np.array([[1.0], [-1.0], [0.0]])
+    >>> b = np.array([[2.0, 1.0], [-2.0, 1.0], [0.0, -2.0]])
+    >>> value = kp.regularizers.CKA(1.0).measure([a, b])  # B'A = (4, 0), A'A = 2, B'B = diag(8, 6)
+    >>> round(float(value), 6)  # 1 - 16 / (2 * 10)
+    0.2
+    >>> round(float(kp.regularizers.CKA(1.0).measure([a, 5.0 - 3.0 * a])), 6)
+    0.0
+
+    Raises:
+        TypeError: if `strength` is not a number, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `detach` is neither word, `axis` is the batch, or
+            the tensors differ in shape before the features.
+
+    Source: Kornblith, Norouzi, Lee and Hinton, "Similarity of Neural Network Representations Revisited",
+    ICML 2019, https://arxiv.org/abs/1905.00414, section 3, with linear kernels. It is the biased estimate, as
+    the authors' `feature_space_linear_cka`: with few rows for the features, it finds layers more alike than
+    they are. Their `debiased=True` corrects that, may be negative, and is not offered here.
+    """
+
+    tensors = 2
+    _weights_optional = True
+
+    def __init__(self, strength: Strength, detach: Literal["first", "second"] | None = None, axis: int = -1):
+        super().__init__(strength, axis=axis)
+        self.detach = detach
+        if detach is not None:
+            self.detach = _checks.choice(detach, "detach", self._owner, ("first", "second"))
+
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
+        a, b = (_centered(r, w) for r, w in zip(rows, weights, strict=True))
+        if self.detach == "first":
+            a = ops.stop_gradient(a)
+        if self.detach == "second":
+            b = ops.stop_gradient(b)
+
+        def by_features():
+            products = (ops.transpose(p) @ q for p, q in ((a, b), (a, a), (b, b)))
+            return ops.stack([ops.sum(ops.square(product)) for product in products])
+
+        def by_rows():
+            of_a, of_b = (x @ ops.transpose(x) for x in (a, b))
+            return ops.stack([ops.sum(p * q) for p, q in ((of_a, of_b), (of_a, of_a), (of_b, of_b))])
+
+        m, n = a.shape[-1], b.shape[-1]
+        width = (m * m + n * n + m * n) / (m + n)  # with so many rows both ways take as many operations
+        squares = _gram.cheaper(sizes.size(a), int(2 * width), by_rows, by_features)
+        own = _numerics.inverse(_numerics.sqrt(squares[1])) * _numerics.inverse(_numerics.sqrt(squares[2]))
+        value = 1.0 - squares[0] * own
+        # Of tensors that are alike it may be rounded to less than 0; the gradient stays what it is there.
+        return value + ops.stop_gradient(ops.relu(value) - value)
+
+
+def _centered(rows, weights):
+    """Columns less their mean, of a size at which fourth powers can be summed, which changes no ratio.
+    Columns that are constant apart from rounding become zeros."""
+    columns = _numerics.centered(rows, weights)
+    columns = ops.where(_numerics.largest(columns, 0) > 1e-6 * _numerics.largest(rows, 0), columns, 0)
+    size = _numerics.largest(columns, (0, 1))
+    return columns / ops.where(size > 1e-36, size / 8.0, 1)

@@ -1,0 +1,72 @@
+"""How evenly a batch uses the features of its distributions."""
+
+import math
+
+from keras import ops
+
+from keras_penalties import _checks, _logits, _numerics
+from keras_penalties._serialization import register
+from keras_penalties._types import Tensor, Tensors
+from keras_penalties.regularizers._distribution import LOGITS
+from keras_penalties.regularizers._families import BatchStatisticPenalty
+from keras_penalties.schedules._strength import Strength
+
+
+@register
+class MarginalEntropy(BatchStatisticPenalty):
+    r"""How far the mean row is from uniform: high where a batch uses few of the features.
+
+    $$\log K - \sum_k -\bar q_k\log\bar q_k,\qquad \bar q = \frac{1}{N}\sum_n q_n$$
+
+    It raises the entropy of the mean row, so that all clusters, or all experts, are used, and leaves each row
+    as sure as it is; `Confidence` does the same to each row. It is the divergence of the mean row from the
+    uniform distribution over the \(K\) features, and so never negative. Below 1e-7 the logarithm goes on as
+    its tangent there, so that the gradient of a feature that is never used is finite.
+
+    Args:
+        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; SCAN uses 5.
+        from_logits: whether `x` holds logits instead of probabilities.
+        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats, between 0
+    and the logarithm of the number of features.
+
+    Example:
+
+    >>> import keras_penalties as kp
+    >>> penalty = kp.regularizers.MarginalEntropy(5.0)
+    >>> round(float(penalty.measure([[1.0, 0.0], [0.0, 1.0]])), 6)  # the mean is uniform
+    0.0
+    >>> round(float(penalty.measure([[1.0, 0.0], [0.5, 0.5]])), 6)  # log 2 + 0.75 log 0.75 + 0.25 log 0.25
+    0.130812
+
+    Raises:
+        TypeError: if `strength` is not a number, `from_logits` not a bool, or `axis` not an int.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
+            [0, 1] are seen where probabilities are expected.
+
+    Source: Van Gansbeke, Vandenhende, Georgoulis, Proesmans and Van Gool, "SCAN: Learning to Classify Images
+    without Labels", ECCV 2020, https://arxiv.org/abs/2005.12320, the second term of equation 2, where it is
+    minus the entropy: less by the constant \(\log K\), with the same gradient. Before that, Krause, Perona
+    and Gomes, "Discriminative Clustering by Regularized Information Maximization", NIPS 2010. `LoadBalance`
+    counts the choices of a router instead.
+    """
+
+    _weights_optional = True
+
+    def __init__(self, strength: Strength, from_logits: bool = False, axis: int = -1):
+        super().__init__(strength, axis=axis)
+        self.from_logits = _checks.flag(from_logits, "from_logits", self._owner)
+
+    @property
+    def outside_0_and_1(self) -> str | None:
+        return None if self.from_logits else LOGITS
+
+    def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
+        count, q = rows.shape[-1], _logits.softmax(rows) if self.from_logits else rows
+        mean = _numerics.weighted_sum(q, _numerics.shares(rows, weights))
+        # Near a uniform mean, the difference of the logarithm of K and the entropy would leave no digits.
+        values = mean * _numerics.log(count * mean, edge=1e-7 * count)
+        # That of logits sums to 1 apart from rounding, which would be in the value.
+        missing = (1.0 if self.from_logits else math.log(count)) * (1.0 / count - mean)
+        return ops.relu(ops.sum(values + missing))
