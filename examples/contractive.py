@@ -26,7 +26,7 @@ def network():
     return keras.Model(image, keras.layers.Dense(784, activation="sigmoid", name="again")(code))
 
 
-def penalized(plain, projections, strength, seed=None):
+def penalized(plain, projections, strength, seed=0):
     slope = kp.models.Gradient("code", wrt="image", projections=projections, seed=seed)
     model = kp.models.HiddenOutputs(plain, hidden={"slope": slope})
     squares = {"slope": kp.regularizers.L2(strength)}
