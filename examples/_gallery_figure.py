@@ -216,6 +216,13 @@ def loads(axis, case):
 
 
 @view
+def slopes(axis, case):
+    norms = [np.sqrt((v[0] ** 2).sum(axis=(1, 2, 3))) for v in (case.before, case.after)]
+    histograms(axis, *norms, "length of the slope of the logits", log=False)
+    axis.axvline(case.penalty.norm, color=ORANGE, ls="--")
+
+
+@view
 def normal(axis, case):
     bins = np.linspace(-6, 6, 60)
     histograms(

@@ -15,6 +15,7 @@ from _common import load_digits
 
 import keras
 import numpy as np
+import tensorflow as tf
 from _gallery_figure import draw
 from keras import layers, ops
 from rich import box
@@ -74,6 +75,7 @@ def cases():
         Case(R.MarginalEntropy(1.0, from_logits=True), "router", "loads", "all experts get digits"),
         Case(R.ZLoss(0.03), "logits", "normalizers", "logits near a sum of 1"),
         Case(R.LoadBalance(0.1), "router", "loads", "all experts get digits"),
+        Case(R.GradientPenalty(0.1), "slope", "slopes", "slopes of length 1"),
         Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
         Case(R.SIGReg(0.1), "before", "normal", "a code that is normal"),
         Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
@@ -154,8 +156,28 @@ def build(on="", penalty=None, teacher=None):
         h = ops.sum(ops.softmax(router)[..., None] * experts, axis=1)
     logits = tap("logits", layers.Dense(10, name="logits")(h))
     model = keras.Model(digits, tap("probabilities", layers.Softmax()(logits)))
-    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model, keras.Model(digits, read) if read else None
+    reader = Slopes(keras.Model(digits, logits)) if on == "slope" else keras.Model(digits, read or digits)
+    hidden = {}
+    if on == "slope" and penalty is not None:
+        model = kp.models.HiddenOutputs(model, {on: kp.models.Gradient("logits", wrt="digits")})
+        hidden = {"hidden_losses": {on: penalty}}
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], **hidden)
+    return model, reader
+
+
+class Slopes:
+    """The derivative of the sum of the logits with respect to each digit."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def predict(self, x, **_):
+        x = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(self.logits(x))
+        return tape.gradient(total, x).numpy()
 
 
 def shifted(digits):

@@ -177,6 +177,8 @@ PENALTIES = [
     _case(_regularizers.GroupLasso, catalogue.group_lasso, axis=[1, 2], about=_with_positions),
     _case(_regularizers.Excess, catalogue.excess, threshold=0.5),
     _case(_regularizers.Excess, catalogue.excess, threshold=0.0, per="element"),
+    _case(_regularizers.GradientPenalty, catalogue.gradient_penalty),
+    _case(_regularizers.GradientPenalty, catalogue.gradient_penalty, norm=0.0),
     _case(_regularizers.Covariance, catalogue.covariance, about=_unbiased),
     _case(_regularizers.Covariance, catalogue.covariance, axis=1, about=_unbiased),
     _case(_regularizers.Variance, catalogue.variance, about=_unbiased),

@@ -160,6 +160,7 @@ def test_a_constant_feature_of_barlow_twins_has_no_gradient():
 # At the edge of what costs nothing: a call, and the tensor whose gradient is 0 there.
 EDGES = {
     "Excess": (R.Excess(1.0, threshold=1.0).measure, [[1.0, -1.0]]),
+    "GradientPenalty": (R.GradientPenalty(1.0).measure, [[0.0, -1.0], [0.0, 0.0]]),
     "Variance": (R.Variance(1.0, target=1.0, eps=0.75).measure, [[0.5], [0.0], [-0.5]]),
     "GaussianKL, free bits": (
         lambda x: R.GaussianKL(1.0, free_bits=0.5).measure([x, ops.zeros_like(x)]),

@@ -6,7 +6,7 @@ from typing import Any, final, get_args
 from keras import ops, tree
 
 from keras_penalties import _checks, _numerics, _returned
-from keras_penalties._keras import replicas
+from keras_penalties._keras import replicas, sizes
 from keras_penalties._types import Per, Shapes, Tensor, Tensors
 from keras_penalties.regularizers._penalty import Penalty
 from keras_penalties.schedules._strength import Strength
@@ -60,6 +60,14 @@ def mean_of_kept(values, kept):
     return ops.sum(
         ops.where(kept, values, 0) * (counted * replicas.replicas() / _numerics.at_least_one(count))
     )
+
+
+def _unless_empty(values, x):
+    """`values`, one for each example of `x`; 0 if examples have no elements, as in a sequence of no steps."""
+    counts = [sizes.size(x, axis) for axis in range(1, len(x.shape))]
+    if all(isinstance(count, int) and count > 0 for count in counts):
+        return values
+    return ops.where(math.prod(counts) > 0, values, 0)
 
 
 class PerExamplePenalty(Penalty):
@@ -134,7 +142,7 @@ class PerExamplePenalty(Penalty):
             if type(self).examples is PerExamplePenalty.examples:  # one sum and one division, as in Keras
                 total = ops.sum(self._elements(x)) / _numerics.count_of(first)
             else:
-                total = _numerics.mean_of_examples(self._examples(x, None, first))
+                total = _numerics.mean_of_examples(_unless_empty(self._examples(x, None, first), first))
             return total / self._size(first) if self.per == "element" else total
         values = self._examples(x, mask, first)
         kept = ops.cast(mask, first.dtype)

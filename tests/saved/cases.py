@@ -186,6 +186,7 @@ CASES = {
     "Entropy": _sequence(R.Entropy(0.1, from_logits=True)),
     "Excess": _sequence(R.Excess(0.1, threshold=0.2)),
     "GaussianKL": _pair(R.GaussianKL(0.1, free_bits=0.1, capacity=0.3)),
+    "GradientPenalty": _sequence(R.GradientPenalty(0.1, norm=0.5)),
     "GroupLasso": _sequence(R.GroupLasso(0.1)),
     "Hint": _pair(R.Hint(0.1)),
     "Hint-projection": _pair(R.Hint(0.1, per="element", projection=True), moves=True),

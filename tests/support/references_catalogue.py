@@ -28,6 +28,11 @@ def _mean_of_vectors(f, x, mask):
     return sum(f(elements) for elements in examples) / len(examples) if examples else 0.0
 
 
+def gradient_penalty(x, mask=None, norm=1.0):
+    """Gulrajani et al. 2017, equation 3, for gradients: the squared distance of a norm from one."""
+    return _mean_of_vectors(lambda elements: (math.sqrt(sum(v * v for v in elements)) - norm) ** 2, x, mask)
+
+
 def hoyer(x, mask=None):
     """Hoyer 2004: L1 over L2."""
 
