@@ -234,17 +234,13 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
                 f"'{x.path}'. Give it as `activity_regularizer=`, or take one of `keras.regularizers` "
                 "for the weights."
             )
-        if _strength.is_moving(self.strength):
+        moves = _strength.is_moving(self.strength)
+        if moves or self.counts_steps:
+            kind = f"has a strength that moves ({type(self.strength).__name__})"
             raise TypeError(
-                f"{self._owner} has a strength that moves ({type(self.strength).__name__}), and an "
+                f"{self._owner} {kind if moves else 'changes with each training step'}, and an "
                 "`activity_regularizer=` has no place where training steps are counted. Put "
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` after the layer instead."
-            )
-        if self.counts_steps:
-            raise TypeError(
-                f"{self._owner} changes with each training step, and an `activity_regularizer=` has no place "
-                f"where training steps are counted. Put `keras_penalties.layers.ActivityPenalty({self._owner}"
-                "(...))` after the layer instead."
             )
         if places.is_recomputed():
             raise ValueError(places.lost(f"A layer with `activity_regularizer={self._owner}(...)`"))
@@ -279,16 +275,14 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         if count in wanted and several == (count > 1):
             return list(x) if several else [x]
         got = f" a list of {len(x)}" if isinstance(x, (list, tuple)) else f": {type(x).__name__}"
-        if wanted == (1,):
-            raise ValueError(f"{self._owner} measures one tensor. Received{got}. Measure each by itself.")
-        count = " or ".join(map(str, wanted))
-        raise ValueError(f"{self._owner} compares {count} tensors and takes them as a list. Received{got}.")
+        what = f"compares {' or '.join(map(str, wanted))} tensors and takes them as a list. Received{got}."
+        what = f"measures one tensor. Received{got}. Measure each by itself." if wanted == (1,) else what
+        raise ValueError(f"{self._owner} {what}")
 
     @final
     def _prepare(self, x):
         x = _numerics.accumulate(x)
-        if len(x.shape) == 1:
-            x = x[:, None]
+        x = x[:, None] if len(x.shape) == 1 else x
         return x if self._features == -1 else ops.moveaxis(x, self._features, -1)
 
     @final
