@@ -1,19 +1,21 @@
 """A derivative as a hidden tensor."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics, _random
 from keras_penalties._keras import replicas
+from keras_penalties._serialization import register
 from keras_penalties._training.state import State
 from keras_penalties._types import Config, Tensor
 
 REFERENCES = (str, keras.KerasTensor, Mapping)
 
 
+@register
 class Gradient:
     r"""The derivative of one tensor of a model with respect to another, as a hidden tensor.
 
@@ -76,7 +78,7 @@ class Gradient:
         seed: int = 0,
     ):
         for argument, value in (("of", of), ("wrt", wrt)):
-            if not isinstance(value, REFERENCES) or not value:
+            if not isinstance(value, REFERENCES) or (isinstance(value, str) and not value):
                 raise TypeError(
                     f"`{argument}` of Gradient must be the name of a tensor, a str, or a symbolic tensor of "
                     f"the model. Received: {value!r} (of type {type(value).__name__})."
@@ -105,6 +107,10 @@ class Gradient:
     def get_config(self) -> Config:
         names = ("of", "wrt", "feature", "projections", "seed")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        return cls(**config)
 
     @property
     def is_random(self) -> bool:

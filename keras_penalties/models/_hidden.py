@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from keras_penalties._keras import graphs
 from keras_penalties._tensors.capture import Capture, input_argument
 from keras_penalties._tensors.forward_pass import ForwardPass, check_float
@@ -167,7 +169,9 @@ class Hidden:
         for argument, key in zip(("of", "wrt"), self.arguments[name], strict=True):
             known = key in self.names or key in self.inputs
             config[argument] = self._text(key) if known else to_config(self.tensors[key])
-        return {"gradient": config}
+        saved = keras.saving.serialize_keras_object(Gradient(**config))
+        saved.pop("shared_object_id", None)  # the `id` of an object that no longer exists
+        return saved
 
 
 def _split(hidden):
@@ -181,8 +185,8 @@ def _split(hidden):
         return {}, hidden
     gradients, others = {}, {}
     for name, value in hidden.items():
-        if isinstance(value, Mapping) and "gradient" in value:
-            value = Gradient(**value["gradient"])
+        if isinstance(value, Mapping) and "registered_name" in value:
+            value = keras.saving.deserialize_keras_object(dict(value))
         (gradients if isinstance(value, Gradient) else others)[name] = value
     return gradients, others
 

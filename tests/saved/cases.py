@@ -162,6 +162,22 @@ def _penalized_sequential():
     return Case(kp.penalize(keras.Sequential(stack), {"*": R.L2(S.Cyclical(0.1, 4))}), moves=True)
 
 
+def _gradients():
+    """Derivatives of unnamed layers, whose names change on loading, and one of a derivative."""
+    start = keras.Input((FEATURES,), name="x")
+    h = layers.Dense(4, "tanh")(start)
+    model = keras.Model(start, layers.Dense(CLASSES, name="logits")(h))
+    G = kp.models.Gradient
+    hidden = {
+        "slope": G(h, wrt="x"),
+        "bend": G("slope", wrt="x", feature=1),
+        "jacobian": G("logits", wrt=h, projections=2, seed=3),
+    }
+    model = kp.models.HiddenOutputs(model, hidden)
+    losses = {"slope": R.GradientPenalty(0.1), "bend": R.L2(0.1), "jacobian": R.L2(0.1)}
+    return Case(model, y=one_hot(), loss="mse", moves=True, hidden_losses=losses)
+
+
 def _recurrent():
     model, tensors = test_everything.build(squares=R.L2)  # what Keras' own gives depends on its release
     model = kp.models.HiddenOutputs(model, hidden={"first": "encoder@0/lstm", "mix": "joint/mix", **tensors})
@@ -241,5 +257,6 @@ CASES = {
     ),
     "penalized": _penalized,
     "penalized-Sequential": _penalized_sequential,
+    "Gradient": _gradients,
     "HiddenOutputs": _recurrent,
 }
