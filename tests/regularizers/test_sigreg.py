@@ -6,6 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from keras_penalties import _random
+from tests.models.networks import set_weights
 from tests.support import references_collapse as references
 from tests.support.helpers import fresh_process, to_numpy
 
@@ -108,13 +109,12 @@ def test_a_normal_batch_measures_about_1_and_a_collapsed_one_grows_with_its_rows
 
 
 def test_training_makes_a_batch_normal():
-    keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).uniform(size=(256, 4)).astype("float32")
     start = keras.Input((4,))
     code = kp.layers.ActivityPenalty(R.SIGReg(1.0, slices=64))(keras.layers.Dense(2, name="code")(start))
-    model = keras.Model(start, code)
+    model = set_weights(keras.Model(start, code))  # the same on each backend
     model.compile(keras.optimizers.Adam(0.05))
-    model.fit(x, batch_size=256, epochs=60, verbose=0)
+    model.fit(x, batch_size=256, epochs=150, verbose=0)
     covariance = np.cov(model.predict(x, verbose=0).T)
     np.testing.assert_allclose(covariance, np.eye(2), atol=0.25)
 
