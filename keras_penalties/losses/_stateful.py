@@ -19,10 +19,8 @@ class StatefulLoss(OwnLoss):
     with `keras.saving.register_keras_serializable`. Arguments of `__init__` that are stored as attributes
     under their own names are saved without further code.
 
-    Args:
-        name: the loss's name.
-        reduction: as in Keras; the default is the mean over the batch.
-        dtype: as in Keras.
+    It takes `name`, `reduction` and `dtype` as a Keras loss does; the default reduction is the mean over the
+    batch.
 
     Example:
 
