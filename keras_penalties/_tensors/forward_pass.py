@@ -102,7 +102,7 @@ def check_float(x, key: str):
 
 
 def current() -> list[ForwardPass]:
-    """The pass that runs on this thread, in a list, which is empty if there is none."""
+    """A list with the pass that runs on this thread; empty while no pass runs."""
     return getattr(_local, "stack", [])[-1:]
 
 

@@ -153,8 +153,7 @@ class Hidden:
 
     def _text(self, key):
         """A tensor as text: its name among the hidden tensors, or its reference."""
-        known = key in self.names
-        return key if known else self.inputs.get(key) or reference_to(self.tensors[key])
+        return key if key in self.names else self.inputs.get(key) or reference_to(self.tensors[key])
 
     def config(self) -> Config:
         """`hidden` and `mask_from`, as JSON, with positions for names, which may be generated."""

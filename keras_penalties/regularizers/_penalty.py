@@ -38,7 +38,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         masks_elements: whether a mask may drop single features of a row, such as single keys of attention
             scores: then `value` takes masks of `x`'s whole shape too. Elsewhere such a mask is an error.
         counts_steps: whether the formula depends on the number of training steps, which its owner counts:
-            `with_learned` then finds it under "step". Without an owner there is none.
+            `with_learned` then gets it under "step", but not in a plain `measure`.
         parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
             `value` gives a dict of these.
         outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence that says what to
