@@ -1,11 +1,14 @@
-"""Sums in float32 at least, with masks, and functions with finite gradients."""
+"""Sums in float32 at least, with masks, and functions with finite gradients.
+
+Sums over the rows of a table are those of all replicas: see `replicas.own_rows`.
+"""
 
 import math
 
 import keras
 from keras import ops
 
-from keras_penalties._keras import sizes
+from keras_penalties._keras import replicas, sizes
 
 
 def is_float(dtype) -> bool:
@@ -76,7 +79,8 @@ def weighted_mean(rows, weights):
     if weights is None:
         return ops.sum(rows, axis=0) / count_of(rows)
     counted = ops.cast(weights > 0, rows.dtype)
-    return ops.sum(rows * counted[:, None], axis=0) / at_least_one(ops.sum(counted))
+    sums = replicas.total(ops.sum(rows * counted[:, None], axis=0))
+    return sums / at_least_one(replicas.total(ops.sum(counted)))
 
 
 def shares(rows, weights):
@@ -86,11 +90,26 @@ def shares(rows, weights):
 
 def weighted_sum(rows, weights):
     """The sum of rows, each times its weight: a column of them, or one for all."""
-    return ops.sum(weights * rows, axis=0) if is_column(weights) else weights * ops.sum(rows, axis=0)
+    if is_column(weights):
+        return replicas.total(ops.sum(weights * rows, axis=0))
+    return weights * replicas.total(ops.sum(rows, axis=0))
 
 
 def weighted_product(a, b, weights):
     """The sum over the rows of their outer products, each times its weight: a column, or one for all."""
+    return weighted_products([a], [b], [weights])
+
+
+def weighted_products(a, b, weights):
+    """The sum of `weighted_product` over tables `a` and `b` and their weights.
+
+    A statistic may not combine it with rows again: on several replicas its gradient would be wrong.
+    """
+    products = (_own_product(x, y, w) for x, y, w in zip(a, b, weights, strict=True))
+    return replicas.total(sum(products), same_use=True)
+
+
+def _own_product(a, b, weights):
     if is_column(weights):
         return ops.transpose(weights * a) @ b
     return weights * (ops.transpose(a) @ b)
@@ -183,7 +202,7 @@ def centered(rows, weights):
     The mean is subtracted twice: for rows far from zero, the first mean is rounded.
     """
     # A sum of shares is no larger than the largest row.
-    first = ops.stop_gradient(ops.sum(rows * shares(rows, weights), axis=0))
+    first = ops.stop_gradient(replicas.total(ops.sum(rows * shares(rows, weights), axis=0)))
     rows = _less(rows, first, weights)
     return _less(rows, weighted_mean(rows, weights), weights)
 
@@ -196,7 +215,7 @@ def standardize(rows, weights):
     """Columns minus their mean, divided by their standard deviation (of the population). A column that
     is constant apart from rounding becomes zeros, with gradient 0."""
     columns = centered(rows, weights)
-    size = largest(columns, 0)
-    varies = size > 1e-6 * largest(rows, 0)
+    size, of_rows = (replicas.largest(largest(x, 0)) for x in (columns, rows))
+    varies = size > 1e-6 * of_rows
     columns = ops.where(varies, columns / scale(size), 0)
     return columns * inverse(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))

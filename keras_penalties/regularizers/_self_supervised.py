@@ -13,7 +13,6 @@ from keras_penalties.schedules._strength import Strength
 
 class _OfTwoViews(BatchStatisticPenalty):
     tensors = 2
-    _weights_optional = True
 
     def check_shapes(self, shapes: Shapes) -> None:
         super().check_shapes(shapes)
@@ -58,6 +57,9 @@ class BarlowTwins(_OfTwoViews):
     Reduction", ICML 2021. The authors' code takes the standard deviations from a batch normalization,
     which adds 1e-5 to the variances; here nothing is added.
     """
+
+    _weights_optional = True
+    _products = 1
 
     def __init__(self, strength: Strength, off_diagonal: float = 0.0051, axis: int = -1):
         super().__init__(strength, axis=axis)
@@ -111,6 +113,8 @@ class VICReg(_OfTwoViews):
     """
 
     parts = ("invariance", "variance", "covariance")
+    _weights_optional = True
+    _products = 2
 
     def __init__(
         self,
