@@ -18,7 +18,7 @@ _ALONE = contextvars.ContextVar("alone", default=False)
 
 
 def _collectives():
-    """The functions `count`, `sum_of`, `largest_of` and `rows_of` of this backend, or None."""
+    """The module for this backend, or None."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_penalties._keras import tensorflow_replicas
@@ -130,7 +130,7 @@ def gather(*xs, same_use=False):
     if count == 1:
         return list(xs), None, 0
     found = _collectives()
-    layout = found.Layout(xs[0])
+    layout = found.rows_like(xs[0])
 
     def own(slopes):
         return layout.own(count * slopes if same_use else layout.sum_of(slopes))

@@ -3,9 +3,10 @@
     python -m tests.support.replicated SETUP PRECISION FILE [PENALTY ...]
 
 writes into FILE what the training logged and the weights that it ended with. `KERAS_BACKEND` is set before.
-SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-2-PORT`, for the
-first of two processes that meet at a port of this machine; `reversed-1`, for one device and the rows of each batch
-in reverse, which differs by rounding alone; or `local-2`, for TensorFlow replicas that know of no others.
+SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-2-PORT`, for
+the first of two processes that meet at a port of this machine; `reversed-1`, for one device and the rows of
+each batch in reverse, which differs by rounding alone; or `local-2`, for TensorFlow replicas that know of no
+others.
 Where penalties are named, the others are left out.
 """
 
@@ -200,8 +201,8 @@ def join(i, count, port):
 
 @contextlib.contextmanager
 def averaged_gradients():
-    """Give optimizers the mean of the gradients over the processes, as `DistributedDataParallel` does: `fit` on
-    torch does not."""
+    """Give optimizers the mean of the gradients over the processes, as `DistributedDataParallel` does: `fit`
+    on torch does not."""
     import torch
 
     own = keras.optimizers.SGD.apply
@@ -219,15 +220,15 @@ def averaged_gradients():
         keras.optimizers.SGD.apply = own
 
 
-def processes(setup, folder, count, precision="float32", only=(), seconds=300):
-    """The files that so many processes write which train together, each run by `main`; the errors are raised."""
+def processes(folder, count, precision="float32", only=(), module=__name__, seconds=300):
+    """The files that so many processes write which run `main` together; their errors are raised."""
     port = free_port()
-    files = [folder / f"{setup}-{i}-of-{count}-{precision}.npz" for i in range(count)]
+    files = [folder / f"{i}-of-{count}-{precision}.npz" for i in range(count)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "tests.support.replicated"]
+    command = [sys.executable, "-m", module]
     running = [
         subprocess.Popen(
-            [*command, f"{setup}-{i}-{count}-{port}", precision, str(file), *only],
+            [*command, f"process-{i}-{count}-{port}", precision, str(file), *only],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
