@@ -160,6 +160,12 @@ def inverse(x):
     return ops.where(x > 0, 1.0 / nonzero(x), 0)
 
 
+def inverse_sqrt(x, exists=True):
+    """`1 / sqrt(x)`; 0, with gradient 0, where `x` is not positive or `exists` is false."""
+    positive = x > 0 if exists is True else ops.logical_and(x > 0, exists)
+    return ops.where(positive, 1.0 / ops.sqrt(ops.where(positive, x, 1)), 0)
+
+
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
     positive = x > 0
@@ -193,7 +199,7 @@ def norm(x, axis):
 def unit(x):
     """`x` with length 1 along the last axis; a row of zeros stays zero, with gradient 0."""
     x = x / scale(largest(x, -1))
-    return x * inverse(sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)))
+    return x * inverse_sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
 
 
 def centered(rows, weights):
@@ -216,6 +222,7 @@ def standardize(rows, weights):
     is constant apart from rounding becomes zeros, with gradient 0."""
     columns = centered(rows, weights)
     size, of_rows = (replicas.largest(largest(x, 0)) for x in (columns, rows))
-    varies = size > 1e-6 * of_rows
-    columns = ops.where(varies, columns / scale(size), 0)
-    return columns * inverse(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))
+    varies = ops.logical_and(size > 1e-6 * of_rows, size > 1e-36)
+    # Always scaled, which takes fewer operations than to ask whether it is needed.
+    columns = columns / ops.where(varies, size / 8.0, 1)
+    return columns * inverse_sqrt(weighted_sum(ops.square(columns), shares(rows, weights)), varies)

@@ -38,7 +38,7 @@ def test_statistics_of_processes_with_different_numbers_of_rows(count, only, tmp
 
 @pytest.mark.backends("torch")
 def test_a_custom_loop_with_distributed_data_parallel(tmp_path):
-    """The loop of Keras' guide. The learned projection, the strengths, the logs and all weights are those of one
+    """The loop of Keras' guide. The learned projection, strengths, logs and all weights are those of one
     process; a step without gradients, in one of the processes alone, does not wait for the others."""
     files = replicated.processes(tmp_path, 2, module="tests.support.own_loops")
     logs, weights = own_loops.train()

@@ -54,21 +54,23 @@ def squares(tables, weights, diagonal):
     return cheaper(sum(sizes.size(x) for x in tables), features, by_rows, by_features)
 
 
-def cross_squares(a, b, weights):
-    r"""The sum over \(i \ne j\) of \(C_{ij}^2\), \(C = a^\top W b\), for two tables whose features are all of
-    one size, so that none can dominate the sum.
+def cross_correlations(a, b, weights):
+    r"""The diagonal of \(C = a^\top W b\), and the sum over \(i \ne j\) of \(C_{ij}^2\), for two tables whose
+    features are all of one size, so that none can dominate the sum.
 
     With few rows it goes through the rows-by-rows Gram matrices, since
     \(\lVert C\rVert_F^2 = \sum_{mn} w_m w_n (a a^\top)_{mn} (b b^\top)_{mn}\).
     """
 
     def by_features():
-        return ops.sum(ops.square(_off_diagonal(_numerics.weighted_product(a, b, weights))))
+        product = _numerics.weighted_product(a, b, weights)
+        return ops.diagonal(product), ops.sum(ops.square(_off_diagonal(product)))
 
     def by_rows():
         of_a, of_b = weights * (a @ ops.transpose(a)), b @ ops.transpose(b)
         everything = ops.sum(of_a * (_as_row(weights) * of_b))
-        return ops.relu(everything - ops.sum(ops.square(_numerics.weighted_sum(a * b, weights))))
+        diagonal = _numerics.weighted_sum(a * b, weights)
+        return diagonal, ops.relu(everything - ops.sum(ops.square(diagonal)))
 
     return cheaper(sizes.size(a), a.shape[-1], by_rows, by_features)
 
