@@ -159,8 +159,8 @@ class BatchStatisticPenalty(Penalty):
     r"""A number that describes the batch: of its covariances, its mean activations, its spread.
 
     Positions (time, height, width) are taken as rows, so that `x` becomes a table of `(rows,
-    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas the table
-    holds the rows of all of them.
+    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas, or
+    processes of PyTorch, the table holds the rows of all of them.
 
     Args:
         strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
