@@ -91,8 +91,7 @@ class InfoNCE(BatchStatisticPenalty):
         same_features(self._owner, shapes, self._features)
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
-        both = _numerics.unit(ops.stack(rows))  # half as many operations as for each
-        a, b = both[0], both[1]
+        a, b = (_numerics.unit(r) for r in rows)
         index = ops.arange(ops.shape(a)[0], dtype="int32")
         negative = (weights[0] > 0)[None] & ops.not_equal(index[:, None], index[None])
         positive = ops.sum(a * b, axis=-1) / self.temperature

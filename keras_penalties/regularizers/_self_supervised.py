@@ -66,10 +66,8 @@ class BarlowTwins(_OfTwoViews):
         self.off_diagonal = _checks.number(off_diagonal, "off_diagonal", self._owner, at_least=0.0)
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
-        # Both in one table: half as many operations.
-        both, features = ops.concatenate(rows, axis=1), rows[0].shape[1]
-        both = _numerics.standardize(both, weights[0])
-        a, b, shares = both[:, :features], both[:, features:], _numerics.shares(both, weights[0])
+        a, b = (_numerics.standardize(r, w) for r, w in zip(rows, weights, strict=True))
+        shares = _numerics.shares(a, weights[0])
         if not self.off_diagonal:
             return ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
         alike, others = _gram.cross_correlations(a, b, shares)
@@ -134,10 +132,10 @@ class VICReg(_OfTwoViews):
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = rows
         apart = ops.sum(_numerics.weighted_sum(ops.square(a - b), _numerics.shares(a, weights[0])))
-        both, features = _numerics.centered(ops.concatenate(rows, axis=1), weights[0]), a.shape[-1]
+        views = [_numerics.centered(r, w) for r, w in zip(rows, weights, strict=True)]
         shares = unbiased(a, weights[0])
-        spread = 2.0 * variance_term(both, shares, 1.0, 1e-4)  # the mean over the features of both
-        shared = sum(covariance_term(z, shares) for z in (both[:, :features], both[:, features:]))
+        spread = sum(variance_term(z, shares, 1.0, 1e-4) for z in views)
+        shared = sum(covariance_term(z, shares) for z in views)
         return {
             "invariance": self.invariance * apart / a.shape[-1],
             "variance": self.variance * spread,
