@@ -9,7 +9,7 @@ from tests.support import own_loops, replicated, split
 @pytest.mark.parametrize(
     ("count", "only"),
     [
-        (2, replicated.FEW),
+        pytest.param(2, replicated.FEW, marks=pytest.mark.backends("jax")),  # the loop below is of torch
         pytest.param(2, (), marks=pytest.mark.slow),
         pytest.param(4, (), marks=[pytest.mark.slow, pytest.mark.backends("torch")]),
     ],
