@@ -7,8 +7,8 @@ Run from the root of the repository, in an environment with this package, JAX, P
 Each setup is a process of its own (several for "2 processes" and "4 processes") that runs
 `tests/support/replicated.py`: a penalty of each class (in half precision, five of them), all four ways of
 attaching one, strengths that move, and a loss with state. Each is compared with one device on the same
-backend. The yardstick is one device on which the rows of each batch come in reverse: the sums are the same, and
-their rounding is not. What Keras itself cannot train is tried with a plain `Dense`, and named.
+backend. The yardstick is one device on which the rows of each batch come in reverse: the sums are the same,
+and their rounding is not. What Keras itself cannot train is tried with a plain `Dense`, and named.
 """
 
 import json

@@ -9,6 +9,7 @@ and `DistributedDataParallel` takes the mean of the gradients. The gradients her
 
 import contextlib
 import contextvars
+from typing import Any
 
 import keras
 from keras import ops
@@ -17,7 +18,7 @@ _OWN_ROWS = contextvars.ContextVar("own_rows", default=False)
 _ALONE = contextvars.ContextVar("alone", default=False)
 
 
-def _collectives():
+def _collectives() -> Any:
     """The module for this backend, or None."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -73,7 +74,7 @@ def unscale(loss):
     return loss
 
 
-def sum_over_replicas(x, same_use=False):
+def sum_over_replicas(x, same_use=False) -> Any:
     """The sum of `x` over the replicas, with its gradient; `x` itself with one replica.
 
     Args:
@@ -92,7 +93,7 @@ def sum_over_replicas(x, same_use=False):
     return found.with_gradient(x, found.sum_of, own)
 
 
-def same_on_all(value):
+def same_on_all(value) -> Any:
     """`value`, a scalar that all replicas compute from sums and rows of all.
 
     Its gradient is the mean of theirs. So each knows it, and computes the gradient of those sums and rows
@@ -105,7 +106,7 @@ def same_on_all(value):
     return found.with_gradient(value, lambda value: value, lambda slopes: found.sum_of(slopes) / count)
 
 
-def mean_over_replicas(*scalars):
+def mean_over_replicas(*scalars) -> list:
     """The means of scalars over the replicas, in one exchange and without a gradient."""
     count = replicas()
     if count == 1:
@@ -114,7 +115,7 @@ def mean_over_replicas(*scalars):
     return [found[i] / count for i in range(len(scalars))]
 
 
-def gather(*xs, same_use=False):
+def gather(*xs, same_use=False) -> Any:
     """The rows of all replicas, with their gradient, of tensors with as many rows each.
 
     Args:
@@ -155,12 +156,12 @@ def has_own_rows() -> bool:
     return _OWN_ROWS.get()
 
 
-def total(x, same_use=False):
+def total(x, same_use=False) -> Any:
     """`x`, a sum over the rows that the formula has, as a sum over all rows."""
     return sum_over_replicas(x, same_use) if has_own_rows() else x
 
 
-def largest(x):
+def largest(x) -> Any:
     """`x`, the largest of the rows that the formula has, as the largest of all rows; without a gradient."""
     return _collectives().largest_of(x) if has_own_rows() else x
 

@@ -8,6 +8,7 @@ on one replica meets the k-th on the others.
 
 import itertools
 import weakref
+from typing import Any
 
 from keras_penalties._keras.replicas import replica
 
@@ -30,7 +31,7 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def with_gradient(x, value_of, slopes_of):
+def with_gradient(x, value_of, slopes_of) -> Any:
     """`value_of(x)`, whose gradient in `x` is `slopes_of` of the gradient in the value."""
     import tensorflow as tf
 
@@ -41,7 +42,7 @@ def with_gradient(x, value_of, slopes_of):
     return value(x)
 
 
-def sum_of(x, place=0):
+def sum_of(x, place=0) -> Any:
     import tensorflow as tf
 
     if not _are_mirrored():
@@ -49,7 +50,7 @@ def sum_of(x, place=0):
     return tf.raw_ops.CollectiveReduceV2(input=x, merge_op="Add", final_op="Id", **_meeting(place))
 
 
-def largest_of(x):
+def largest_of(x) -> Any:
     import tensorflow as tf
 
     x = tf.stop_gradient(x)
@@ -103,7 +104,7 @@ class RowsOfReplicas:
         return rows[self.start : self.start + self._count]
 
 
-def _rows_of(x, place=0):
+def _rows_of(x, place=0) -> Any:
     import tensorflow as tf
 
     if _are_mirrored():
@@ -139,7 +140,7 @@ def _meeting(place):
     }
 
 
-def _around_conditions():
+def _around_conditions() -> Any:
     """The graph that contains all `tf.cond` around this code. Of what is outside of them, their gradients can
     only use what is in that graph (tensorflow/python/ops/cond_v2.py, `_resolve_grad_inputs`)."""
     import tensorflow as tf

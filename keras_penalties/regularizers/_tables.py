@@ -42,7 +42,7 @@ def of_all_rows(rows, kept, formula, weights_optional, products):
             replicas.gather(r, *([] if k is None else [k]), same_use=True)
             for r, k in zip(rows, kept, strict=True)
         )
-        tables = [_table(r, *k or [real], weights_optional) for (r, *k), real, _ in gathered]
+        tables = [_table(r, k[0] if k else real, weights_optional) for (r, *k), real, _ in gathered]
         return _or_zero(formula(tables), tables)
 
     def of_sums():
