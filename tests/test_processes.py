@@ -26,7 +26,7 @@ def test_processes_train_as_one(count, only, tmp_path):
 @pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("count", "only"),
-    [(2, split.FEW), pytest.param(4, (), marks=pytest.mark.slow)],
+    [pytest.param(2, split.FEW, marks=pytest.mark.slow), pytest.param(4, (), marks=pytest.mark.slow)],
     ids=["2, a few penalties", "4, every penalty"],
 )
 def test_statistics_of_processes_with_different_numbers_of_rows(count, only, tmp_path):
@@ -42,6 +42,8 @@ def test_a_custom_loop_with_distributed_data_parallel(tmp_path):
     process; a step without gradients, in one of the processes alone, does not wait for the others."""
     files = replicated.processes(tmp_path, 2, module="tests.support.own_loops")
     logs, weights = own_loops.train()
+    strengths = [values for name, values in logs.items() if name.endswith("_strength")]
+    assert len(strengths) == 2 and all(values[0] != values[-1] for values in strengths)
     for file in files:
         found = replicated.differences((logs, weights), replicated.load(file))
         assert max(found.values()) < 1e-5, found

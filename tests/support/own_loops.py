@@ -35,7 +35,7 @@ def train(i=0, count=1):
     for batch in np.array_split(x, count, axis=1)[i]:
         batch = torch.tensor(batch)
         optimizer.zero_grad()
-        loss = torch.mean((wrapped(batch) - batch[:, :2]) ** 2) + sum(found.losses)
+        loss = torch.mean((wrapped(batch, training=True) - batch[:, :2]) ** 2) + sum(found.losses)
         loss.backward()
         optimizer.step()
         for metric in found.metrics:
