@@ -1,14 +1,14 @@
-"""The same training on one device, on several, and in two processes: how far apart are logs and weights.
+"""The same training on one device, on several, and in several processes: how far apart are logs and weights.
 
-Run from the root of the repository, in an environment with this package, JAX and rich:
+Run from the root of the repository, in an environment with this package, JAX, PyTorch and rich:
 
     python -m benchmarks.replicas [record.txt [precision ...]]
 
-Each setup is a process of its own (two for "2 processes") that runs `tests/support/replicated.py`: a penalty
-of each class (in half precision, five of them), all four ways of attaching one, strengths that move, and a
-loss with state. Each is compared with one device on the same backend. The yardstick is one device on which
-the rows of each batch come in reverse: the sums are the same, and their rounding is not. What Keras itself
-cannot train is tried with a plain `Dense`, and named.
+Each setup is a process of its own (several for "2 processes" and "4 processes") that runs
+`tests/support/replicated.py`: a penalty of each class (in half precision, five of them), all four ways of
+attaching one, strengths that move, and a loss with state. Each is compared with one device on the same
+backend. The yardstick is one device on which the rows of each batch come in reverse: the sums are the same,
+and their rounding is not. What Keras itself cannot train is tried with a plain `Dense`, and named.
 """
 
 import json
@@ -38,11 +38,14 @@ SETUPS = (
     ("jax", "2 devices", "devices-2"),
     ("jax", "4 devices", "devices-4"),
     ("jax", "2 x 2 devices, ModelParallel", "model-2"),
-    ("jax", "2 processes", "process"),
+    ("jax", "2 processes", "process-2"),
+    ("torch", "1 process, rows reversed", "reversed-1"),
+    ("torch", "2 processes", "process-2"),
+    ("torch", "4 processes", "process-4"),
 )
 LIMIT = 900
 COLUMNS = ("loss", "terms", "strengths", "weights")
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX"}
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 DENSE = """
 import keras, numpy as np
@@ -91,8 +94,10 @@ def trained(folder, backend, setup, precision):
     """The files with what each process of a setup has trained."""
     setups = [setup]
     variables = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    if setup == "process":
-        setups, variables = [f"process-{i}-{port}" for port in [replicated.free_port()] for i in (0, 1)], {}
+    kind, _, count = setup.partition("-")
+    if kind == "process":
+        port, variables = replicated.free_port(), {}
+        setups = [f"process-{i}-{count}-{port}" for i in range(int(count))]
     files = [folder / f"{backend}-{one}-{precision}.npz" for one in setups]
     commands = [
         (["-m", "tests.support.replicated", one, precision, str(file), *PENALTIES[precision]], {})

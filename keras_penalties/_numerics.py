@@ -1,11 +1,14 @@
-"""Sums in float32 at least, with masks, and functions with finite gradients."""
+"""Sums in float32 at least, with masks, and functions with finite gradients.
+
+Sums over the rows of a table are those of all replicas: see `replicas.own_rows`.
+"""
 
 import math
 
 import keras
 from keras import ops
 
-from keras_penalties._keras import sizes
+from keras_penalties._keras import replicas, sizes
 
 # The distance from 1 to the next larger number.
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -78,8 +81,15 @@ def weighted_mean(rows, weights):
     ones are counted, not shares."""
     if weights is None:
         return ops.sum(rows, axis=0) / count_of(rows)
-    counted = ops.cast(weights > 0, rows.dtype)
-    return ops.sum(rows * counted[:, None], axis=0) / at_least_one(ops.sum(counted))
+    of_kept = ops.sum(rows * ops.cast(weights > 0, rows.dtype)[:, None], axis=0)
+    return replicas.total(of_kept) / counted(rows, weights)
+
+
+def counted(rows, weights):
+    """How many rows count, at least one."""
+    if weights is None:
+        return count_of(rows)
+    return at_least_one(replicas.total(ops.sum(ops.cast(weights > 0, rows.dtype))))
 
 
 def shares(rows, weights):
@@ -89,11 +99,26 @@ def shares(rows, weights):
 
 def weighted_sum(rows, weights):
     """The sum of rows, each times its weight: a column of them, or one for all."""
-    return ops.sum(weights * rows, axis=0) if is_column(weights) else weights * ops.sum(rows, axis=0)
+    if is_column(weights):
+        return replicas.total(ops.sum(weights * rows, axis=0))
+    return weights * replicas.total(ops.sum(rows, axis=0))
 
 
 def weighted_product(a, b, weights):
     """The sum over the rows of their outer products, each times its weight: a column, or one for all."""
+    return weighted_products([a], [b], [weights])
+
+
+def weighted_products(a, b, weights):
+    """The sum of `weighted_product` over tables `a` and `b` and their weights.
+
+    A statistic may not combine it with rows again: on several replicas its gradient would be wrong.
+    """
+    products = (_own_product(x, y, w) for x, y, w in zip(a, b, weights, strict=True))
+    return replicas.total(sum(products), same_use=True)
+
+
+def _own_product(a, b, weights):
     if is_column(weights):
         return ops.transpose(weights * a) @ b
     return weights * (ops.transpose(a) @ b)
@@ -144,6 +169,12 @@ def inverse(x):
     return ops.where(x > 0, 1.0 / nonzero(x), 0)
 
 
+def inverse_sqrt(x, exists=True):
+    """`1 / sqrt(x)`; 0, with gradient 0, where `x` is not positive or `exists` is false."""
+    positive = x > 0 if exists is True else ops.logical_and(x > 0, exists)
+    return ops.where(positive, 1.0 / ops.sqrt(ops.where(positive, x, 1)), 0)
+
+
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
     positive = x > 0
@@ -177,7 +208,7 @@ def norm(x, axis):
 def unit(x, axis: int | tuple = -1):
     """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
     x = x / scale(largest(x, axis))
-    return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
+    return x * inverse_sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True))
 
 
 def distance_of_units(a, b, axis: int | tuple = -1):
@@ -194,7 +225,7 @@ def centered(rows, weights):
     The mean is subtracted twice: for rows far from zero, the first mean is rounded.
     """
     # A sum of shares is no larger than the largest row.
-    first = ops.stop_gradient(ops.sum(rows * shares(rows, weights), axis=0))
+    first = ops.stop_gradient(replicas.total(ops.sum(rows * shares(rows, weights), axis=0)))
     rows = _less(rows, first, weights)
     return _less(rows, weighted_mean(rows, weights), weights)
 
@@ -207,7 +238,8 @@ def standardize(rows, weights):
     """Columns minus their mean, divided by their standard deviation (of the population). A column that
     is constant apart from rounding becomes zeros, with gradient 0."""
     columns = centered(rows, weights)
-    size = largest(columns, 0)
-    varies = size > 1e-6 * largest(rows, 0)
-    columns = ops.where(varies, columns / scale(size), 0)
-    return columns * inverse(sqrt(weighted_sum(ops.square(columns), shares(rows, weights))))
+    size, of_rows = (replicas.largest(largest(x, 0)) for x in (columns, rows))
+    varies = ops.logical_and(size > 1e-6 * of_rows, size > 1e-36)
+    # Always scaled, which takes fewer operations than to ask whether it is needed.
+    columns = columns / ops.where(varies, size / 8.0, 1)
+    return columns * inverse_sqrt(weighted_sum(ops.square(columns), shares(rows, weights)), varies)

@@ -80,9 +80,10 @@ def test_trains_the_same_by_every_way(case, plan, rows):
         logs_of(model, x, y, options)
         model.fit(x, y, batch_size=rows, epochs=2, verbose=0)
         trained[way] = [to_numpy(output) for output in outputs(model, x)]
-    for way in WAYS[1:]:
-        for mine, others in zip(trained[way], trained["argument"], strict=True):
-            np.testing.assert_allclose(mine, others, rtol=1e-4, atol=1e-5, err_msg=way)
+    first, *others = trained
+    for way in others:
+        for mine, its in zip(trained[way], trained[first], strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5, err_msg=f"{way} and {first}")
 
 
 def test_every_penalty_is_for_some_plan():

@@ -6,7 +6,7 @@ import pytest
 
 import keras_penalties as kp
 from tests.contracts import BASES
-from tests.support import replicated
+from tests.support import replicated, split
 from tests.support.helpers import fresh_process
 
 # Two steps of bfloat16. More steps would measure how this training amplifies rounding: one device differs
@@ -46,6 +46,23 @@ def test_every_penalty_is_among_them():
 )
 def test_tensorflow_replicas(count, only):
     found = printed(f"tensorflow_devices({count})\nprint(json.dumps(apart(on({count}), only={only!r})))")
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.default_backend_only
+@pytest.mark.parametrize(
+    ("count", "only"),
+    [(2, split.FEW), pytest.param(4, (), marks=pytest.mark.slow)],
+    ids=["2, a few penalties", "4, every penalty"],
+)
+def test_statistics_of_tensorflow_replicas_with_different_numbers_of_rows(count, only):
+    code = f"""
+from tests.support import split
+tensorflow_devices({count})
+one, several = split.of_one({only!r}), split.of_tensorflow_replicas({count}, {only!r})
+print(json.dumps(split.apart(one, several)))
+"""
+    found = printed(code)
     assert max(found.values()) < 1e-5, found
 
 

@@ -8,7 +8,7 @@ from keras import ops, tree
 
 from keras_penalties._audit.report import Audit
 from keras_penalties._audit.step import Step
-from keras_penalties._keras import steps
+from keras_penalties._keras import replicas, steps
 from keras_penalties._types import Tensors
 from keras_penalties._value_checks import unchecked
 from keras_penalties.models import HiddenOutputs
@@ -73,7 +73,7 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
     own = type(model).compute_loss not in (keras.Model.compute_loss, HiddenOutputs.compute_loss)
     has_main = y is not None and (own or steps.compiled_loss(model) is not None)
     compiled = contextlib.nullcontext() if y is not None else steps.without_compiled_loss(model)
-    with unchecked(), compiled:
+    with unchecked(), compiled, replicas.alone():
         step = Step(model, lambda: [_tensors(data) for data in (x, y, sample_weight)])
     return Audit(model, step, has_main)
 

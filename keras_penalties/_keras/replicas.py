@@ -1,14 +1,39 @@
-"""TensorFlow's replicas: which one runs, how many there are, and sums and rows over all of them."""
+"""Replicas that share a batch: which one runs, how many there are, and sums and rows over all of them.
 
-import itertools
-import weakref
-from typing import Any, ClassVar
+Replicas are those of TensorFlow's `tf.distribute`, or the processes of `torch.distributed`. JAX needs none of
+this: there the code sees the whole batch.
+
+Training takes the mean of the replicas' losses: Keras divides them by the number of replicas on TensorFlow,
+and `DistributedDataParallel` takes the mean of the gradients. The gradients here are those of that mean.
+"""
+
+import contextlib
+import contextvars
+from typing import Any
 
 import keras
+from keras import ops
+
+_OWN_ROWS = contextvars.ContextVar("own_rows", default=False)
+_ALONE = contextvars.ContextVar("alone", default=False)
+
+
+def _collectives() -> Any:
+    """The module for this backend, or None."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_penalties._keras import tensorflow_replicas
+
+        return tensorflow_replicas
+    if backend == "torch":
+        from keras_penalties._keras import torch_processes
+
+        return torch_processes
+    return None
 
 
 def replica() -> int:
-    """The index of the TensorFlow replica that runs this code; 0 without replicas."""
+    """The index of the TensorFlow replica, a thread, that runs this code; 0 without replicas."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -18,18 +43,34 @@ def replica() -> int:
     return 0
 
 
+def rank() -> int:
+    """The index of the TensorFlow replica, or of the process of torch, among those that share the batch."""
+    if keras.backend.backend() == "torch" and replicas() > 1:
+        import torch
+
+        return torch.distributed.get_rank()
+    return replica()
+
+
 def replicas() -> int:
-    """How many TensorFlow replicas share the batch, in a graph; 1 elsewhere.
+    """How many replicas share the batch of this step."""
+    found = None if _ALONE.get() else _collectives()
+    return 1 if found is None else found.count()
 
-    JAX always sees the global batch. Eager replicas share nothing: with a collective, their threads would mix
-    up each other's losses.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
 
-        if not tf.executing_eagerly() and not tf.distribute.in_cross_replica_context():
-            return tf.distribute.get_strategy().num_replicas_in_sync
-    return 1
+def are_threads() -> bool:
+    """Whether the replicas are threads of this process."""
+    return keras.backend.backend() == "tensorflow" and replicas() > 1
+
+
+@contextlib.contextmanager
+def alone():
+    """Use no other replicas inside the context: only one of several processes may run the code."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def unscale(loss):
@@ -42,139 +83,106 @@ def unscale(loss):
     return loss
 
 
-def sum_over_replicas(x):
-    """The sum of `x` over the TensorFlow replicas, with its gradient; `x` itself with one replica."""
-    return _Collectives.sum(x) if replicas() > 1 else x
+def sum_over_replicas(x, same_use=False) -> Any:
+    """The sum of `x` over the replicas, with its gradient; `x` itself with one replica.
+
+    Args:
+        x: the tensor.
+        same_use: whether all replicas compute the same number from the sum, and nothing else. Then the
+            gradient needs no exchange. See `same_on_all`.
+    """
+    count = replicas()
+    if count == 1:
+        return x
+    found = _collectives()
+
+    def own(slopes):
+        return count * slopes if same_use else found.sum_of(slopes)
+
+    return found.with_gradient(x, found.sum_of, own)
 
 
-def gather(*xs):
-    """The rows of all TensorFlow replicas, with their gradient, of tensors with as many rows each.
+def same_on_all(value) -> Any:
+    """`value`, a scalar that all replicas compute from sums and rows of all.
+
+    Its gradient is the mean of theirs. So each knows it, and computes the gradient of those sums and rows
+    alone, whatever each replica does with the scalar.
+    """
+    count = replicas()
+    if count == 1:
+        return value
+    found = _collectives()
+    return found.with_gradient(value, lambda value: value, lambda slopes: found.sum_of(slopes) / count)
+
+
+def mean_over_replicas(*scalars) -> list:
+    """The means of scalars over the replicas, in one exchange and without a gradient."""
+    count = replicas()
+    if count == 1:
+        return list(scalars)
+    found = _collectives().sum_of(ops.stop_gradient(ops.stack([ops.cast(s, "float32") for s in scalars])))
+    return [found[i] / count for i in range(len(scalars))]
+
+
+def gather(*xs, same_use=False) -> Any:
+    """The rows of all replicas, with their gradient, of tensors with as many rows each.
+
+    Args:
+        *xs: the tensors.
+        same_use: whether all replicas compute the same number from the rows. Then the gradient needs no
+            exchange. See `same_on_all`.
 
     Returns:
         `(xs, kept, start)`: the rows of each tensor; which rows are real (None: all; the others are zeros, or
         False, that pad uneven splits); and the index of this replica's first row.
     """
-    if replicas() == 1:
+    count = replicas()
+    if count == 1:
         return list(xs), None, 0
-    import tensorflow as tf
+    found = _collectives()
+    layout = found.rows_like(xs[0])
 
-    count = tf.shape(xs[0])[0]
-    counts = _Collectives.gather(count[None])
-    # A collective keeps the shape of its first run. So rows are padded to one of a few sizes, at most an
-    # eighth more than needed, and each size has its own key.
-    place = tf.searchsorted(_SIZES, tf.reduce_max(counts)[None])[0]
-    most = tf.gather(_SIZES, place)
-    kept = tf.reshape(tf.range(most)[None] < counts[:, None], [-1])
+    def own(slopes):
+        return layout.own(count * slopes if same_use else layout.sum_of(slopes))
 
-    def of_all(x):
-        if x.dtype == tf.bool:  # which collectives do not support
-            return of_all(tf.cast(x, "int32")) > 0
-        padded = tf.pad(x, [[0, most - count]] + [[0, 0]] * (len(x.shape) - 1))
-        return tf.ensure_shape(_Collectives.gather(padded, place), [None, *x.shape[1:]])
-
-    return [of_all(x) for x in xs], kept, replica() * most
+    rows = [found.with_gradient(x, layout.rows_of, own) for x in xs]
+    return rows, layout.kept, layout.start
 
 
-_SIZES = [*range(1, 8), *(eighths * 2**e for e in range(28) for eighths in range(8, 16))]
+@contextlib.contextmanager
+def own_rows():
+    """Inside the context, a formula has only the rows of its own replica, and its sums over rows, taken by
+    `_numerics`, are summed over the replicas."""
+    token = _OWN_ROWS.set(True)
+    try:
+        yield
+    finally:
+        _OWN_ROWS.reset(token)
 
 
-class _Collectives:
-    """Sums and rows over TensorFlow's replicas.
+def has_own_rows() -> bool:
+    """Whether the code runs inside `own_rows`."""
+    return _OWN_ROWS.get()
 
-    `ReplicaContext.all_reduce` makes the threads of a `MirroredStrategy` wait for each other while they
-    build the graph. In the meantime they change each other's `layer._losses`, and losses that other layers
-    have added are lost or counted twice. Collective operations meet by keys when the graph runs instead: the
-    k-th of a graph on one replica meets the k-th on the others. `place` distinguishes up to 256 shapes that
-    the tensors of one collective may have.
-    """
 
-    _groups: ClassVar[dict] = {}
-    _tokens: ClassVar[dict] = {}
-    _graphs: ClassVar[weakref.WeakKeyDictionary] = weakref.WeakKeyDictionary()
-    _keys: ClassVar[itertools.count] = itertools.count(2**20, 2**18)
+def total(x, same_use=False) -> Any:
+    """`x`, a sum over the rows that the formula has, as a sum over all rows."""
+    return sum_over_replicas(x, same_use) if has_own_rows() else x
 
-    @classmethod
-    def sum(cls, x) -> Any:
-        import tensorflow as tf
 
-        if not cls._mirrored():
-            return tf.distribute.get_replica_context().all_reduce("SUM", x)
+def largest(x) -> Any:
+    """`x`, the largest of the rows that the formula has, as the largest of all rows; without a gradient."""
+    return _collectives().largest_of(x) if has_own_rows() else x
 
-        @tf.custom_gradient
-        def sum_of_all(x):
-            return cls._reduce(x), cls._reduce
 
-        return sum_of_all(x)
-
-    @classmethod
-    def gather(cls, x, place=0) -> Any:
-        import tensorflow as tf
-
-        if not cls._mirrored():
-            parts = [x if i == replica() else tf.zeros_like(x) for i in range(replicas())]
-            return cls.sum(tf.concat(parts, 0))
-
-        @tf.custom_gradient
-        def rows_of_all(x):
-            count = tf.shape(x)[0]
-            rows = tf.raw_ops.CollectiveGatherV2(input=x, **cls._meeting(place))
-
-            def own(slopes):
-                return cls._reduce(slopes, place)[replica() * count : (replica() + 1) * count]
-
-            return rows, own
-
-        return rows_of_all(x)
-
-    @classmethod
-    def _reduce(cls, x, place=0):
-        import tensorflow as tf
-
-        return tf.raw_ops.CollectiveReduceV2(input=x, merge_op="Add", final_op="Id", **cls._meeting(place))
-
-    @staticmethod
-    def _mirrored():
-        import tensorflow as tf
-
-        return isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
-
-    @classmethod
-    def _meeting(cls, place):
-        """The keys by which replicas meet: the same at the same place of the program on each replica."""
-        import tensorflow as tf
-
-        devices = tuple(tf.distribute.get_strategy().extended.worker_devices)
-        group = cls._groups.setdefault(devices, 7_000_000 + len(cls._groups))
-        graph = tf.compat.v1.get_default_graph()
-        while graph.outer_graph.building_function:
-            graph = graph.outer_graph
-        if graph not in cls._graphs:
-            cls._graphs[graph] = next(cls._keys), {}
-        first, used = cls._graphs[graph]
-        used[replica()] = used.get(replica(), 0) + 1
-        return {
-            "group_size": len(devices),
-            "group_key": group,
-            "instance_key": (first + 256 * used[replica()]) % 2**31 + place,
-            "ordering_token": [cls._token(devices[replica()])],
-        }
-
-    @classmethod
-    def _token(cls, device):
-        """A handle that keeps the operations of one replica in order, and separate from those of the
-        others."""
-        import tensorflow as tf
-
-        if device not in cls._tokens:
-            with tf.init_scope(), tf.device(device):
-                name = f"keras_penalties_{len(cls._tokens)}"
-                token = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name=name)
-                tf.raw_ops.AssignVariableOp(resource=token, value=tf.constant(0.0))
-                cls._tokens[device] = token
-        return cls._tokens[device]
+def known(condition):
+    """A condition that depends on numbers of rows: a bool where it can be known before the step goes on."""
+    return bool(condition) if keras.backend.backend() == "torch" else condition
 
 
 def replicas_of(model) -> int:
-    """How many TensorFlow replicas `model` trains on."""
+    """How many TensorFlow replicas, or processes of torch, `model` trains on."""
+    if keras.backend.backend() == "torch":
+        return replicas()
     strategy = getattr(model, "distribute_strategy", None)
     return strategy.num_replicas_in_sync if strategy is not None else 1

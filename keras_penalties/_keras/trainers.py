@@ -44,7 +44,7 @@ def _callbacks():
 def caller() -> str:
     """What runs the code: a `"step"` of Keras, a `"callback"` between two steps, or the user's `"own"`
     loop."""
-    if replicas.replicas() > 1:
+    if replicas.are_threads():
         return "step"  # TensorFlow's replicas are threads, which do not show who started them
     frame = sys._getframe(1)
     while frame is not None:

@@ -158,6 +158,11 @@ class Additions:
             return
         for addition in additions:
             addition.waiting = set(addition.values)
+            # Processes have logs of their own, which show the same; TensorFlow's replicas share theirs.
+            if not replicas.are_threads() and replicas.replicas() > 1:
+                of_all = replicas.mean_over_replicas(addition.batch, *addition.values.values())
+                addition.batch = of_all[0] * replicas.replicas()
+                addition.values = dict(zip(addition.values, of_all[1:], strict=True))
         if scopes.may_assign():
             for metric in self.metrics:
                 metric.update_state()

@@ -79,8 +79,7 @@ class Strengths(State):
         use also damps it; a second use has the same strength."""
         if str(i) in self._adapting:
             target, now = self._of(i), self._now.steps[replicas.replica()]
-            count = replicas.replicas()
-            measured = replicas.sum_over_replicas(ops.stop_gradient(measured)) / count
+            (measured,) = replicas.mean_over_replicas(ops.stop_gradient(measured))
             errors, undamped = now.errors.setdefault(i, []), now.undamped.setdefault(i, now.strengths[i])
             errors.append(target.error(measured))
             if len(errors) == 1:

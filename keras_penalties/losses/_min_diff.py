@@ -21,7 +21,8 @@ def min_diff(y_true: Tensors, y_pred: Tensors, length: float = 0.1) -> Tensor:
     same, other = (ops.cast(chosen, itself.dtype) for chosen in (pairs.positive, pairs.negative))
     kernel = ops.exp(-ops.square(pairs.distances() / length))
     size = itself + ops.sum(same, axis=1)
-    (sizes, kept), _, _ = replicas.gather(_numerics.at_least_one(size), itself)
+    (sizes, kept), _, _ = replicas.gather(size, itself)
+    sizes = ops.where(kept > 0, sizes, 1)  # replicas are padded with zeros
     groups = ops.sum(kept / sizes)
     within = (itself + ops.sum(same * kernel, axis=1)) / _numerics.at_least_one(size)
     between = ops.sum(other * kernel / sizes[None], axis=1) / _numerics.at_least_one(groups - 1.0)

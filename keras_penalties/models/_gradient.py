@@ -183,7 +183,7 @@ class Directions(State):
         vectors = _random.normal(shape, self.seed, ops.copy(self.step.value), "float32")
         if training:
             self.step.assign(self.step.value + 1)
-        start = replicas.replica() * batch
+        start = replicas.rank() * batch
         vectors = _numerics.unit(vectors[:, start : start + batch])
         return vectors * ops.sqrt(ops.cast(features, "float32") / self.count)
 

@@ -44,6 +44,7 @@ class CORAL(BatchStatisticPenalty):
     tensors = 2
     paired = False
     _weights_optional = True
+    _products = 1
 
     def check_shapes(self, shapes: Shapes) -> None:
         same_features(self._owner, shapes, self._features)

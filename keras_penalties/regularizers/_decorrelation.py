@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_penalties import _checks, _numerics
+from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties._types import Tensor, Tensors
 from keras_penalties.regularizers import _gram
@@ -43,6 +44,7 @@ class DeCov(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 1
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         z = _numerics.centered(rows, weights)
@@ -83,6 +85,7 @@ class Covariance(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 1
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         return covariance_term(_numerics.centered(rows, weights), unbiased(rows, weights))
@@ -123,6 +126,7 @@ class Variance(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 0
 
     def __init__(self, strength: Strength, target: float = 1.0, eps: float = 1e-4, axis: int = -1):
         super().__init__(strength, axis=axis)
@@ -138,7 +142,7 @@ def unbiased(rows, weights):
     """The shares with which squares of centered rows sum to a variance divided by `N - 1`."""
     if weights is None:
         return 1.0 / _numerics.at_least_one(_numerics.count_of(rows) - 1.0)
-    count = ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype)
+    count = replicas.total(ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype))
     return (weights * (count / _numerics.at_least_one(count - 1.0)))[:, None]
 
 

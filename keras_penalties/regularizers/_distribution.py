@@ -5,9 +5,9 @@ import math
 from keras import ops
 
 from keras_penalties import _checks, _logits, _numerics
-from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties._types import Shapes, Tensor, Tensors
+from keras_penalties.regularizers import _tables
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 from keras_penalties.schedules._strength import Strength
 
@@ -34,21 +34,20 @@ class MeanOfRows(BatchStatisticPenalty):
             return super().value(x, mask)
         rows, kept = (ops.reshape(t, (-1, x.shape[-1])) for t in (x, mask))
         counted = ops.any(kept, axis=-1)
-        rows, weights = self.table(rows, counted)
-        return ops.sum(weights * self.row(rows, ops.logical_or(kept, ops.logical_not(counted)[:, None])))
+
+        def formula(tables):
+            (table,) = tables
+            features = ops.logical_or(kept, ops.logical_not(counted)[:, None])
+            return ops.sum(table.weights * self.row(table.rows, features))
+
+        return self._of_all_rows([rows], [counted], formula)
+
+    def _of_all_rows(self, rows, kept, formula):
+        return _tables.mean_of_rows(rows, kept, formula, self._weights_optional)
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         values = self.row(rows)
         return ops.sum(values) / _numerics.count_of(rows) if weights is None else ops.sum(weights * values)
-
-    def table(self, rows: Tensors, kept: Tensor) -> tuple[Tensor, Tensor]:
-        if replicas.replicas() == 1:
-            return super().table(rows, kept)
-        counted = ops.ones_like(rows[:, 0]) if kept is None else ops.cast(kept, rows.dtype)
-        count = replicas.sum_over_replicas(ops.sum(counted))
-        # Keras takes the mean over replicas, which may keep different numbers of rows.
-        weights = counted * replicas.replicas() / _numerics.at_least_one(count)
-        return _numerics.keep(rows, kept), weights
 
 
 class _OfDistributions(MeanOfRows):
@@ -221,6 +220,7 @@ class LoadBalance(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 0
 
     def __init__(self, strength: Strength, top_k: int = 1, from_logits: bool = True, axis: int = -1):
         super().__init__(strength, axis=axis)

@@ -1,13 +1,14 @@
 """The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
 
 import math
-from typing import Any, final, get_args
+from typing import final, get_args
 
-from keras import ops, tree
+from keras import ops
 
 from keras_penalties import _checks, _numerics, _returned
 from keras_penalties._keras import replicas, sizes
 from keras_penalties._types import Per, Shapes, Tensor, Tensors
+from keras_penalties.regularizers import _tables
 from keras_penalties.regularizers._penalty import Penalty
 from keras_penalties.schedules._strength import Strength
 
@@ -166,8 +167,8 @@ class BatchStatisticPenalty(Penalty):
     r"""A number that describes the batch: of its covariances, its mean activations, its spread.
 
     Positions (time, height, width) are taken as rows, so that `x` becomes a table of `(rows,
-    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas the table
-    holds the rows of all of them.
+    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas, or
+    processes of PyTorch, the table holds the rows of all of them.
 
     Args:
         strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
@@ -195,6 +196,15 @@ class BatchStatisticPenalty(Penalty):
     paired = True
     # Whether `statistic` also takes None for the weights, where no row is dropped: that saves passes.
     _weights_optional = False
+    # Where `statistic` uses the rows only in sums that the functions of `_numerics` take: how many
+    # features-by-features matrices it sums. Then replicas send sums instead of rows if those are smaller.
+    _products: int | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if {"statistic", "value"} & set(vars(cls)):  # code of its own may need all rows, and their weights
+            cls._products = vars(cls).get("_products")
+            cls._weights_optional = vars(cls).get("_weights_optional", False)
 
     def __init__(self, strength: Strength, axis: int = -1):
         super().__init__(strength)
@@ -230,27 +240,17 @@ class BatchStatisticPenalty(Penalty):
         kept = [_row_mask(t, m) for t, m in zip(xs, masks, strict=True)]
         if self.paired:
             kept = [common_mask(kept)] * len(xs)
-        tables = [self.table(_rows(t), k) for t, k in zip(xs, kept, strict=True)]
-        rows, weights = ([table[i] for table in tables] for i in (0, 1))
-        value = self.statistic(rows, weights) if several else self.statistic(rows[0], weights[0])
-        value = _returned.scalar(value, f"`statistic(rows, weights)` of {self._owner}", self.parts, rows[0])
-        if all(k is None and r.shape[0] for k, r in zip(kept, rows, strict=True)):
-            return value
-        filled = [
-            ops.shape(r)[0] > 0 if w is None else ops.sum(w) > 0 for r, w in zip(rows, weights, strict=True)
-        ]
-        anything = ops.all(ops.stack(filled))
-        return tree.map_structure(lambda v: ops.where(anything, v, 0), value)
 
-    def table(self, rows: Tensors, kept: Tensor) -> tuple[Any, Any]:
-        """The rows of all replicas, and their weights."""
-        if kept is None:
-            (rows,), kept, _ = replicas.gather(rows)
-        else:
-            (rows, kept), _, _ = replicas.gather(rows, kept)
-        if kept is None and self._weights_optional:
-            return rows, None
-        return _numerics.keep(rows, kept), _numerics.row_weights(rows, kept)
+        def formula(tables):
+            rows, weights = ([getattr(table, name) for table in tables] for name in ("rows", "weights"))
+            value = self.statistic(rows, weights) if several else self.statistic(rows[0], weights[0])
+            source = f"`statistic(rows, weights)` of {self._owner}"
+            return _returned.scalar(value, source, self.parts, rows[0])
+
+        return self._of_all_rows([_rows(t) for t in xs], kept, formula)
+
+    def _of_all_rows(self, rows, kept, formula):
+        return _tables.of_all_rows(rows, kept, formula, self._weights_optional, self._products)
 
     def check_shapes(self, shapes: Shapes) -> None:
         if self.paired and len(shapes) > 1:

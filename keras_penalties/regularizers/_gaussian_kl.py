@@ -78,11 +78,11 @@ class GaussianKL(Penalty):
             examples = ops.sum(ops.cast(kept, elements.dtype))
         sums = ops.sum(elements, axis=tuple(range(len(elements.shape) - 1)))
         count = replicas.sum_over_replicas(examples)
-        of_features = replicas.sum_over_replicas(sums) / _numerics.at_least_one(count)
+        of_features = replicas.sum_over_replicas(sums, same_use=True) / _numerics.at_least_one(count)
         total = ops.sum(ops.where(of_features > self.free_bits, of_features, self.free_bits))
         if self.capacity is not None:
             total = _numerics.absolute(total - self.capacity)
-        return ops.where(count > 0, total, 0)
+        return replicas.same_on_all(ops.where(count > 0, total, 0))
 
 
 def _beyond_the_tangent(v):

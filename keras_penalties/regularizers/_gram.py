@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_penalties import _numerics
-from keras_penalties._keras import sizes
+from keras_penalties._keras import replicas, sizes
 
 
 def squares(tables, weights, diagonal):
@@ -20,7 +20,7 @@ def squares(tables, weights, diagonal):
     features = tables[0].shape[-1]
 
     def by_features():
-        product = _product(tables, tables, weights)
+        product = _numerics.weighted_products(tables, tables, weights)
         return ops.sum(ops.square(product if diagonal else _off_diagonal(product)))
 
     def by_rows():
@@ -34,7 +34,7 @@ def squares(tables, weights, diagonal):
         # Counted, not sliced: in a graph for any batch, XLA does not know where a slice would end.
         ranks = ops.cumsum(ops.ones_like(tables[0][:, 0], dtype="int32")) - 1
         largest, rest = _numerics.largest_columns(lengths, ranks)
-        product = _product([ops.take(x, largest, axis=1) for x in tables], tables, weights)
+        product = _numerics.weighted_products([ops.take(x, largest, axis=1) for x in tables], tables, weights)
         if not diagonal:
             own = ops.expand_dims(largest, 1) == ops.arange(features, dtype=largest.dtype)
             product = ops.where(own, 0, product)
@@ -54,21 +54,23 @@ def squares(tables, weights, diagonal):
     return cheaper(sum(sizes.size(x) for x in tables), features, by_rows, by_features)
 
 
-def cross_squares(a, b, weights):
-    r"""The sum over \(i \ne j\) of \(C_{ij}^2\), \(C = a^\top W b\), for two tables whose features are all of
-    one size, so that none can dominate the sum.
+def cross_correlations(a, b, weights):
+    r"""The diagonal of \(C = a^\top W b\), and the sum over \(i \ne j\) of \(C_{ij}^2\), for two tables whose
+    features are all of one size, so that none can dominate the sum.
 
     With few rows it goes through the rows-by-rows Gram matrices, since
     \(\lVert C\rVert_F^2 = \sum_{mn} w_m w_n (a a^\top)_{mn} (b b^\top)_{mn}\).
     """
 
     def by_features():
-        return ops.sum(ops.square(_off_diagonal(_numerics.weighted_product(a, b, weights))))
+        product = _numerics.weighted_product(a, b, weights)
+        return ops.diagonal(product), ops.sum(ops.square(_off_diagonal(product)))
 
     def by_rows():
         of_a, of_b = weights * (a @ ops.transpose(a)), b @ ops.transpose(b)
         everything = ops.sum(of_a * (_as_row(weights) * of_b))
-        return ops.relu(everything - ops.sum(ops.square(_numerics.weighted_sum(a * b, weights))))
+        diagonal = _numerics.weighted_sum(a * b, weights)
+        return diagonal, ops.relu(everything - ops.sum(ops.square(diagonal)))
 
     return cheaper(sizes.size(a), a.shape[-1], by_rows, by_features)
 
@@ -76,13 +78,10 @@ def cross_squares(a, b, weights):
 def cheaper(rows, features, by_rows, by_features):
     """Whichever of two ways takes fewer operations; where the number of rows is not known until the step
     runs, it is decided then."""
-    if isinstance(rows, int) and rows == 0:  # without rows there is no largest feature
+    # Without rows there is no largest feature. Products of rows need all of them, sums over features do not.
+    if replicas.has_own_rows() or (isinstance(rows, int) and rows == 0):
         return by_features()
     return sizes.either(2 * rows < features, by_rows, by_features)
-
-
-def _product(a, b, weights):
-    return sum(_numerics.weighted_product(x, y, w) for x, y, w in zip(a, b, weights, strict=True))
 
 
 def _gram(a, v, b, w):

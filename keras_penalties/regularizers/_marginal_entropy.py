@@ -53,6 +53,7 @@ class MarginalEntropy(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 0
 
     def __init__(self, strength: Strength, from_logits: bool = False, axis: int = -1):
         super().__init__(strength, axis=axis)

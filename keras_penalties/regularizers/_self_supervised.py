@@ -13,7 +13,6 @@ from keras_penalties.schedules._strength import Strength
 
 class _OfTwoViews(BatchStatisticPenalty):
     tensors = 2
-    _weights_optional = True
 
     def check_shapes(self, shapes: Shapes) -> None:
         super().check_shapes(shapes)
@@ -59,6 +58,9 @@ class BarlowTwins(_OfTwoViews):
     which adds 1e-5 to the variances; here nothing is added.
     """
 
+    _weights_optional = True
+    _products = 1
+
     def __init__(self, strength: Strength, off_diagonal: float = 0.0051, axis: int = -1):
         super().__init__(strength, axis=axis)
         self.off_diagonal = _checks.number(off_diagonal, "off_diagonal", self._owner, at_least=0.0)
@@ -66,10 +68,10 @@ class BarlowTwins(_OfTwoViews):
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         a, b = (_numerics.standardize(r, w) for r, w in zip(rows, weights, strict=True))
         shares = _numerics.shares(a, weights[0])
-        unlike = ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
         if not self.off_diagonal:
-            return unlike
-        return unlike + self.off_diagonal * _gram.cross_squares(a, b, shares)
+            return ops.sum(ops.square(1.0 - _numerics.weighted_sum(a * b, shares)))
+        alike, others = _gram.cross_correlations(a, b, shares)
+        return ops.sum(ops.square(1.0 - alike)) + self.off_diagonal * others
 
 
 @register
@@ -111,6 +113,8 @@ class VICReg(_OfTwoViews):
     """
 
     parts = ("invariance", "variance", "covariance")
+    _weights_optional = True
+    _products = 2
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class SIGReg(BatchStatisticPenalty):
     """
 
     _weights_optional = True
+    _products = 0
     counts_steps = True
 
     def __init__(
@@ -106,5 +107,4 @@ class SIGReg(BatchStatisticPenalty):
         for t, phi, width in zip(knots.tolist(), normal.tolist(), (widths * normal).tolist(), strict=True):
             real, imaginary = (_numerics.weighted_sum(f(t * rows), shares) for f in (ops.cos, ops.sin))
             apart = apart + width * (ops.square(real - phi) + ops.square(imaginary))
-        count = _numerics.count_of(rows) if weights is None else ops.sum(ops.cast(weights > 0, rows.dtype))
-        return count * (ops.sum(apart) / self.slices)
+        return _numerics.counted(rows, weights) * (ops.sum(apart) / self.slices)

@@ -51,6 +51,7 @@ class KLSparsity(BatchStatisticPenalty):
 
     outside_0_and_1 = "End the layer in a sigmoid, or use a penalty for any activations, such as `L1`."
     _weights_optional = True
+    _products = 0
 
     def __init__(self, strength: Strength, target: float = 0.05, axis: int = -1):
         super().__init__(strength, axis=axis)

@@ -182,8 +182,8 @@ MUTATIONS = [
     (
         "replicas describe their own rows alone",
         "_keras/replicas.py",
-        "if replicas() == 1:\n        return list(xs), None, 0",
-        "if True:\n        return list(xs), None, 0",
+        "return sum_over_replicas(x, same_use) if has_own_rows() else x",
+        "return x",
         "tests/test_replicas.py",
     ),
     (

@@ -107,7 +107,7 @@ def build(plan, regularizer=None, behind=None):
     outputs = [layers.Dense(2, name=f"output_{i}")(layers.Flatten()(joined)) for i in range(plan.outputs)]
     model = keras.Model(starts if len(starts) > 1 else starts[0], outputs if len(outputs) > 1 else outputs[0])
     drawn = np.random.RandomState(3)
-    for weight in model.weights:
+    for weight in model.trainable_weights:  # and not the step of a penalty
         weight.assign(drawn.randn(*weight.shape) * 0.7)
     return model
 

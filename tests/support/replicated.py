@@ -3,14 +3,17 @@
     python -m tests.support.replicated SETUP PRECISION FILE [PENALTY ...]
 
 writes into FILE what the training logged and the weights that it ended with. `KERAS_BACKEND` is set before.
-SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-PORT`, for one
-of two processes that meet at a port of this machine; `reversed-1`, for one device and the rows of each batch
-in reverse, which differs by rounding alone; or `local-2`, for TensorFlow replicas that know of no others.
+SETUP is `devices-2`, for 1, 2 or 4 devices; `model-2`, for a mesh of twice as many; `process-0-2-PORT`, for
+the first of two processes that meet at a port of this machine; `reversed-1`, for one device and the rows of
+each batch in reverse, which differs by rounding alone; or `local-2`, for TensorFlow replicas that know of no
+others.
 Where penalties are named, the others are left out.
 """
 
 import contextlib
+import os
 import socket
+import subprocess
 import sys
 
 import keras
@@ -20,6 +23,7 @@ from keras import layers
 import keras_penalties as kp
 from keras_penalties._keras import replicas
 from keras_penalties._keras.releases import KERAS_DIVIDES_BY_BATCH
+from tests.support.helpers import ROOT
 
 R, S = kp.regularizers, kp.schedules
 STRENGTH = 0.02
@@ -86,26 +90,32 @@ def network(only=()):
         code
     )
     model = kp.penalize(keras.Model(start, end), {"code": R.Covariance(STRENGTH)})
-    model = kp.models.HiddenOutputs(model, hidden=["hidden", "other", "code", "pooled"])
+    hidden = {name: name for name in ("hidden", "other", "code", "pooled")}
+    model = kp.models.HiddenOutputs(model, hidden={**hidden, "grouped": "pooled"})
     terms = {
         "hidden": [R.L1(STRENGTH), R.DeCov(STRENGTH)],
         "code": kp.losses.Center(3),
         "pooled": kp.losses.SupervisedContrastive(0.5),
+        "grouped": kp.losses.MinDiff(0.5),
         ("hidden", "other"): R.VICReg(0.001),
     }
     model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", hidden_losses=terms)
     return model
 
 
-def train(rows=range(16), batch=8, only=(), epochs=2):
-    """What is logged, by name, and the weights, of a training on these rows of the data."""
+def train(rows=range(16), batch=8, only=(), epochs=2, alone=False):
+    """What is logged, by name, and the weights, of a training on these rows of the data. `alone` says whether
+    this process evaluates all rows by itself."""
     keras.utils.set_random_seed(0)
     model = network(only)
     x, y = np.random.RandomState(0).randn(17, 5, 3).astype("float32"), np.arange(17) % 3
     for i in range(17):
         x[i, 1 + i % 5 :] = 0
+    every = x[:16], y[:16]
     x, y = x[list(rows)], y[list(rows)]
     logs = model.fit(x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0).history
+    if alone:
+        (x, y), batch = every, 8
     evaluated = model.evaluate(x, y, batch_size=batch, verbose=0, return_dict=True)
     logs.update({f"evaluate {name}": [value] for name, value in evaluated.items()})
     return logs, model.get_weights()
@@ -164,12 +174,79 @@ def model_parallel(count):
     return distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope()
 
 
-def one_of_two_processes(i, port, only):
-    """Join the other process, and train on this one's half of each batch."""
-    keras.distribution.initialize(f"localhost:{port}", 2, i)
+def one_of_processes(i, count, port, only):
+    """Join the other processes, and train on this one's part of each batch."""
+    part = np.arange(16).reshape(2, count, -1)[:, i].ravel(), 8 // count, only
+    if keras.backend.backend() == "torch":
+        import torch
+
+        join(i, count, port)
+        with averaged_gradients():
+            logs, weights = train(*part, alone=True)
+        # Keras logs the loss of this process.
+        losses = torch.tensor(logs["loss"])
+        torch.distributed.all_reduce(losses)
+        return {**logs, "loss": (losses / count).tolist()}, weights
+    keras.distribution.initialize(f"localhost:{port}", count, i)
     # Else Keras takes a `tf.data.Dataset` alone, and deals it out itself.
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    return train(np.arange(16).reshape(-1, 2, 4)[:, i].ravel(), 4, only)
+    return train(*part)
+
+
+def join(i, count, port):
+    """Join the other processes of torch."""
+    import torch
+
+    torch.set_num_threads(1)
+    place = f"tcp://localhost:{port}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=i, world_size=count)
+
+
+@contextlib.contextmanager
+def averaged_gradients():
+    """Give optimizers the mean of the gradients over the processes, as `DistributedDataParallel` does: `fit`
+    on torch does not."""
+    import torch
+
+    own = keras.optimizers.SGD.apply
+
+    def apply(self, gradients, variables=None):
+        for gradient in gradients:
+            torch.distributed.all_reduce(gradient)
+            gradient /= torch.distributed.get_world_size()
+        return own(self, gradients, variables)
+
+    keras.optimizers.SGD.apply = apply
+    try:
+        yield
+    finally:
+        keras.optimizers.SGD.apply = own
+
+
+def processes(folder, count, precision="float32", only=(), module=__name__, seconds=300):
+    """The files that so many processes write which run `main` together; their errors are raised."""
+    port = free_port()
+    files = [folder / f"{i}-of-{count}-{precision}.npz" for i in range(count)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", module]
+    running = [
+        subprocess.Popen(
+            [*command, f"process-{i}-{count}-{port}", precision, str(file), *only],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i, file in enumerate(files)
+    ]
+    try:
+        for process in running:
+            said = process.communicate(timeout=seconds)[1]
+            assert process.returncode == 0, said[-4000:]
+    finally:
+        for process in running:
+            process.kill()
+    return files
 
 
 def main(setup, precision, file, *only):
@@ -177,7 +254,7 @@ def main(setup, precision, file, *only):
     kind, count, *port = setup.split("-")
     count = int(count)
     if kind == "process":
-        result = one_of_two_processes(count, *port, only)
+        result = one_of_processes(count, int(port[0]), port[1], only)
     elif kind == "reversed":
         result = train(np.arange(16).reshape(-1, 8)[:, ::-1].ravel(), only=only)
     else:
