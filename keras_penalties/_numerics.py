@@ -208,7 +208,8 @@ def norm(x, axis):
 def unit(x, axis: int | tuple = -1):
     """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
     x = x / scale(largest(x, axis))
-    return x * inverse_sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True))
+    # Not `inverse_sqrt`, for which XLA takes an approximation: differences of units would lose digits.
+    return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
 
 
 def distance_of_units(a, b, axis: int | tuple = -1):

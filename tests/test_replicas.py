@@ -52,8 +52,8 @@ def test_tensorflow_replicas(count, only):
 @pytest.mark.default_backend_only
 @pytest.mark.parametrize(
     ("count", "only"),
-    [(2, split.FEW), pytest.param(4, (), marks=pytest.mark.slow)],
-    ids=["2, a few penalties", "4, every penalty"],
+    [(2, split.FEW), pytest.param(3, (), marks=pytest.mark.slow)],
+    ids=["2, a few penalties", "3, every penalty"],
 )
 def test_statistics_of_tensorflow_replicas_with_different_numbers_of_rows(count, only):
     code = f"""

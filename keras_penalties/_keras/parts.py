@@ -238,6 +238,16 @@ PARTS: tuple[PrivatePart, ...] = (
         TFE_Py_TapeSetIsStopped="places",
     ),
     *_parts(
+        "tensorflow.python.ops.cond_v2",
+        "compute in a condition what replicas exchange outside of it",
+        _CondGradFuncGraph="tensorflow_replicas",
+    ),
+    *_parts(
+        "tensorflow.python.ops.control_flow_v2_func_graphs",
+        "compute in a condition what replicas exchange outside of it",
+        CondBranchFuncGraph="tensorflow_replicas",
+    ),
+    *_parts(
         "keras.src.backend.tensorflow.nn",
         "take second derivatives of normalization layers",
         _compute_moments="recordings",

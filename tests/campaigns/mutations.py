@@ -125,8 +125,8 @@ MUTATIONS = [
     (
         "the square root has the gradient of a bare one",
         "_numerics.py",
-        "ops.sqrt(ops.where(positive, x, 1))",
-        "ops.sqrt(x)",
+        "return ops.where(positive, ops.sqrt(ops.where(positive, x, 1)), 0)",
+        "return ops.where(positive, ops.sqrt(x), 0)",
         "tests/regularizers",
         "torch",  # TensorFlow's square root has a finite gradient times zero
     ),
