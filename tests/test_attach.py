@@ -23,7 +23,7 @@ from tests.support.attach_networks import (
     sequential,
     subclassed,
 )
-from tests.support.helpers import to_numpy
+from tests.support.helpers import MASKS_AFTER_RECURRENT_LAYERS, to_numpy
 
 R = kp.regularizers
 L2 = R.L2(0.1)
@@ -174,6 +174,7 @@ def test_penalties_on_a_penalized_model():
     assert len(logs_of(twice, x)) == 2
 
 
+@MASKS_AFTER_RECURRENT_LAYERS
 def test_padded_steps_are_not_counted():
     x = keras.Input((None, 3))
     h = layers.LSTM(4, return_sequences=True, name="lstm")(layers.Masking()(x))

@@ -137,7 +137,7 @@ def is_training() -> bool:
     """Whether the outermost layer that runs was called with `training=True`."""
     get = private.find("keras.src.backend.common.global_state.get_global_attribute")
     context = get("current_call_ctx")
-    return bool(context is not None and context.training)
+    return bool(context is not None and getattr(context, "training", None))
 
 
 def takes_training(layer) -> bool:

@@ -8,6 +8,7 @@ from keras import layers
 import keras_penalties as kp
 from tests.models.networks import relu, set_weights
 from tests.support import references
+from tests.support.helpers import MASKS_AFTER_RECURRENT_LAYERS
 from tests.support.own_penalty import Distance
 
 R = kp.regularizers
@@ -124,6 +125,7 @@ def wrapped(eager=False):
     return wrapper
 
 
+@MASKS_AFTER_RECURRENT_LAYERS
 @pytest.mark.parametrize("eager", [False, True])
 def test_the_exact_total_and_the_exact_keys(eager):
     x, y, weights = data()
@@ -137,6 +139,7 @@ def test_the_exact_total_and_the_exact_keys(eager):
             assert float(found[key]) == pytest.approx(value, rel=2e-5), key
 
 
+@MASKS_AFTER_RECURRENT_LAYERS
 def test_saved_it_gives_the_same(tmp_path):
     x, y, weights = data()
     model = wrapped()

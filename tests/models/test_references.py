@@ -8,6 +8,7 @@ from keras import layers, ops
 import keras_penalties as kp
 from tests.models.networks import set_weights
 from tests.support.attach_networks import batch_for, blocks, subclassed
+from tests.support.helpers import MASKS_AFTER_RECURRENT_LAYERS
 
 HiddenOutputs = kp.models.HiddenOutputs
 
@@ -108,6 +109,7 @@ def test_the_ends_of_a_sequential_model_that_was_never_called():
     np.testing.assert_array_equal(ends.predict(x, verbose=0), wrapped.predict(x, verbose=0))
 
 
+@MASKS_AFTER_RECURRENT_LAYERS
 def test_masks_reach_the_penalty():
     steps = keras.Input((4, 2))
     h = layers.LSTM(3, return_sequences=True, name="lstm")(layers.Masking()(steps))

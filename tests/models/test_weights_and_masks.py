@@ -9,7 +9,7 @@ from keras import layers, ops
 
 import keras_penalties as kp
 from tests.models.networks import set_weights
-from tests.support.helpers import BACKEND, sizes, to_numpy
+from tests.support.helpers import BACKEND, MASKS_AFTER_RECURRENT_LAYERS, sizes, to_numpy
 
 FEATURES = 3
 
@@ -150,6 +150,7 @@ def test_a_joint_loss_is_reduced_as_a_loss_function_of_keras(joint, alone, maske
             assert logs["loss"] == pytest.approx(expected, rel=1e-5), (weights, rows)
 
 
+@MASKS_AFTER_RECURRENT_LAYERS
 def test_a_weight_per_row_weighs_each_of_its_steps():
     start, _, output = network(4, True, 2)
     model = kp.models.HiddenOutputs(set_weights(keras.Model(start, output)), hidden=["out"])

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from keras import ops
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 BACKEND = keras.backend.backend()
+MASKS_AFTER_RECURRENT_LAYERS = pytest.mark.skipif(
+    KERAS >= (3, 16), reason="from Keras 3.16 on, recurrent layers pass no mask on"
+)
 
 
 def tensor(x, dtype=None):
