@@ -1,4 +1,4 @@
-"""From MNIST to the digits of scikit-learn without their labels: domain adaptation by CORAL and by MMD.
+"""From MNIST to the digits of scikit-learn without their labels: domain adaptation by CORAL, MMD and DANN.
 
 Both sets are rows of one array. A column says to which of them a row belongs; the rows of the second have the
 sample weight 0, since their labels are unknown. Run it from a clone with
@@ -16,42 +16,70 @@ from keras import ops
 
 import keras_penalties as kp
 
-PENALTIES = {
-    "source only": None,
-    "CORAL": kp.regularizers.CORAL(10.0),
-    "MMD": kp.regularizers.MMD(3.0, "imq", bandwidth=8.0),
+
+def aligned(penalty):
+    """Penalizes the features of one domain and those of the other: the masks tell them apart."""
+
+    def of(h, domain):
+        align = kp.layers.ActivityPenalty(penalty, training_only=True, name="align")
+        h, _ = align([h, h], mask=[ops.equal(domain, 0), ops.equal(domain, 1)])
+        return h, {}
+
+    return of
+
+
+def adversarial(h, domain):
+    """A second head predicts the domain, and its gradient is reversed (Ganin et al., 2016)."""
+    reversed_h = kp.layers.GradientReversal(0.1)(h)
+    hidden = keras.layers.Dense(64, activation="relu")(reversed_h)
+    return h, {"domain": keras.layers.Dense(1, activation="sigmoid", name="domain")(hidden)}
+
+
+METHODS = {
+    "source only": lambda h, domain: (h, {}),
+    "CORAL": aligned(kp.regularizers.CORAL(10.0)),
+    "MMD": aligned(kp.regularizers.MMD(3.0, "imq", bandwidth=8.0)),
+    "DANN": adversarial,
 }
 
 
-def network(penalty):
-    """A row is an image of 784 pixels and, behind them, its domain: 0 for MNIST, 1 for the other set."""
+def network(method):
+    """A row is an image of 784 pixels, followed by its domain: 0 for MNIST, 1 for the other set."""
     inputs = keras.Input((785,))
     pixels, domain = inputs[:, :784], inputs[:, 784]
     h = keras.layers.Reshape((28, 28, 1))(pixels)
     h = keras.layers.Conv2D(16, 5, strides=2, activation="relu")(h)
     h = keras.layers.Conv2D(32, 3, strides=2, activation="relu")(h)
     h = keras.layers.Dense(64, activation="relu", name="features")(keras.layers.Flatten()(h))
-    if penalty is not None:  # of the features of one domain and those of the other: the masks tell them apart
-        align = kp.layers.ActivityPenalty(penalty, training_only=True, name="align")
-        h, _ = align([h, h], mask=[ops.equal(domain, 0), ops.equal(domain, 1)])
-    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(h))
+    h, heads = method(h, domain)
+    digit = keras.layers.Dense(10, activation="softmax", name="digit")(h)
+    return keras.Model(inputs, {"digit": digit, **heads})
 
 
 def with_domain(images, domain):
     return np.hstack([images.reshape(-1, 784), np.full((len(images), 1), domain)]).astype("float32")
 
 
-def train(source, target, penalty, epochs, seed):
+def train(source, target, method, epochs, seed):
     keras.utils.set_random_seed(seed)
     (x, y), new_x = source, target
-    model = network(penalty)
+    model = network(method)
     labelled_mean = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
-    model.compile("adam", labelled_mean, metrics=["accuracy"])
+    domains = np.concatenate([np.zeros(len(x)), np.ones(len(new_x))]).astype("float32")
     rows = np.concatenate([with_domain(x, 0), with_domain(new_x, 1)])
-    labels = np.concatenate([y, np.zeros(len(new_x), "int32")])  # any label: these rows have no weight
-    weights = np.concatenate([np.ones(len(x)), np.zeros(len(new_x))]).astype("float32")
+    digits = np.concatenate([y, np.zeros(len(new_x), "int32")])  # any label: these rows have no weight
+    # Of the domains, both weigh the same in sum.
+    of_domains = np.where(domains > 0, len(x) / len(new_x), 1.0).astype("float32")
+    losses = {"digit": labelled_mean, "domain": "binary_crossentropy"}
+    labels, weights = {"digit": digits, "domain": domains}, {"digit": 1.0 - domains, "domain": of_domains}
+    losses, labels, weights = ({name: of[name] for name in model.output} for of in (losses, labels, weights))
+    model.compile("adam", losses)
     model.fit(rows, labels, sample_weight=weights, batch_size=256, epochs=epochs, verbose=0)
-    return model
+    return keras.Model(model.input, model.output["digit"])
+
+
+def accuracy(model, rows, labels):
+    return np.mean(model.predict(rows, verbose=0).argmax(axis=1) == labels)
 
 
 def draw(accuracies, models, images, path):
@@ -90,13 +118,12 @@ def main():
     source, target = (x[1000:4000], y[1000:4000]), new_x[500:]
     images = with_domain(x[:1000], 0), with_domain(new_x[:500], 1)
     accuracies, models = {}, {}
-    for name, penalty in PENALTIES.items():
+    for name, method in METHODS.items():
         accuracies[name] = {"MNIST": [], "scikit-learn": []}
         for seed in reversed(range(arguments.seeds)):
-            models[name] = train(source, target, penalty, arguments.epochs, seed)
+            models[name] = train(source, target, method, arguments.epochs, seed)
             for of, rows, labels in zip(accuracies[name], images, (y[:1000], new_y[:500]), strict=True):
-                logs = models[name].evaluate(rows, labels, verbose=0, return_dict=True)
-                accuracies[name][of].append(logs["accuracy"])
+                accuracies[name][of].append(accuracy(models[name], rows, labels))
         print(f"{name:12}" + "; ".join(f"{of} {of_seeds(v)}" for of, v in accuracies[name].items()))
     draw(accuracies, models, images, arguments.out / "domain_adaptation.png")
     print(f"{time.perf_counter() - start:.0f} s, figure: {arguments.out / 'domain_adaptation.png'}")
