@@ -27,7 +27,7 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
         history: what `fit` returns, or a dict of lists with the same keys, such as the columns of a file from
             `keras.callbacks.CSVLogger`.
         keys: the keys of the terms to draw. Defaults to None: every term of the model that `history` belongs
-            to; in a plain dict, every key that ends in `_penalty` or `_loss`, or has a `_strength` key too.
+            to; in a plain dict, every key that ends in `_penalty` or `_loss`, or has a strength or weight.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig("penalties.png")` writes it. In a notebook, end the line
@@ -94,7 +94,7 @@ def _terms(logs, model):
     if model is not None:
         own = {metric.name for metric in model.metrics if isinstance(metric, LoggedMean)}
     else:
-        own = {key for key in plain if key.endswith(("_penalty", "_loss")) or f"{key}{STRENGTH}" in logs}
+        own = {key for key in plain if key.endswith(("_penalty", "_loss"))} | {*_strengths(logs).values()}
     found = [key for key in plain if key in own]
     if not found:
         raise ValueError(

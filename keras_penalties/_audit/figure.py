@@ -88,7 +88,7 @@ def _draw_penalties(axes, audit):
     axes[1].set_xlim(low, high)
     for edge in ((low, strength_verdicts.DROWNED), (strength_verdicts.DOMINATES, high)):
         axes[1].axvspan(*edge, color=ORANGE, alpha=0.12)
-    axes[1].set_xlabel("gradient at its layer, of the main loss's")
+    axes[1].set_xlabel("gradient, as a multiple of the main loss's")
     axes[1].set_title("orange area: drowned, or dominates", loc="left", fontsize=10)
     for place, record in zip(places, audit.records, strict=True):
         if record["why"]:

@@ -43,7 +43,7 @@ class Audit:
         }
 
     def plot(self, before=None):
-        """Draw what each penalty adds, its gradient against the main loss's, and the penalized activations.
+        """Draw what each penalty adds, its gradient compared with the main loss's, and the activations.
 
         Args:
             before: an `Audit` of the same layers at another time, or of the model without penalties. Its

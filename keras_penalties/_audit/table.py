@@ -55,7 +55,10 @@ def as_text(title, records, sentences) -> str:
             table.add_column(column.title, overflow="fold", min_width=least)
     for cells in zip(*(column.cells for column in found), strict=True):
         table.add_row(*cells)
-    console = Console(file=text, width=10_000, legacy_windows=False)
+    # In a notebook rich would show the table itself and write nothing to `text`; with FORCE_COLOR, codes too.
+    console = Console(
+        file=text, width=10_000, legacy_windows=False, force_jupyter=False, force_terminal=False
+    )
     console.print(table, width=Measurement.get(console, console.options, table).maximum)
     for sentence in sentences:
         width = max(100, shutil.get_terminal_size((120, 24)).columns)
