@@ -55,7 +55,7 @@ def as_text(title, records, sentences) -> str:
             table.add_column(column.title, overflow="fold", min_width=least)
     for cells in zip(*(column.cells for column in found), strict=True):
         table.add_row(*cells)
-    # In a notebook rich would show the table itself and write nothing to `text`; with FORCE_COLOR, codes too.
+    # In a notebook rich would show the table itself, not write it to `text`; FORCE_COLOR would add codes.
     console = Console(
         file=text, width=10_000, legacy_windows=False, force_jupyter=False, force_terminal=False
     )

@@ -32,7 +32,7 @@ class TensorList(list):
             label = path[-1] if shape is None else f"{path[-1]}  {shape}"
             branches[path] = branches[path[:-1]].add(label, highlight=False)
         text = io.StringIO()
-        # In a notebook rich would show the tree itself and write nothing to `text`; with FORCE_COLOR, codes too.
+        # In a notebook rich would show the tree itself, not write it to `text`; FORCE_COLOR would add codes.
         console = Console(
             file=text,
             width=200,
