@@ -1,33 +1,37 @@
-"""Figures of penalties: over the epochs of a training, and in one step."""
+"""The figure of a training: what each penalty adds over the epochs."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_penalties._audit import strength_verdicts
-from keras_penalties._training.log_names import MEASURE, STRENGTH
+from keras_penalties._audit.figure import BLUE, ORANGE, pyplot
+from keras_penalties._audit.sources import find_sources
+from keras_penalties._training.log_names import MEASURE, STRENGTH, WEIGHT
 from keras_penalties._training.logged_mean import LoggedMean
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8c8c8c"  # distinguishable without colour vision
-COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^v"  # one per round of the colours
 BESIDE = ("main_loss", "regularization_loss")
 
 
 def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
-    """Draw what each penalty adds to the loss over the epochs, and below it the strengths that changed.
+    """Draw what each penalty adds to the loss over the epochs, and below it what changes with it: strengths,
+    and what penalties with a target measure.
 
-    The scale is logarithmic, to show terms of very different sizes together; `main_loss` (or `loss`) is drawn
-    in grey, and validation values (`val_`) are dashed.
+    Validation values (`val_`) are dashed, in the colour of the training values. `main_loss` (or `loss`) is
+    grey. A target is a thin line if `history` is what `fit` returned. The scale is logarithmic, to show terms
+    of very different sizes together. Each legend is in the order of the last values.
 
     Args:
         history: what `fit` returns, or a dict of lists with the same keys, such as the columns of a file from
             `keras.callbacks.CSVLogger`.
         keys: the keys of the terms to draw. Defaults to None: every term of the model that `history` belongs
-            to; in a plain dict, every key that ends in `_penalty` or `_loss`, or has a `_strength` key too.
+            to; in a plain dict, every key that ends in `_penalty` or `_loss`, or has a strength or weight.
 
     Returns:
-        A `matplotlib.figure.Figure`; `figure.savefig("penalties.png")` writes it.
+        A `matplotlib.figure.Figure`; `figure.savefig("penalties.png")` writes it. In a notebook, end the line
+        with a semicolon, or the figure is shown twice.
 
     Example:
 
@@ -42,7 +46,7 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
         TypeError: if `history` is neither what `fit` returns nor a dict.
         ValueError: if there is no term to draw, or a name in `keys` is not in `history`.
     """
-    plt = _pyplot("plot_penalties")
+    plt = pyplot("plot_penalties")
     logs, model = getattr(history, "history", history), getattr(history, "model", None)
     if not hasattr(logs, "keys"):
         raise TypeError(
@@ -51,46 +55,47 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
         )
     logs = {key: np.asarray(logs[key], "float64") for key in logs}
     keys = _chosen(logs, keys) if keys is not None else _terms(logs, model)
-    strengths = {key: owner for key, owner in _strengths(logs).items() if owner in keys}
-    rows = 2 if strengths else 1
-    size = 9, 4.8 + 0.8 * rows
-    figure, axes = plt.subplots(rows, sharex=True, squeeze=False, figsize=size, layout="constrained")
+    rows = {"added to the loss": {key: key for key in keys}}
+    for label, owners in (("strength", _strengths(logs)), ("measure", _measures(logs))):
+        rows[label] = {key: owner for key, owner in owners.items() if owner in keys}
+    rows = {label: owners for label, owners in rows.items() if owners}
+    least = {"added to the loss": 3.4}
+    heights = [max(least.get(label, 2.0), 0.6 + 0.21 * len(owners)) for label, owners in rows.items()]
+    size = 9, sum(heights) + 0.8
+    figure, axes = plt.subplots(
+        len(rows), sharex=True, squeeze=False, figsize=size, height_ratios=heights, layout="constrained"
+    )
+    styles = {
+        key: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i // len(COLOURS) % len(MARKERS)]}
+        for i, key in enumerate(keys)
+    }
     beside = next((key for key in ("main_loss", "loss") if key in logs), None)
     if beside is not None:
-        _line(axes[0, 0], logs, beside, "black", beside, alpha=0.35)
-    colours = dict(zip(keys, _colours(plt, len(keys)), strict=True))
-    for key in keys:
-        _line(axes[0, 0], logs, key, colours[key], key)
-    for key, owner in strengths.items():
-        _line(axes[1, 0], logs, key, colours[owner], key)
-    for axis, label in zip(axes[:, 0], ("added to the loss", "strength"), strict=False):
+        _line(axes[0, 0], logs, beside, color="black", marker="o", alpha=0.35)
+    targets = _targets(model) if "measure" in rows else {}
+    for axis, (label, owners) in zip(axes[:, 0], rows.items(), strict=True):
+        for key, owner in owners.items():
+            _line(axis, logs, key, **styles[owner])
+            if key in targets:
+                axis.axhline(targets[key], color=styles[owner]["color"], lw=0.8, label="_target")
+        thin = label == "measure" and targets.keys() & owners.keys()
+        axis.set_ylabel(f"{label} (thin: target)" if thin else label)
         _scale(axis)
-        axis.set_ylabel(label)
-        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    dashed = any(line.get_linestyle() == "--" for line in axes[0, 0].lines)
+        _legend(axis)
+    dashed = any(line.get_linestyle() == "--" for axis in axes[:, 0] for line in axis.lines)
     axes[-1, 0].set_xlabel("epoch (dashed: validation)" if dashed else "epoch")
     axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
-def _pyplot(owner) -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{owner} draws with matplotlib, which is not installed. "
-            "Install it with `pip install 'keras-penalties[plots]'`, or `pip install matplotlib`."
-        ) from error
-    return plt
-
-
 def _terms(logs, model):
-    plain = [key for key in logs if not key.startswith("val_") and not _is_beside(key, logs)]
+    beside = {*_strengths(logs), *_measures(logs), *BESIDE}
+    plain = [key for key in logs if not key.startswith("val_") and key not in beside]
     if model is not None:
         own = {metric.name for metric in model.metrics if isinstance(metric, LoggedMean)}
     else:
-        own = {key for key in plain if key.endswith(("_penalty", "_loss")) or f"{key}{STRENGTH}" in logs}
-    found = [key for key in plain if key in own and key not in BESIDE]
+        own = {key for key in plain if key.endswith(("_penalty", "_loss"))} | {*_strengths(logs).values()}
+    found = [key for key in plain if key in own]
     if not found:
         raise ValueError(
             "`history` of plot_penalties has no key of a penalty (an `activity_regularizer=` is a part of "
@@ -98,12 +103,6 @@ def _terms(logs, model):
             "penalty with `kp.layers.ActivityPenalty` or `kp.penalize`."
         )
     return found
-
-
-def _is_beside(key, logs):
-    """Whether `key` is not a term, but a strength or what a target measures."""
-    of_target = key.endswith(MEASURE) and f"{key.removesuffix(MEASURE)}{STRENGTH}" in logs
-    return key.endswith(STRENGTH) or of_target
 
 
 def _chosen(logs, keys):
@@ -118,31 +117,55 @@ def _chosen(logs, keys):
 
 
 def _strengths(logs):
-    """For each strength in the logs, its term: the longest key that it begins with."""
+    """For each strength or weight in the logs, its term: the longest key that it begins with."""
     found = {}
     for key in logs:
         owners = [k for k in logs if key.startswith(f"{k}_")]
-        if key.endswith(STRENGTH) and not key.startswith("val_") and owners:
+        if key.endswith((STRENGTH, WEIGHT)) and not key.startswith("val_") and owners:
             found[key] = max(owners, key=len)
     return found
 
 
-def _colours(plt, count):
-    if count <= len(COLOURS):
-        return COLOURS[:count]
-    return plt.get_cmap("turbo")(np.linspace(0.05, 0.95, count))
+def _measures(logs):
+    """For each measure of a target in the logs, its term: that of the strength or weight next to it."""
+    found = {}
+    for key, owner in _strengths(logs).items():
+        measure = f"{key.removesuffix(STRENGTH).removesuffix(WEIGHT)}{MEASURE}"
+        if measure in logs:
+            found[measure] = owner
+    return found
 
 
-def _line(axis, logs, key, colour, label, **options):
+def _targets(model):
+    """By the log key of a measure, the value of its target."""
+    found = {}
+    for source in find_sources(model) if model is not None else ():
+        layer, owners = source.layer, source.penalties
+        if source.way == "ActivityPenalty":
+            strengths, names = layer.get_term().strengths, {mean.key: mean.name for mean in layer.logged}
+        elif source.way == "HiddenOutputs":
+            strengths, names = None, {key.removeprefix(layer.key): key for key in layer.averaged}
+            if layer.loss is None:
+                strengths = layer.state.strengths
+            elif layer.weights is not None:
+                strengths, owners = layer.weights, [layer]
+        else:
+            continue
+        ends = {} if strengths is None else strengths.measure_keys
+        found |= {names[end]: owners[i].strength.value for i, end in ends.items()}
+    return found
+
+
+def _line(axis, logs, key, marker, **options):
     epochs = np.arange(1, len(logs[key]) + 1)
-    axis.plot(epochs, logs[key], "o-", color=colour, lw=2, ms=4, label=label, **options)
-    if f"val_{key}" in logs and not key.endswith(STRENGTH):
-        axis.plot(epochs, logs[f"val_{key}"], "--", color=colour, lw=1.5, label="_nolegend_", **options)
+    axis.plot(epochs, logs[key], linestyle="-", marker=marker, lw=2, ms=5, label=key, **options)
+    if f"val_{key}" in logs and not key.endswith((STRENGTH, WEIGHT)):
+        axis.plot(epochs, logs[f"val_{key}"], "--", lw=1.5, label=f"_val_{key}", **options)
 
 
 def _scale(axis):
     """A logarithmic scale, with a linear part around zero if there are values of zero or less."""
-    values = np.concatenate([line.get_ydata() for line in axis.lines])
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in axis.lines])
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
         return
@@ -154,66 +177,13 @@ def _scale(axis):
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def plot_audit(audit, before=None):
-    """`Audit.plot`."""
-    plt = _pyplot("Audit.plot")
-    activations = audit.activations()
-    columns = min(4, max(1, len(activations)))
-    lines = -(-len(activations) // columns)
-    height = 1.6 + 0.34 * len(audit.records)
-    figure = plt.figure(figsize=(max(9, 3.2 * columns), height + 2.3 * lines), layout="constrained")
-    above, below = figure.subfigures(2, height_ratios=[height, max(2.3 * lines, 0.1)])
-    _bars(above.subplots(1, 2, sharey=True), audit)
-    if activations:
-        below.suptitle("Penalized activations" + (", and before (grey)" if before is not None else ""))
-        axes = below.subplots(lines, columns, squeeze=False)
-        for axis in axes.ravel()[len(activations) :]:
-            axis.set_axis_off()
-        earlier = before.activations() if before is not None else {}
-        for axis, (name, values) in zip(axes.ravel(), activations.items(), strict=False):
-            _histogram(axis, name, values, earlier.get(name))
-        axes[0, 0].set_ylabel("share of elements")
-    return figure
+def _legend(axis):
+    """The names to the right of the lines, in the order in which the lines end."""
 
+    def last(line):
+        values = line.get_ydata()[np.isfinite(line.get_ydata())]
+        return values[-1] if values.size else -np.inf
 
-def _bars(axes, audit):
-    names = [f"{r['name']}: {r['penalty']}" for r in audit.records]
-    places = np.arange(len(names))[::-1]
-    colours = [ORANGE if r["why"] else BLUE for r in audit.records]
-    values = np.array([r["value"] for r in audit.records])
-    axes[0].scatter(np.where(values > 0, values, np.nan), places, color=colours, s=60)
-    axes[0].set_yticks(places, names)
-    axes[0].set_ylim(-0.6, len(names) - 0.4)
-    axes[0].set_xlabel("added to the loss")
-    if audit.main_loss is not None and audit.main_loss > 0:
-        axes[0].axvline(audit.main_loss, color="black", ls="--", lw=1)
-        axes[0].set_title("dashed: the main loss", loc="left", fontsize=10)
-    low, high = strength_verdicts.DROWNED / 10, strength_verdicts.DOMINATES * 10
-    ratios = [np.clip(r["ratio"], 1.5 * low, high / 1.5) if r["ratio"] else np.nan for r in audit.records]
-    axes[1].scatter(ratios, places, color=colours, s=60)
-    axes[1].axvline(1.0, color="black", ls="--", lw=1)
-    axes[1].set_xlim(low, high)
-    for edge in ((low, strength_verdicts.DROWNED), (strength_verdicts.DOMINATES, high)):
-        axes[1].axvspan(*edge, color=ORANGE, alpha=0.12)
-    axes[1].set_xlabel("gradient at its layer, of the main loss's")
-    axes[1].set_title("orange: drowned, or dominates", loc="left", fontsize=10)
-    for place, record in zip(places, audit.records, strict=True):
-        if record["why"]:
-            axes[1].text(0.02, place, record["verdict"], transform=axes[1].get_yaxis_transform(), va="center")
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.grid(alpha=0.25, axis="x")
-        axis.spines[["top", "right"]].set_visible(False)
-
-
-def _histogram(axis, name, values, before):
-    shown = [v[np.isfinite(v)] for v in (values, before) if v is not None]
-    low, high = (edge([edge(v, initial=0.0) for v in shown]) for edge in (np.min, np.max))
-    for v, colour in zip(reversed(shown), (GREY, BLUE)[-len(shown) :], strict=True):
-        weights = np.full(v.size, 1 / max(v.size, 1))
-        axis.hist(v, bins=50, range=(float(low), float(high)), weights=weights, color=colour, alpha=0.6)
-    zeros = [f"{np.mean(v == 0):.0%}" for v in shown if v.size]
-    text = "zeros: " + ", before ".join(zeros) if zeros else "nothing finite"
-    axis.set_title(f"{name}\n{text}", fontsize=10, loc="left")
-    axis.set_yscale("log")
-    axis.spines[["top", "right"]].set_visible(False)
+    lines = [line for line in axis.lines if not line.get_label().startswith("_")]
+    lines.sort(key=last, reverse=True)
+    axis.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

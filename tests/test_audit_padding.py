@@ -44,7 +44,7 @@ def test_an_input_that_is_a_mask(attach):
     assert record["verdict"] == "counts padding"
     dropped = 4 * int(np.sum(GIVEN == 0))
     (why,) = record["why"]
-    assert f"{dropped} of 80 elements are padding by the input 'padding_mask'" in why
+    assert f"{dropped} of 80 elements are padding according to the input 'padding_mask'" in why
     assert "mask_from='padding_mask'" in why
 
 

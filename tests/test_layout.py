@@ -26,8 +26,6 @@ LEVELS = [
     ["__init__"],
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
-# `Audit.plot` draws with `_plots`, which looks for problems with `_audit`: imported inside of a function.
-INSIDE = {("_audit", "_plots")}
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(PACKAGE).as_posix())
 
@@ -56,7 +54,7 @@ def test_each_part_has_a_level():
 def test_imports_go_down(file):
     part = part_of(file)
     found = {other for other in imports(file) if other != part and level(other) >= level(part)}
-    assert {other for other in found if (part, other) not in INSIDE} == set()
+    assert found == set()
 
 
 @by_file

@@ -60,6 +60,65 @@ def test_the_terms_of_a_wrapper(model):
     assert set(drawn(terms)) == {"main_loss", "quiet", "hidden_loss"}
 
 
+def test_measures_with_their_targets(model):
+    """Of penalties, of hidden losses without labels, and of the weight of one with labels."""
+    target, regularizers = kp.schedules.Target, kp.regularizers
+    inputs = keras.Input((4,))
+    h = layers.Dense(3, activation="relu", name="hidden")(inputs)
+    h = kp.layers.ActivityPenalty([regularizers.L2(target(2.0)), regularizers.L1(target(3.0))], name="quiet")(
+        h
+    )
+    model = keras.Model(inputs, layers.Dense(1)(layers.Dense(1, name="code")(h)))
+    model = kp.models.HiddenOutputs(model, hidden=["hidden", "code"])
+    model.compile(
+        "sgd",
+        "mse",
+        hidden_losses={"hidden": regularizers.L2(target(4.0)), "code": "mse"},
+        hidden_loss_weights={"code": target(5.0)},
+    )
+    history = model.fit(X, Y, epochs=2, verbose=0, validation_data=(X, Y))
+    terms, strengths, measures = kp.plot_penalties(history).axes
+    assert set(drawn(terms)) == {"main_loss", "quiet", "hidden_loss", "code_loss"}
+    moving = {"quiet_l2_strength", "quiet_l1_strength", "hidden_loss_strength", "code_loss_weight"}
+    assert set(drawn(strengths)) == moving
+    targets = {
+        "quiet_l2_measure": 2.0,
+        "quiet_l1_measure": 3.0,
+        "hidden_loss_measure": 4.0,
+        "code_loss_measure": 5.0,
+    }
+    assert drawn(measures) == {key: history.history[key] for key in targets}
+    assert measures.get_ylabel() == "measure (thin: target)"
+    colours = {line.get_label(): line.get_color() for line in measures.lines}
+    thin = [(line.get_color(), list(line.get_ydata())) for line in measures.lines if line.get_linewidth() < 1]
+    assert sorted(thin) == sorted((colours[key], [value, value]) for key, value in targets.items())
+    dashed = {line.get_label(): line for line in measures.lines if line.get_linestyle() == "--"}
+    for key in targets:
+        assert list(dashed[f"_val_{key}"].get_ydata()) == history.history[f"val_{key}"]
+        assert dashed[f"_val_{key}"].get_color() == colours[key]
+
+    columns = kp.plot_penalties(history.history).axes  # without the model, the targets are unknown
+    assert [set(drawn(axis)) for axis in columns] == [set(drawn(a)) for a in (terms, strengths, measures)]
+    assert columns[2].get_ylabel() == "measure"
+    assert not [line for line in columns[2].lines if line.get_linewidth() < 1]
+
+
+def test_sixteen_terms_can_be_told_apart(model):
+    terms = {f"block_{i}_activation_sparsity_penalty": [1.0, 0.5**i] for i in range(16)}
+    history = {"loss": [9.0, 9.0], **terms, **{f"{key}_strength": [0.1, 0.2] for key in terms}}
+    figure = kp.plot_penalties(history)
+    figure.canvas.draw()
+    for axis in figure.axes:
+        lines, legend = [line for line in axis.lines if line.get_label() in history], axis.get_legend()
+        assert len({(line.get_color(), line.get_marker(), line.get_alpha()) for line in lines}) == len(lines)
+        box, frame = legend.get_window_extent(), figure.bbox
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    below, _ = (a.get_legend().get_window_extent() for a in reversed(figure.axes))
+    assert below.y1 <= figure.axes[0].get_legend().get_window_extent().y0
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["loss", *terms]  # in the order in which the lines end
+
+
 def test_keys_that_are_asked_for(model):
     history = {"loss": [1.0, 0.5], "mine": [0.0, 0.1], "mae": [1.0, 1.0]}
     (axis,) = kp.plot_penalties(history, keys="mine").axes

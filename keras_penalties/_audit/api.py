@@ -30,15 +30,16 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
             as in `fit`.
         x: the inputs of one batch, as for `model.train_on_batch`.
         y: the labels. Without them there is no main loss to compare with.
-        sample_weight: the weights.
+        sample_weight: the weights of the examples.
 
     Returns:
-        An `Audit`. Printed, it is a table, with a sentence for each problem. `records` is a list of one
-        dict per penalty: `name` (as in the logs), `at` (where it is), `way` (how it is attached), `penalty`
-        and `formula`, `strength`, `value` (what it adds), `measure` (that without the strength), `share` (of
-        the loss), `gradient` and `main_gradient` (norms at the penalized tensors) and their `ratio`,
-        `elements` and `masked`, `uses` (in this step), `verdict`, and `why`, a list with a sentence for each
-        problem. `problems` are the records that have any. `plot()` draws the audit.
+        An `Audit`. Printed, it is a table, with a sentence for each problem; in a notebook it also has a
+        figure. `records` is a list of one dict per penalty: `name` (as in the logs), `at` (where it is),
+        `way` (how it is attached), `penalty` and `formula`, `strength`, `value` (what it adds), `measure`
+        (the same without the strength), `share` (of the loss), `gradient` and `main_gradient` (norms at the
+        penalized tensors) and their `ratio`, `elements` and `masked`, `uses` (in this step), `verdict`, and
+        `why`, a list with a sentence for each problem. `problems` has the records with a problem. `plot()`
+        draws the audit, and `to_html()` writes it as a page.
 
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
     train_step: not checked*; *counted 2 times*, or *by part*; *training not passed on*; *detached* (it moves

@@ -104,7 +104,7 @@ def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
     bare = [x for x, mask in tensors if mask is None and get_keras_mask(x) is None]
     ignored = [counted_padding(x, known_masks) for x in bare]
     strength = next((a.strengths[i] for a in additions), getattr(penalty, "strength", None))
-    seen = strength is not None and ops.is_tensor(strength) and as_numpy(strength) is not None
+    is_known = strength is not None and ops.is_tensor(strength) and as_numpy(strength) is not None
     gradient, main_gradient = _norms_at_tensors(uses)
     reaches = [use.reaches for use in uses]
     first = additions[:1]
@@ -112,7 +112,7 @@ def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
         source,
         penalty,
         value=sum(use.value for use in uses),
-        strength=number(strength) if seen else _strength.fixed(strength),
+        strength=number(strength) if is_known else _strength.fixed(strength),
         counts=[use.count for use in uses],
         on_jax=[use.on_jax for use in uses],
         per_call=max(Counter(a.call for a in additions).values(), default=1),

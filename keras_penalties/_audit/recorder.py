@@ -26,7 +26,7 @@ class Contribution:
         values: what each penalty adds.
         xs, masks: the penalized tensors and their masks; empty for a bare `add_loss`.
         strengths: the strength of each penalty in this step.
-        call: how often the layer was called before.
+        call: how often the layer was called before in this step.
         origins: where each tensor comes from, as (id of the layer, call, index among its tensors), or None.
     """
 
@@ -43,8 +43,8 @@ class Contribution:
 class Recorder:
     """Records what is added to the loss while it is open, and can shift the penalized tensors.
 
-    It replaces methods of the layers by its own functions, as attributes of the instances: Keras looks up
-    `call`, `add_loss` and `activity_regularizer` there at each call.
+    It replaces methods of the layers with its own functions, set on the instances: Keras looks up `call`,
+    `add_loss` and `activity_regularizer` there at each call.
 
     Args:
         sources: what to record.
@@ -210,8 +210,8 @@ class Recorder:
         self._origins[id(x)] = origin, x
         return x
 
-    # Recorded steps. The recorder is opened around them, not inside: JAX traces what runs inside, and flax
-    # forbids changes of a layer there.
+    # Recorded steps. The recorder is opened around them, not inside: JAX traces what runs inside, where flax
+    # forbids changing a layer.
 
     def step(self, model, batch, trainable=None, **options):
         """The loss of a training step of `model` as Keras runs it, and its additions."""

@@ -1,23 +1,18 @@
-"""The result of `audit`: a table, records, and a figure."""
+"""The result of `audit`: records, a table, a page, and a figure."""
 
 import inspect
-import io
 import math
+import os
 import re
-import shutil
+from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
-from keras_penalties import _plots
-from keras_penalties._audit import strength_verdicts, verdicts
+from keras_penalties._audit import figure, html, strength_verdicts, table, verdicts
 
 
 class Audit:
-    """The result of `audit`. Printed, it is a table.
+    """The result of `audit`. Printed, it is a table; in a notebook, a table with a figure.
 
     Attributes:
         records: one dict per penalty.
@@ -27,7 +22,8 @@ class Audit:
 
     def __init__(self, model, step, has_main):
         has_main = has_main and step.main is not None
-        self._evidence, self._rows, self._name = step.evidence, step.rows, model.name
+        self._evidence, self._rows = step.evidence, step.rows
+        self._title = f"Penalties of '{model.name}'"
         self.loss, self.main_loss = step.total, step.main if has_main else None
         self.records = [_record(evidence, model, step, has_main) for evidence in step.evidence]
 
@@ -47,7 +43,7 @@ class Audit:
         }
 
     def plot(self, before=None):
-        """Draw what each penalty adds, its gradient against the main loss's, and the penalized activations.
+        """Draw what each penalty adds, its gradient compared with the main loss's, and the activations.
 
         Args:
             before: an `Audit` of the same layers at another time, or of the model without penalties. Its
@@ -65,49 +61,49 @@ class Audit:
                 "`before` of Audit.plot must be what `audit` returns, or None. "
                 f"Received: {before!r} (of type {type(before).__name__})."
             )
-        return _plots.plot_audit(self, before)
+        return figure.plot_audit(self, before)
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """The audit as an HTML page: the table, a sentence for each problem, and, with matplotlib, a figure.
+
+        The page loads nothing: it can be mailed, archived, or kept with the files of a training.
+
+        Args:
+            path: the file to write, in UTF-8. Defaults to None: return the page.
+
+        Returns:
+            The page as a string, or None if it was written to `path`.
+
+        Example:
+
+        >>> import keras, numpy as np, keras_penalties as kp
+        >>> hidden = keras.layers.Dense(3, activity_regularizer=kp.regularizers.L2(0.1), name="quiet")
+        >>> audit = kp.audit(keras.Sequential([keras.Input((2,)), hidden]), np.ones((4, 2), "float32"))
+        >>> "<td>quiet</td>" in audit.to_html()
+        True
+        """
+        text = html.page(self._title, self._repr_html_())
+        if path is None:
+            return text
+        Path(path).write_text(text, encoding="utf-8")
+        return None
 
     def __repr__(self):
-        text, table = io.StringIO(), self._table()
-        console = Console(file=text, width=10_000, legacy_windows=False)
-        whole = Measurement.get(console, console.options, table).maximum
-        console.print(table, width=whole)
+        sentences = [self._summary(), *(f"- {sentence}" for sentence in self._sentences())]
+        return table.as_text(self._title, self.records, sentences)
+
+    def _repr_html_(self):
+        """The HTML that a notebook shows."""
+        png = figure.png_of(self)
+        return html.fragment(self._title, self.records, self._summary(), self._sentences(), png)
+
+    def _sentences(self):
+        """A sentence for each problem, after the places that have it."""
         places = {}
         for record in self.problems:
             for why in record["why"]:
                 places.setdefault(why, []).append(record["at"])
-        sentences = [self._summary(), *(f"- {', '.join(at)}: {why}" for why, at in places.items())]
-        for sentence in sentences:
-            width = max(100, shutil.get_terminal_size((120, 24)).columns)
-            console.print(sentence, width=width, markup=False, highlight=False)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
-
-    def _table(self):
-        table = Table(
-            title=f"Penalties of '{self._name}'",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            title_justify="left",
-        )
-        nested = any(r["at"] != r["name"] for r in self.records)
-        texts = ("name", "at", "penalty") if nested else ("name", "penalty")
-        for column in texts:
-            table.add_column(column, overflow="fold")
-        for column in ("strength", "adds", "of loss", "gradient", "elements", "masked"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("verdict", min_width=len(verdicts.FINE), overflow="fold")
-        for r in self.records:
-            table.add_row(
-                *(str(r[key]) for key in texts),
-                _short(r["strength"]),
-                _short(r["value"]),
-                "" if r["share"] is None else f"{r['share']:.1%}",
-                "" if r["ratio"] is None else f"{r['ratio']:.2g} x",
-                f"{r['elements']:,}",
-                f"{r['masked']:,}",
-                r["verdict"],
-            )
-        return table
+        return [f"{', '.join(at)}: {why}" for why, at in places.items()]
 
     def _summary(self):
         if self.loss is None:
@@ -174,7 +170,3 @@ def _formula(penalty):
 
 def _counted(x, mask):
     return (x if mask is None else x[mask.astype(bool)]).ravel()
-
-
-def _short(number):
-    return "" if number is None else f"{number:.3g}"

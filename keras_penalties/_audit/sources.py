@@ -20,7 +20,7 @@ class Source:
         at: where it is: a path of layers' names, or the names of hidden tensors.
         way: how it was attached.
         layer: the layer, or the hidden term.
-        above: the layers around it, the outermost first.
+        above: the layers around it, outermost first.
         penalties: the user's penalties; None for a bare `add_loss`.
     """
 
@@ -62,7 +62,7 @@ def needs_training(source) -> bool:
 
 
 def _walk(layer, path=(), above=(), done=None):
-    """`layer` and those within it, each once: path, layer, and the layers around it."""
+    """`layer` and those within it, each once: its path, the layer, and the layers around it."""
     done = set() if done is None else done
     if id(layer) in done:
         return

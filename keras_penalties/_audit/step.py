@@ -23,10 +23,10 @@ class Step:
             write into them.
 
     Attributes:
-        rows: the size of the batch.
+        rows: the number of examples in the batch.
         total: the loss, or None if only the model's own training step could compute it.
         main: the loss without the recorded additions, or None.
-        own_step: the method by which the model replaces Keras' training step, or an empty string.
+        own_step: the model's own method in place of Keras' training step, or an empty string.
         unchecked: why that method could not be run, or an empty string.
         untrained: by the id of each penalty layer that is called without `training`, where this happens:
             `"here"` or `"on JAX"`.

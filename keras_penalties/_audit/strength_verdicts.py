@@ -7,7 +7,7 @@ import numpy as np
 from keras_penalties.schedules import Target, _strength
 
 DROWNED, DOMINATES = 1e-4, 100.0  # the penalty's gradient at its layer, as a multiple of the main loss's
-NEAR = 0.1  # how far from its target a measure may be, as a share of it: batches differ by this much
+NEAR = 0.1  # how far a measure may be from its target, as a share of the target: batches differ by this much
 
 
 def measured(evidence) -> Any:
@@ -48,7 +48,7 @@ def problems(evidence):
         lower = "Lower the strength." if target is None else "Raise the target."
         yield (
             "dominates",
-            f"Its gradient at '{name}' is {ratio:.0f} times the main loss's, which hardly counts. {lower}",
+            f"Its gradient at '{name}' is {ratio:.0f} times the main loss's, which hardly matters. {lower}",
         )
     if target is not None and _is_at_maximum(evidence) and measured(evidence) > 1.05 * target.value:
         yield (

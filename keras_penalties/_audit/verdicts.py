@@ -204,13 +204,14 @@ def _padding(evidence, name) -> str:
         return f"{text}: Keras passes no mask to an `activity_regularizer=`. {AFTER.format(name)}"
     if mask.is_input:
         return (
-            f"{text} by the input {mask.name!r}, which the penalty does not get. Pass `mask_from="
-            f"{mask.name!r}` to `penalize` or `HiddenOutputs`, or the mask to an `ActivityPenalty`."
+            f"{text} according to the input {mask.name!r}, which the penalty does not get. Pass "
+            f"`mask_from={mask.name!r}` to `penalize` or `HiddenOutputs`, or the mask to an "
+            "`ActivityPenalty`."
         )
     return (
-        f"{text} by the mask that Keras passes to '{mask.name}', but '{name}' gets none: it comes before "
-        "that mask, or after a layer that drops it. Set `supports_masking = True` in that layer, or pass the "
-        "mask to an `ActivityPenalty` as `mask=`."
+        f"{text} according to the mask that Keras passes to '{mask.name}', but '{name}' gets no mask: it "
+        "comes before that mask, or after a layer that drops it. Set `supports_masking = True` in that "
+        "layer, or pass the mask to an `ActivityPenalty` as `mask=`."
     )
 
 

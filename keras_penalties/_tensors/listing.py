@@ -32,7 +32,16 @@ class TensorList(list):
             label = path[-1] if shape is None else f"{path[-1]}  {shape}"
             branches[path] = branches[path[:-1]].add(label, highlight=False)
         text = io.StringIO()
-        Console(file=text, width=200, markup=False, legacy_windows=False).print(tree)
+        # In a notebook rich would show the tree itself, not write it to `text`; FORCE_COLOR would add codes.
+        console = Console(
+            file=text,
+            width=200,
+            markup=False,
+            legacy_windows=False,
+            force_jupyter=False,
+            force_terminal=False,
+        )
+        console.print(tree)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
