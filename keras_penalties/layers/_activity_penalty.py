@@ -195,7 +195,7 @@ class ActivityPenalty(LayerWithLosses):
         return input_shape
 
     def compute_mask(self, inputs: Tensors, previous_mask: Tensors = None) -> Tensors:
-        # A mask passed to this layer is for it alone; later layers see the mask of the tensor.
+        # A mask passed to this layer is only for it; later layers get the mask of the tensor.
         return tree.map_structure(get_keras_mask, inputs)
 
     def get_config(self) -> Config:
