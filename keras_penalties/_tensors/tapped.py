@@ -75,8 +75,8 @@ class Tapped(hooks.HoldsHelpers):
             index = index or 0
             if index >= len(flat):
                 raise ValueError(
-                    f"A penalty needs {kind} {index} of a layer that has {len(flat)}. Indices are counted from "
-                    f"0: name one of at most {len(flat) - 1}."
+                    f"A penalty needs {kind} {index} of a layer that has {len(flat)}. Indices are counted "
+                    f"from 0: name one of at most {len(flat) - 1}."
                 )
             flat[index] = receiver(flat[index], self.name, training)
         return tree.pack_sequence_as(tensors, flat)

@@ -2,8 +2,8 @@
 
 The named layer is replaced by a copy that shares its weights and calls the receiver itself. The layers
 around it are copied too, up to the model; everything else is shared. So the original does not change, the
-new model has the same class and methods, its layers are in the same order, and a receiver is called by any code
-that runs the layer: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
+new model has the same class and methods, its layers are in the same order, and any code that runs the layer
+calls the receiver: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
 graph only if a graph of layers uses the layer several times, or for an operation that is not a layer.
 """
 
