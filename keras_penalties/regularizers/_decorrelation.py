@@ -107,7 +107,8 @@ class Variance(BatchStatisticPenalty):
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units of
-    `x`. The variance of a single row, or of a constant feature, is 0: the value is then `target - sqrt(eps)`.
+    `x`. A constant feature, or any feature of a single row, has the variance 0: its term is
+    `target - sqrt(eps)`.
 
     Example:
 

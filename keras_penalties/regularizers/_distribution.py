@@ -192,9 +192,9 @@ class LoadBalance(BatchStatisticPenalty):
     $$E\sum_i f_i P_i$$
 
     \(E\) is the number of experts, \(f_i\) the share of the rows that have expert \(i\) among their top
-    `top_k`, and \(P_i\) the mean probability of expert \(i\). The value is `top_k` if the load is even, and
-    at most \(E\), if all rows go to the same experts. Only \(P\) has a gradient: the choice of an expert has
-    none.
+    `top_k`, and \(P_i\) the mean probability of expert \(i\). The value is `top_k` if the load is even. It is
+    at most \(E\), when all rows go to the same experts. Only \(P\) has a gradient: the choice of an expert
+    has none.
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
