@@ -1,4 +1,4 @@
-"""The pages of the reference: an index at the top, entries below the headings of their families, no dashes."""
+"""The pages of the reference: an index at the top, entries below the headings of families, no dashes."""
 
 import re
 
@@ -12,8 +12,9 @@ def on_page_markdown(markdown, /, **_):
     """Write the index, and put the entries of a page with families one level lower."""
     if INDEX not in markdown:
         return markdown
-    families = FAMILY.split(markdown)[1:]
-    lines = (f"- {family}: {_links(text)}" for family, text in zip(families[::2], families[1::2], strict=True))
+    _, *parts = FAMILY.split(markdown)
+    families = zip(parts[::2], parts[1::2], strict=True)
+    lines = (f"- **{family}**: {_links(entries)}" for family, entries in families)
     return ENTRY.sub(_lower, markdown).replace(INDEX, "\n".join(lines))
 
 
