@@ -137,7 +137,7 @@ def is_column(weights):
 
 
 def constant(number, like):
-    """A number in the dtype of a tensor, whatever `floatx` is: float16 cannot represent 1e30."""
+    """A number in the dtype of a tensor, not in `floatx`: float16 cannot represent 1e30."""
     return ops.convert_to_tensor(number, dtype=like.dtype)
 
 

@@ -22,13 +22,13 @@ def is_registered(cls) -> bool:
 
 
 def kept_arguments(obj) -> dict:
-    """The arguments of the `__init__` of `obj`, which it stores as attributes of the same names."""
+    """The arguments of `__init__` of `obj`, which it stores as attributes of the same names."""
     names = [name for name in inspect.signature(type(obj).__init__).parameters if name != "self"]
     missing = [name for name in names if not hasattr(obj, name)]
     if missing:
         raise ValueError(
-            f"{type(obj).__name__} cannot be saved: its arguments {', '.join(missing)} are not kept as "
-            f"attributes of the same name. Set them in `__init__`, or write `get_config`."
+            f"{type(obj).__name__} cannot be saved: its arguments {', '.join(missing)} are not stored as "
+            f"attributes of the same names. Store them in `__init__`, or define `get_config`."
         )
     return {name: getattr(obj, name) for name in names}
 

@@ -118,7 +118,7 @@ def test_one_without_its_method():
         cls = type("Nothing", (base,), {})
         with pytest.warns(UserWarning, match="Nothing is not registered"):
             penalty = cls(0.1)
-        with pytest.raises(NotImplementedError, match=f"Nothing has no formula. Give it as {method}"):
+        with pytest.raises(NotImplementedError, match=f"Nothing has no formula. Define {method}"):
             penalty.measure(x)
 
 

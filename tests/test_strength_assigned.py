@@ -116,7 +116,7 @@ def test_one_of_another_kind_is_refused_once_a_layer_owns_the_penalty(before, af
 def test_an_argument_refuses_a_strength_that_moves():
     dense = keras.layers.Dense(2, activity_regularizer=R.L1(0.5))
     dense.activity_regularizer.strength = Decay(0.1, 4, 0.2)
-    with pytest.raises(TypeError, match="L1 has a strength that moves"):
+    with pytest.raises(TypeError, match="L1 has a strength that changes"):
         dense(ROWS)
 
 

@@ -1,10 +1,32 @@
-"""The reference without the dashes that mkdocstrings puts before what has neither a name nor a type."""
+"""The pages of the reference: an index at the top, entries below the headings of families, no dashes."""
 
 import re
 
+ENTRY = re.compile(r"^::: (?P<path>\S+\.(?P<name>\w+))(?P<options>\n    options: \{)?", re.MULTILINE)
+FAMILY = re.compile(r"^## (.+)$", re.MULTILINE)
+INDEX = "<!-- index -->"
 DASH = re.compile(r'(<li class="doc-section-item field-body">)\s*–\s*')
 
 
+def on_page_markdown(markdown, /, **_):
+    """Write the index, and put the entries of a page with families one level lower."""
+    if INDEX not in markdown:
+        return markdown
+    _, *parts = FAMILY.split(markdown)
+    families = zip(parts[::2], parts[1::2], strict=True)
+    lines = (f"- **{family}**: {_links(entries)}" for family, entries in families)
+    return ENTRY.sub(_lower, markdown).replace(INDEX, "\n".join(lines))
+
+
 def on_page_content(page_html, /, **_):
-    """Take the dash off."""
+    """Remove the dash that mkdocstrings puts before what has neither a name nor a type."""
     return DASH.sub(r"\1", page_html)
+
+
+def _links(text):
+    return ", ".join(f"[`{entry['name']}`](#{entry['path']})" for entry in ENTRY.finditer(text))
+
+
+def _lower(entry):
+    options = "\n    options: {heading_level: 3"
+    return f"::: {entry['path']}{options}{', ' if entry['options'] else '}'}"

@@ -22,16 +22,16 @@ from keras_penalties.models import HiddenOutputs
 def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | None = None) -> keras.Model:
     """Put penalties on tensors of an existing model, by name, path, pattern or class.
 
-    The result is a new model of the class of `model`, not compiled: it has the same methods, weights and
-    layers, returns the same outputs to the bit, and trains the same variables. `model` does not change. Each
+    The result is a new model of the class of `model`, not compiled. It has the same methods, weights and
+    layers, returns bitwise equal outputs, and trains the same variables. `model` does not change. Each
     penalty is logged under the name of its layer: `dense_4_penalty`, or `dense_4_penalty_1` for the second
-    use of the layer in a graph. If several layers have the same name, names from their paths come first.
-    Penalties use masks. The model saves to `.keras` with its penalties, its weight files and those of `model`
-    are interchangeable, and `strip` removes the penalties.
+    use of the layer in a graph. If several layers have the same name, the log keys begin with the names of
+    the layers around them. Penalties use masks. The model saves to `.keras` with its penalties, its weight
+    files and those of `model` are interchangeable, and `strip` removes the penalties.
 
-    Each named layer is replaced by a copy that shares its weights and calls the penalty itself, whether a
-    graph, a `call` or a `train_step` runs it. So a model built from parts of the new one keeps their
-    penalties.
+    Each named layer is replaced by a copy that shares its weights and calls the penalty itself, no matter
+    whether a graph, a `call` or a `train_step` runs it. So a model built from parts of the new one keeps
+    their penalties.
 
     Args:
         model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.
@@ -97,7 +97,7 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
 
 
 def check_symbolic(tap: Tap):
-    """Reject now what a penalty cannot measure, as far as the graph knows the tensor."""
+    """Reject tensors that a penalty cannot measure, as far as the graph knows them."""
     place, part, layer = tap.tensor.place, tap.receiver.part, tap.receiver.layer
     outputs = dict(place.calls).get(tap.tensor.use, place.calls[0][1] if place.calls else [])
     if part.kind == "output" and (part.index or 0) < len(outputs):

@@ -46,8 +46,8 @@ def with_same_rank(y_true, y_pred):
 
 
 def keras_function_of(loss):
-    """The name and the arguments of the function of `keras.losses` behind `loss`, which may be a name, the
-    function itself, or a loss that wraps it. `("", {})` for any other loss."""
+    """The name and the arguments of the function of `keras.losses` that `loss` stands for: `loss` may be a
+    name, the function itself, or an object that wraps it. `("", {})` for any other loss."""
     wrapper, arguments = private.find("keras.src.losses.losses.LossFunctionWrapper"), {}
     if isinstance(loss, wrapper) and type(loss).call is wrapper.call:
         loss, arguments = loss.fn, private.of(loss, "_fn_kwargs")

@@ -28,7 +28,7 @@ class _OnTape:
 
     # `tf.nn.moments`, from which Keras' normalization layers get their statistics, stops the gradient of the
     # mean in the variance. That changes no first derivative, but second ones: a gradient penalty would train
-    # otherwise than on other backends (keras/src/backend/tensorflow/nn.py).
+    # differently than on other backends (keras/src/backend/tensorflow/nn.py).
 
     def __init__(self):
         import tensorflow as tf
@@ -47,7 +47,7 @@ class _OnTape:
             _local.is_recorded = before
 
     def marked(self, x, shift=None):
-        """`x`, with respect to which derivatives will be taken: the pass goes on with what this returns."""
+        """`x`, with respect to which derivatives will be taken: the pass continues with the result."""
         self.tape.watch(x)
         return x
 
@@ -77,7 +77,7 @@ class _OnTape:
 
 @functools.cache
 def _exact_moments():
-    """Let Keras compute moments in a recorded pass such that they can be differentiated twice."""
+    """Make Keras compute moments in a recorded pass so that they can be differentiated twice."""
     import tensorflow as tf
 
     module = private.find("keras.src.backend.tensorflow.nn")

@@ -65,7 +65,7 @@ def are_threads() -> bool:
 
 @contextlib.contextmanager
 def alone():
-    """Use no other replicas inside the context: only one of several processes may run the code."""
+    """Use no other replicas inside the context, since maybe only one of several processes runs the code."""
     token = _ALONE.set(True)
     try:
         yield
@@ -105,8 +105,8 @@ def sum_over_replicas(x, same_use=False) -> Any:
 def same_on_all(value) -> Any:
     """`value`, a scalar that all replicas compute from sums and rows of all.
 
-    Its gradient is the mean of theirs. So each knows it, and computes the gradient of those sums and rows
-    alone, whatever each replica does with the scalar.
+    Its gradient is the mean of theirs. So each replica knows it, and computes the gradient of those sums and
+    rows by itself, however the replicas use the scalar.
     """
     count = replicas()
     if count == 1:
@@ -176,7 +176,7 @@ def largest(x) -> Any:
 
 
 def known(condition):
-    """A condition that depends on numbers of rows: a bool where it can be known before the step goes on."""
+    """A condition that depends on numbers of rows: a bool where it can be known before the step continues."""
     return bool(condition) if keras.backend.backend() == "torch" else condition
 
 

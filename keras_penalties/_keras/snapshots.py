@@ -27,7 +27,7 @@ class Snapshot:
             model.train_step(data)
 
     It saves attributes and not only variables, because a step also leaves losses, values for the logs,
-    metrics that it has built, and whatever a user's own `train_step` stores in Python.
+    metrics that it has built, and everything that a user's own `train_step` stores in Python.
 
     Attributes:
         objects: all objects that were found.

@@ -1,7 +1,7 @@
 """Sums and rows over the processes of `torch.distributed`, in steps that record gradients.
 
-A step without gradients, such as one of `evaluate`, may run in one of the processes alone: it would wait for
-the others forever. So it uses the rows of its own process, as `torch.nn.SyncBatchNorm` does.
+A step without gradients, such as one of `evaluate`, may run in only one of the processes, where it would wait
+for the others forever. So it uses the rows of its own process, as `torch.nn.SyncBatchNorm` does.
 """
 
 import functools

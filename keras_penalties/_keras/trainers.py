@@ -1,5 +1,5 @@
-"""What Keras' `Trainer` is doing, and which names it shows. Keras tells a layer neither, so it has to
-look."""
+"""What Keras' `Trainer` is doing, and which names it shows. Keras does not tell this to a layer, so the code
+here inspects the call stack."""
 
 import functools
 import inspect

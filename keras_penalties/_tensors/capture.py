@@ -19,7 +19,7 @@ from keras_penalties._training import masks
 
 class Catcher(keras.layers.Layer):
     """Stores its input and mask under a name, for the pass that runs on its thread, and returns the tensor
-    with which the pass goes on.
+    with which the pass continues.
 
     Args:
         key: the name.
@@ -106,14 +106,14 @@ class Capture:
                 inputs = forward.receive(key, inputs, get_keras_mask(inputs))
             else:
                 raise ValueError(
-                    f"A Gradient names {name!r}, which is no layer of '{self.model.name}' "
-                    f"({type(self.model).__name__}), and no input of this call: it gets "
+                    f"A Gradient names {name!r}, which is neither a layer of '{self.model.name}' "
+                    f"({type(self.model).__name__}) nor an input of this call. Received: "
                     f"{_described(inputs)}."
                 )
         return inputs
 
     def use(self, name: str, found: list) -> int:
-        """Which use is meant, of the captured uses in the order in which the model runs."""
+        """The index of the use that `name` refers to, among the captured uses in running order."""
         if name in self.inputs:
             return 0
         tensor, place = self.tensors[name], self.tensors[name].place

@@ -56,7 +56,7 @@ class ForwardPass:
             self.recording.begin(self)
 
     def receive(self, key: str, x, mask):
-        """Capture `x` under `key`, and return the tensor with which the pass goes on."""
+        """Capture `x` under `key`, and return the tensor with which the pass continues."""
         uses = self._captured.setdefault(key, [])
         if self.recording is not None and key in self.capture.differentiated:
             check_float(x, key)
@@ -92,7 +92,7 @@ class ForwardPass:
 
 
 def check_float(x, key: str):
-    """Refuse what has no derivative; `key` names it in the error."""
+    """Reject what has no derivative; `key` names it in the error."""
     if isinstance(x, (list, tuple)) or not _numerics.is_float(x.dtype):
         kind = "several tensors" if isinstance(x, (list, tuple)) else f"a tensor of type {x.dtype}"
         raise ValueError(

@@ -111,7 +111,7 @@ def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
     """The arguments of `layer`, by the names of its inputs or of the arguments of its `call`."""
     try:
         found = dict(inspect.signature(type(layer).call).bind_partial(layer, *args, **kwargs).arguments)
-    except TypeError:  # `call` refuses them by itself
+    except TypeError:  # `call` itself rejects them
         return {}
     first = args[0] if args else next(iter(kwargs.values()), None)
     if isinstance(first, dict):

@@ -127,7 +127,7 @@ def through(receivers, tensors, graph):
             flat[index or 0] = receiver.in_graph(flat[index or 0], graph)
         else:
             raise ValueError(
-                f"'{receiver.layer.name}' asks for tensor {index}, but the layer is called on {len(flat)}. "
-                "Count from 0."
+                f"'{receiver.layer.name}' needs tensor {index}, but the layer is called on {len(flat)}. "
+                f"Indices are counted from 0: name one of at most {len(flat) - 1}."
             )
     return tree.pack_sequence_as(tensors, flat) if receivers else tensors

@@ -1,4 +1,4 @@
-"""Find the tensors of a model that names, patterns and classes mean."""
+"""Find the tensors of a model that names, patterns and classes refer to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOPS = (keras.layers.TimeDistributed, keras.layers.RNN)
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that a name means.
+    """A tensor that a name refers to.
 
     Attributes:
         place: the layer or operation.
@@ -64,7 +64,7 @@ class Search:
         return [place for place in self.places if place.is_called_layer and not self._obstacles(place)]
 
     def all(self, key: str | type) -> list[Tensor]:
-        """Each tensor that `key`, a name, shell pattern or class, means: one for each place and use."""
+        """Each tensor that `key`, a name, shell pattern or class, refers to: one for each place and use."""
         name = parse(key, self.argument, self.owner) if isinstance(key, str) else None
         found = [tensor for place in self._places(key, name) for tensor in self._tensors(place, name)]
         if not found:
@@ -72,7 +72,7 @@ class Search:
         return found
 
     def one(self, key: str) -> Tensor:
-        """The one tensor that the name `key` means."""
+        """The one tensor that the name `key` refers to."""
         name = parse(key, self.argument, self.owner)
         places = self._places(key, name)
         if not places:
@@ -106,7 +106,7 @@ class Search:
         return whole or places
 
     def _tensors(self, place: Place, name: TensorName | None):
-        """The tensors of `place` that are meant: one for each use of a graph, unless one use is named."""
+        """The tensors of `place` that `name` refers to: one for each use of a graph, unless it names one."""
         part = name.part if name else Part()
         use = name.uses[-1] if name else None
         target, part = self._reachable(place, part, name)
@@ -193,7 +193,7 @@ class Search:
             return f"{text} It has {', '.join(f'{count} {c}' for c, count in classes.most_common(12))}."
         names = [place.name for place in layers]
         if key in self.paths:
-            return f"{text} It is an input: name the layer whose activity you mean."
+            return f"{text} It is an input. Name a layer instead."
         wanted = name.path.translate(str.maketrans("", "", "*?[]"))
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
         ends = {name.rsplit("/", 1)[-1]: name for name in reversed(names)}

@@ -75,8 +75,8 @@ class Tapped(hooks.HoldsHelpers):
             index = index or 0
             if index >= len(flat):
                 raise ValueError(
-                    f"A penalty asks for {kind} {index} of a layer that has {len(flat)}: the index must be "
-                    f"at most {len(flat) - 1}. Count from 0."
+                    f"A penalty needs {kind} {index} of a layer that has {len(flat)}. Indices are counted "
+                    f"from 0: name one of at most {len(flat) - 1}."
                 )
             flat[index] = receiver(flat[index], self.name, training)
         return tree.pack_sequence_as(tensors, flat)
@@ -108,7 +108,7 @@ class RecordedActivation:
 @contextmanager
 def recorded(activations: list, replace):
     """Record the inputs of each of `activations` on this thread, inside the context; `replace` takes each and
-    returns the tensor to go on with."""
+    returns the tensor to continue with."""
     found: list = []
     for recorder in activations:
         recorder.local.__dict__.setdefault("stack", []).append((found, replace))

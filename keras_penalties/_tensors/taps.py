@@ -2,8 +2,8 @@
 
 The named layer is replaced by a copy that shares its weights and calls the receiver itself. The layers
 around it are copied too, up to the model; everything else is shared. So the original does not change, the
-new model has the same class and methods, its layers are in the same order, and a receiver is called whichever
-code runs the layer: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
+new model has the same class and methods, its layers are in the same order, and any code that runs the layer
+calls the receiver: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
 graph only if a graph of layers uses the layer several times, or for an operation that is not a layer.
 """
 
@@ -37,7 +37,7 @@ class Receiver:
         part: which tensor of the layer that computes it.
         layer: the layer to call. If it cannot be called, its method `miss(why)` is called instead.
         mask_from: the name of the input that is the tensor's mask, or None.
-        replaces: whether the model goes on with the tensor that `layer` returns, with respect to which a
+        replaces: whether the model continues with the tensor that `layer` returns, with respect to which a
             derivative is taken.
     """
 
@@ -47,7 +47,7 @@ class Receiver:
     replaces: bool = False
 
     def __call__(self, x, owner: str, training: bool | None = None):
-        """Call it on `x`, which the layer named `owner` has computed, and return the tensor to go on with.
+        """Call it on `x`, which the layer named `owner` has computed, and return the tensor to continue with.
 
         If its mask is not available, a step of training or evaluation raises an error. Elsewhere, as in
         KerasHub's `generate`, which calls the blocks of a model directly, only reading the losses raises it.

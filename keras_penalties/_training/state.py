@@ -4,7 +4,7 @@ import keras
 
 
 class State(keras.layers.Layer):
-    """Variables in float32, whatever the dtype of the model. A file without them loads too."""
+    """Variables in float32, for any dtype of the model. A file without them loads too."""
 
     def __init__(self, name):
         super().__init__(name=name, dtype="float32", autocast=False)

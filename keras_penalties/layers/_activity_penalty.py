@@ -25,18 +25,18 @@ from keras_penalties._types import Config, Tensors
 class ActivityPenalty(LayerWithLosses):
     """Returns its input unchanged, and adds a penalty of it to the loss.
 
-    Use what the layer returns: Keras removes from a functional model whatever no output depends on, so a
-    penalty whose result is unused is silently dropped.
+    Use what the layer returns: Keras removes from a functional model everything that no output depends on, so
+    a penalty whose result is unused is silently dropped.
 
-    The value is shown under the layer's name in the progress bar and the history, also as `val_<name>`. If
-    other metrics of the model have that name, a number is appended: `quiet_1`. The mask that Keras keeps with
-    the tensor is used and passed on. If the padding mask is an input of the model, Keras does not know it:
-    pass it as `mask=`.
+    The progress bar and the history show the value under the layer's name, also as `val_<name>`. If another
+    metric of the model has that name, a number is appended: `quiet_1`. The mask that Keras keeps with the
+    tensor is used and passed on. If the padding mask is an input of the model, Keras does not know it: pass
+    it as `mask=`.
 
     The state of a penalty, such as a strength that changes or a learned projection, is kept as weights of the
     layer; it has no others. Checkpoints of the unpenalized model load into the penalized one, and the
-    reverse, if Keras lists the other layers in the same order; a penalty on one of several branches can
-    change that order. An exported model contains nothing of the layer.
+    reverse, if Keras lists the other layers in the same order. A penalty on one of several branches can
+    change that order. An exported model contains no part of this layer.
 
     Args:
         penalty: a penalty, a `keras.regularizers` object, or a list of these, which are summed. A
@@ -82,7 +82,7 @@ class ActivityPenalty(LayerWithLosses):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         _checks.log_name(self.name, "name", "ActivityPenalty")
-        keras_layers.never_recomputed(self)  # it computes nothing that would need memory
+        keras_layers.never_recomputed(self)  # it computes nothing that needs memory
         self.training_only = _checks.flag(training_only, "training_only", "ActivityPenalty")
         self.supports_masking = True
         self._several = isinstance(penalty, (list, tuple))
@@ -195,7 +195,7 @@ class ActivityPenalty(LayerWithLosses):
         return input_shape
 
     def compute_mask(self, inputs: Tensors, previous_mask: Tensors = None) -> Tensors:
-        # A mask passed to this layer is for it alone; later layers see the mask of the tensor.
+        # A mask passed to this layer is only for it; later layers get the mask of the tensor.
         return tree.map_structure(get_keras_mask, inputs)
 
     def get_config(self) -> Config:

@@ -63,7 +63,7 @@ class EuclideanDistance(_Distance):
     Raises:
         ValueError: if it is not called on two tensors of the same shape.
 
-    Source: Euclid; `keras.ops.norm` gives the same value, and a NaN gradient at 0 on TensorFlow and JAX.
+    `keras.ops.norm` gives the same value, but its gradient at 0 is NaN on TensorFlow and JAX.
     """
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
@@ -91,8 +91,9 @@ class CosineDistance(_Distance):
     Raises:
         ValueError: if it is not called on two tensors of the same shape.
 
-    Source: Salton, Wong and Yang, "A Vector Space Model for Automatic Indexing", Communications of the
-    ACM 18 (1975). `keras.losses.CosineSimilarity` is the negative cosine, without the 1.
+    Source: Salton, Wong and Yang, [A Vector Space Model for Automatic
+    Indexing](https://doi.org/10.1145/361219.361220), Communications of the ACM 18 (1975).
+    `keras.losses.CosineSimilarity` is the negative cosine, without the 1.
     """
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A layer that passes its input on, and turns the gradient around."""
+"""A layer that returns its input, and reverses the sign of the gradient."""
 
 import weakref
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class GradientReversal(LayerWithLosses):
 
     $$y = x,\qquad \frac{\partial L}{\partial x} = -\lambda\,\frac{\partial L}{\partial y}$$
 
-    What comes after the layer learns to tell groups apart, such as two domains, and what comes before it
-    learns features from which that cannot be told: domain-adversarial training in one model and one `fit`.
+    The layers after this one learn to distinguish groups, such as two domains. The layers before it learn
+    features that do not distinguish them. This is domain-adversarial training in one model and one `fit`.
 
     With a schedule, the layer counts training steps in a weight; otherwise it has none. A training batch
     counts once, however often the layer is called in it; `evaluate` and `predict` count nothing. In an
@@ -51,7 +51,7 @@ class GradientReversal(LayerWithLosses):
     >>> model = keras.Model(start, answer)
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> _ = model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)
-    >>> kernel = model.get_layer("feature").kernel  # the gradient is 2, of which 0.5 comes, turned around
+    >>> kernel = model.get_layer("feature").kernel  # the gradient is 2, times -0.5
     >>> round(float(keras.ops.convert_to_numpy(kernel)[0, 0]), 4)  # 1 + 0.1 * 0.5 * 2
     1.1
 
@@ -59,9 +59,9 @@ class GradientReversal(LayerWithLosses):
         TypeError: if `scale` is neither a number nor a schedule; if the input does not have a float dtype.
         ValueError: if `scale` is negative or not finite.
 
-    Source: Ganin et al., "Domain-Adversarial Training of Neural Networks", Journal of Machine Learning
-    Research 17 (2016), https://arxiv.org/abs/1505.07818, section 4.2 and equation 14 for the growth. Written
-    by hand, it is a `custom_gradient` of one backend.
+    Source: Ganin et al., [Domain-Adversarial Training of Neural Networks](https://arxiv.org/abs/1505.07818),
+    Journal of Machine Learning Research 17 (2016), section 4.2, and equation 14 for the growth. Written by
+    hand, the layer needs a `custom_gradient` of one backend.
     """
 
     def __init__(self, scale: float | keras.optimizers.schedules.LearningRateSchedule = 1.0, **kwargs: Any):
@@ -91,7 +91,7 @@ class GradientReversal(LayerWithLosses):
             self._begin(bool(training))
             scale = ops.cast(self._scales.now(0), inputs.dtype)
         fixed = ops.stop_gradient(inputs)
-        return fixed - scale * (inputs - fixed)  # the difference is 0, so that no digit is lost
+        return fixed - scale * (inputs - fixed)  # the difference is exactly 0, so no digit is lost
 
     def _begin(self, training):
         """Begin a step, unless this is not the first call in this pass."""

@@ -39,9 +39,10 @@ class UniversalPerturbation(keras.layers.Layer):
         ValueError: if `bound` is not positive; if `value_range` is not an increasing pair of
             numbers.
 
-    Source: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal Adversarial Perturbations", CVPR
-    2017, for the idea of one pattern; Chen and Wu, WIFS 2018, for its use as a key. The `tanh` enforces
-    the bound without projection.
+    Source: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, [Universal Adversarial
+    Perturbations](https://arxiv.org/abs/1610.08401), CVPR 2017, for the idea of one pattern; Chen and Wu,
+    Protect Your Deep Neural Networks from Piracy, WIFS 2018, for its use as a key. The `tanh` enforces the
+    bound without projection.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class UniversalPerturbation(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         if any(n is None for n in input_shape[1:]):
             raise ValueError(
-                "UniversalPerturbation needs to know its input's shape after the batch. "
-                f"Received: {tuple(input_shape)}."
+                "UniversalPerturbation needs an input whose shape after the batch is known. Received: shape "
+                f"{tuple(input_shape)}. Give `keras.Input` all sizes."
             )
         self.pattern = self.add_weight(
             shape=tuple(input_shape[1:]),

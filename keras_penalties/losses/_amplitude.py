@@ -38,9 +38,9 @@ class AmplitudeWeightedMSE(FormulaLoss):
 
     $$\operatorname{mean}_i\; e^{r y_i}\,(\hat y_i - y_i)^2$$
 
-    For targets scaled to [0, 1], most of them near 0, of which the few near 1 matter most: at rate 5 an
-    amplitude of 1 has 148 times the weight of 0. Computed in float32 at least: in float16 the weight alone
-    overflows at `rate * y = 11.1`.
+    For targets scaled to [0, 1] that are mostly near 0, while the few near 1 matter most: at rate 5, an
+    amplitude of 1 has 148 times the weight of 0. It is computed in float32 at least, since in float16 the
+    weight overflows at `rate * y = 11.1`.
 
     Args:
         rate: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
@@ -61,9 +61,9 @@ class AmplitudeWeightedMSE(FormulaLoss):
         TypeError: if `rate` is not a number.
         ValueError: if `rate` is negative or not finite; if the shapes differ.
 
-    Source: the exponential weight for rare large amplitudes that practitioners of precipitation
-    nowcasting use; compare the step-wise weights of Shi et al., "Deep Learning for Precipitation
-    Nowcasting: A Benchmark and A New Model", NIPS 2017.
+    Source: practitioners of precipitation nowcasting use the exponential weight for rare large amplitudes.
+    Compare the step-wise weights of Shi et al., [Deep Learning for Precipitation Nowcasting: A Benchmark and
+    A New Model](https://arxiv.org/abs/1706.03458), NIPS 2017.
     """
 
     formula = staticmethod(amplitude_weighted_mse)
@@ -105,8 +105,9 @@ class DualWeightedMSE(FormulaLoss):
         TypeError: if `gamma` is not a number.
         ValueError: if `gamma` is negative or not finite; if the shapes differ.
 
-    Source: the two-sided form of `AmplitudeWeightedMSE`; Lin et al., "Focal Loss for Dense Object
-    Detection", ICCV 2017, use a weight that depends on labels and predictions for classes.
+    Source: the two-sided form of `AmplitudeWeightedMSE`. For classes, Lin, Goyal, Girshick, He and Dollar,
+    [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), ICCV 2017, use a weight that
+    depends on labels and predictions.
     """
 
     formula = staticmethod(dual_weighted_mse)

@@ -90,9 +90,9 @@ class CategoricalCrossentropy(FormulaLoss):
         ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found; if
             `label_smoothing` is outside [0, 1]; if `ignore_class` or `axis` does not exist.
 
-    Source: Good, "Rational Decisions", Journal of the Royal Statistical Society B 14 (1952).
-    `keras.losses.CategoricalCrossentropy` first divides the probabilities by their sum, and also clips
-    them from above; for rows that sum to one the two agree.
+    Source: Good, [Rational Decisions](https://doi.org/10.1111/j.2517-6161.1952.tb00104.x), Journal of the
+    Royal Statistical Society B 14 (1952). `keras.losses.CategoricalCrossentropy` first divides the
+    probabilities by their sum, and also clips them from above. The two agree for rows that sum to one.
     """
 
     formula = staticmethod(categorical_crossentropy)

@@ -50,9 +50,10 @@ class Center(StatefulLoss):
         ValueError: if an argument is out of range; if the shapes do not match; if labels are neither
             class ids below `classes` nor one-hot.
 
-    Source: Wen, Zhang, Li and Qiao, "A Discriminative Feature Learning Approach for Deep Face
-    Recognition", ECCV 2016, equations 2 to 4, with the mean over the batch instead of the sum.
-    pytorch-metric-learning and others train the centres by gradient, with a separate optimizer.
+    Source: Wen, Zhang, Li and Qiao, [A Discriminative Feature Learning Approach for Deep Face
+    Recognition](https://doi.org/10.1007/978-3-319-46478-7_31), ECCV 2016, equations 2 to 4, with the mean
+    over the batch instead of the sum. pytorch-metric-learning and others train the centres by gradient, with
+    a separate optimizer.
     """
 
     def __init__(

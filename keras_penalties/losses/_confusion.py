@@ -63,9 +63,8 @@ class Confusion(FormulaLoss):
         TypeError: if `from_logits` is not a bool.
         ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found.
 
-    Source: the raw-input term of Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS
-    2018. Minus the cross-entropy, which people often use instead, has no lower bound: the training
-    diverges.
+    Source: the raw-input term of Chen and Wu, Protect Your Deep Neural Networks from Piracy, WIFS 2018. The
+    negative cross-entropy, which is often used instead, has no lower bound, so training diverges.
     """
 
     formula = staticmethod(confusion)
@@ -108,8 +107,9 @@ class LogConfusion(FormulaLoss):
         TypeError: if `from_logits` is not a bool.
         ValueError: if the shapes differ; if labels or probabilities outside [0, 1] are found.
 
-    Source: the complement of the cross-entropy, as the non-saturating counterpart of `Confusion`
-    (Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, discuss the two for generators).
+    Source: the complement of the cross-entropy, as the non-saturating counterpart of `Confusion`. Goodfellow
+    et al., [Generative Adversarial Nets](https://arxiv.org/abs/1406.2661), NIPS 2014, discuss the two for
+    generators.
     """
 
     formula = staticmethod(log_confusion)

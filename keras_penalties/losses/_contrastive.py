@@ -59,10 +59,10 @@ class Contrastive(FormulaLoss):
         ValueError: if `margin` is not positive; if the shapes differ; if labels outside [0, 1] or
             negative distances are found.
 
-    Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
-    CVPR 2006, where 0 means similar and both terms are halved. Here 1 means similar and nothing is
-    halved, as in TensorFlow's course material and most tutorials; pytorch-metric-learning does not
-    square the second term.
+    Source: Hadsell, Chopra and LeCun, [Dimensionality Reduction by Learning an Invariant
+    Mapping](https://doi.org/10.1109/CVPR.2006.100), CVPR 2006, where 0 means similar and both terms are
+    halved. Here 1 means similar and nothing is halved, as in TensorFlow's course material and most tutorials;
+    pytorch-metric-learning does not square the second term.
     """
 
     formula = staticmethod(contrastive)

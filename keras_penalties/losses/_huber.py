@@ -44,9 +44,9 @@ class Huber(FormulaLoss):
         TypeError: if `threshold` is not a number.
         ValueError: if `threshold` is not positive; if the shapes differ.
 
-    Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35
-    (1964). This is `keras.losses.Huber` with `delta` under the name that people search for. It is checked,
-    and summed in float32 when called as a function in half precision.
+    Source: Huber, [Robust Estimation of a Location Parameter](https://doi.org/10.1214/aoms/1177703732),
+    Annals of Mathematical Statistics 35 (1964). This is `keras.losses.Huber` with `delta` under the name that
+    people search for. Arguments are checked, and as a function in half precision it sums in float32.
     """
 
     formula = staticmethod(huber)

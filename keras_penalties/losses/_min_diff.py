@@ -1,4 +1,4 @@
-"""How differently a model answers for the groups of its examples."""
+"""How differently a model answers for groups of its examples."""
 
 from functools import partial
 
@@ -38,24 +38,24 @@ class MinDiff(BatchLoss):
     \operatorname{MMD}^2(g, h) = \bar k_{gg} - 2\,\bar k_{gh} + \bar k_{hh},\qquad
     k_{ij} = e^{-\lVert x_i - x_j\rVert_2^2/L^2}$$
 
-    \(\bar k_{gh}\) is the mean of the kernel over all pairs of a row of group \(g\) and one of group \(h\),
-    a row and itself included, so that the value is never negative, and 0 where the groups have the same rows.
-    The labels are the groups, such as a protected attribute or a domain, and not what the model predicts:
+    \(\bar k_{gh}\) is the mean of the kernel over all pairs of a row of group \(g\) and a row of group \(h\),
+    pairs of a row with itself included. So the value is never negative, and 0 if the groups have the same
+    rows. The labels are the groups, such as a protected attribute or a domain, not what the model predicts:
     pass the loss in `hidden_losses` to `keras_penalties.models.HiddenOutputs`, and the groups by
     `hidden_targets`. For two groups it is the loss of TensorFlow Model Remediation.
 
     Args:
-        length: \(L\), a finite float > 0, in the units of `y_pred`. Rows much farther apart do not see each
-            other. For probabilities 0.1; otherwise start with the standard deviation of `y_pred`.
+        length: \(L\), a finite float > 0, in the units of `y_pred`. Rows much farther apart do not affect
+            each other. Use 0.1 for probabilities; otherwise start with the standard deviation of `y_pred`.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds the groups, as ids below 2**24, `(batch,)` or `(batch, 1)`, or one-hot,
-    `(batch, groups)`; `y_pred` holds predictions, logits or a hidden layer, `(batch, features)`. Without
-    reduction the result is `(batch,)`: what each row adds, times the number of rows, without units, which may
-    be negative for a row. A batch with one group has the value 0. Rows that a mask drops, or whose sample
-    weight is zero, are in no group; other weights multiply what a row adds.
+    Shapes: `y_true` holds the groups: ids below 2**24, `(batch,)` or `(batch, 1)`, or one-hot,
+    `(batch, groups)`. `y_pred` holds predictions, logits or a hidden layer, `(batch, features)`. Without
+    reduction the result is `(batch,)`, without units: what each row adds to the value, times the number of
+    rows, which may be negative. A batch with one group has the value 0. Rows that a mask drops, or whose
+    sample weight is zero, are in no group; other weights multiply what a row adds.
 
     Example:
 
@@ -71,11 +71,11 @@ class MinDiff(BatchLoss):
         ValueError: if `length` is not positive; if the shapes do not match; if labels are neither ids nor
             one-hot.
 
-    Source: Prost, Qian, Chen, Chi, Chen and Beutel, "Toward a better trade-off between performance and
-    fairness with kernel-based distribution matching", 2019, https://arxiv.org/abs/1910.11779; `MMDLoss` of
-    TensorFlow Model Remediation, whose kernel has no 2 under the square, and whose sample weights count in
-    both rows of a pair. `keras_penalties.regularizers.MMD` compares two batches instead, without a row and
-    itself.
+    Source: Prost, Qian, Chen, Chi, Chen and Beutel, [Toward a Better Trade-off between Performance and
+    Fairness with Kernel-based Distribution Matching](https://arxiv.org/abs/1910.11779), 2019; `MMDLoss` of
+    TensorFlow Model Remediation, whose kernel has no factor of 2 below the square, and whose sample weights
+    count for both rows of a pair. `keras_penalties.regularizers.MMD` compares two batches instead, without
+    pairs of a row with itself.
     """
 
     formula = staticmethod(min_diff)

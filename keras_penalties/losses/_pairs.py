@@ -28,8 +28,8 @@ class BatchLoss(FormulaLoss):
 
 
 class _OfWeightedRows(keras.losses.Loss):
-    """A loss of a batch in one step, whose `call` Keras does not tell the weights. What the weights drop is
-    masked in `call` alone: Keras divides by the number of rows that its mask keeps, whatever they weigh."""
+    """A loss of a batch with the weights of one step, which Keras does not pass to `call`. Rows of weight 0
+    are masked only inside `call`: Keras divides by the number of rows that its mask keeps, of any weight."""
 
     def __init__(self, loss, sample_weight):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)

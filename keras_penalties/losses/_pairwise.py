@@ -55,9 +55,10 @@ class PairwiseContrastive(BatchLoss):
         ValueError: if `margin` is not positive; if the shapes do not match; if labels are
             neither class ids nor one-hot.
 
-    Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
-    CVPR 2006, without its factors of 1/2. pytorch-metric-learning's `ContrastiveLoss` squares neither term,
-    and adds the mean of the similar pairs with a loss above 0 to that of the others.
+    Source: Hadsell, Chopra and LeCun, [Dimensionality Reduction by Learning an Invariant
+    Mapping](https://doi.org/10.1109/CVPR.2006.100), CVPR 2006, without its factors of 1/2.
+    pytorch-metric-learning's `ContrastiveLoss` squares neither term, and adds the mean of the similar pairs
+    with a loss above 0 to that of the others.
     """
 
     formula = staticmethod(pairwise_contrastive)

@@ -39,9 +39,9 @@ class SupervisedContrastive(BatchLoss):
     $$\ell_i = -\frac{1}{|P_i|}\sum_{p\in P_i}\log\frac{e^{s_{ip}/t}}{\sum_{k\ne i} e^{s_{ik}/t}},\qquad
     s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
 
-    \(P_i\) are the other rows of the class of row \(i\). A row without one has the value 0, and counts
-    in the mean; to leave it out, here and of the sums of other rows, give it the sample weight 0. A row of
-    zeros has the cosine 0 with all others.
+    \(P_i\) are the other rows of the class of row \(i\). If there are none, row \(i\) has the value 0, and
+    counts in the mean; to leave it out, here and in the sums of other rows, give it the sample weight 0. A
+    row of zeros has the cosine 0 with all others.
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
@@ -66,9 +66,10 @@ class SupervisedContrastive(BatchLoss):
         ValueError: if `temperature` is not positive; if the shapes do not match; if labels
             are neither class ids nor one-hot.
 
-    Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, its "L_out". The authors'
-    code multiplies by `temperature / 0.07`, and gave NaN for rows without a positive.
-    pytorch-metric-learning leaves values of 0 out of the mean, and gives 0 for a batch of one class.
+    Source: Khosla et al., [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), NeurIPS 2020,
+    its "L_out". The authors' code multiplies by `temperature / 0.07`, and gave NaN for rows without a
+    positive. pytorch-metric-learning leaves values of 0 out of the mean, and gives 0 for a batch of one
+    class.
     """
 
     formula = staticmethod(supervised_contrastive)
@@ -91,10 +92,10 @@ class NTXent(BatchLoss):
     \log\frac{e^{s_{ip}/t}}{e^{s_{ip}/t} + \sum_{n\in N_i} e^{s_{in}/t}},\qquad
     s_{ij} = \frac{x_i\cdot x_j}{\lVert x_i\rVert\,\lVert x_j\rVert}$$
 
-    \(P_i\) are the other views of the image of row \(i\), \(N_i\) the views of other images. With two
+    \(P_i\) are the other views of the image of row \(i\), and \(N_i\) the views of other images. With two
     views of each image this is SimCLR's formula, and equals `SupervisedContrastive`. With more views, a
-    positive is compared only with the negatives here, and with the other positives too there. A row
-    without a positive, or without a negative, has the value 0, and counts in the mean.
+    positive is compared only with the negatives; in `SupervisedContrastive`, it is compared with the other
+    positives too. A row without a positive, or without a negative, has the value 0, and counts in the mean.
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
@@ -120,8 +121,9 @@ class NTXent(BatchLoss):
         ValueError: if `temperature` is not positive; if the shapes do not match; if labels
             are neither ids nor one-hot.
 
-    Source: Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual
-    Representations", ICML 2020. For more than two views, as in pytorch-metric-learning and optax.
+    Source: Chen, Kornblith, Norouzi and Hinton, [A Simple Framework for Contrastive Learning of Visual
+    Representations](https://arxiv.org/abs/2002.05709), ICML 2020. For more than two views, as in
+    pytorch-metric-learning and optax.
     """
 
     formula = staticmethod(ntxent)

@@ -19,8 +19,8 @@ class StatefulLoss(OwnLoss):
     with `keras.saving.register_keras_serializable`. Arguments of `__init__` that are stored as attributes
     under their own names are saved without further code.
 
-    It takes `name`, `reduction` and `dtype` as a Keras loss does; the default reduction is the mean over the
-    batch.
+    It takes the arguments `name`, `reduction` and `dtype` of a Keras loss; the default reduction is the mean
+    over the batch.
 
     Example:
 
@@ -93,7 +93,7 @@ class StatefulLoss(OwnLoss):
 
 
 class _WithState(keras.losses.Loss):
-    """A loss and its state in one step: Keras passes no state to a loss, and turns class ids into floats."""
+    """A loss and its state in one step. Keras passes no state to a loss, and converts class ids to floats."""
 
     def __init__(self, loss, y_true, state):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)

@@ -58,7 +58,8 @@ class Triplet(BatchLoss):
     Memory grows with the square of the batch in all three.
 
     Args:
-        margin: how much closer, in the distance's units, a finite float > 0.
+        margin: by how much a negative should be farther than a positive, in the units of the distance: a
+            finite float > 0.
         mining: `"semi_hard"`, `"hard"` or `"all"`.
         distance: `"euclidean"`, or `"squared"` for its square.
         reduction: as in Keras; the default is the mean over the batch.
@@ -83,12 +84,13 @@ class Triplet(BatchLoss):
         ValueError: if `margin` is not positive; if `mining` or `distance` is not one of those above; if
             the shapes do not match; if labels are neither class ids nor one-hot.
 
-    Source: Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015: `mining="semi_hard"` and
-    `distance="squared"` of rows of unit length, with a margin of 0.2. Hermans, Beyer and Leibe, "In
-    Defense of the Triplet Loss for Person Re-Identification", arXiv:1703.07737 (2017): `mining="hard"`
-    or `"all"`, and plain distances. TensorFlow Addons' `TripletSemiHardLoss` has these defaults, and
-    divides once, by the number of all positive pairs. pytorch-metric-learning's `TripletMarginLoss`
-    scales rows to unit length and divides by the number of triplets with a loss above 0.
+    Source: Schroff, Kalenichenko and Philbin, [FaceNet: A Unified Embedding for Face Recognition and
+    Clustering](https://arxiv.org/abs/1503.03832), CVPR 2015: `mining="semi_hard"` and `distance="squared"` of
+    rows of unit length, with a margin of 0.2. Hermans, Beyer and Leibe, [In Defense of the Triplet Loss for
+    Person Re-Identification](https://arxiv.org/abs/1703.07737), 2017: `mining="hard"` or `"all"`, and plain
+    distances. TensorFlow Addons' `TripletSemiHardLoss` has these defaults, and divides once, by the number of
+    all positive pairs. pytorch-metric-learning's `TripletMarginLoss` scales rows to unit length, and divides
+    by the number of triplets with a loss above 0.
     """
 
     formula = staticmethod(triplet)
@@ -120,8 +122,8 @@ def _semi_hard(distances, reach, pairs, margin):
 
 
 def _all(distances, _, pairs, margin):
-    # The sum over the triplets with a loss above 0 counts each distance once for each of these triplets that
-    # it is in. The closest negative, which both sides share, is subtracted before the sum.
+    # In the sum over the triplets with a loss above 0, each distance counts once for each of these triplets
+    # that it is in. The distance to the closest negative is subtracted from all, so that no digits are lost.
     negatives, positives = _counts(distances + margin, distances, pairs)
     negatives, positives = (ops.cast(n, distances.dtype) for n in (negatives, positives))
     beyond = distances - ops.stop_gradient(_closest(distances, pairs))[:, None]
@@ -136,7 +138,7 @@ def _all(distances, _, pairs, margin):
 
 def _counts(reach, distances, pairs):
     """For each positive, how many negatives are no farther than its reach; and for each negative, how
-    many positives reach it. 0 elsewhere. Triplets are counted in a sorted list, not enumerated."""
+    many positives reach it; 0 for all others. Triplets are counted in a sorted list, not enumerated."""
     negatives, positives = _or_infinity(pairs.negative, distances), _or_infinity(pairs.positive, reach)
     both = ops.concatenate([negatives, positives], axis=1)  # of equal distances the negatives come first
     order = ops.argsort(both, axis=1)

@@ -1,4 +1,4 @@
-"""Models that give hidden layers to compiled losses, and models that use a network more than once."""
+"""Models that pass hidden layers to compiled losses, and models that use a network more than once."""
 
 from keras_penalties.models._anti_piracy import AntiPiracy as AntiPiracy
 from keras_penalties.models._gradient import Gradient as Gradient

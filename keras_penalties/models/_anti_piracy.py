@@ -25,12 +25,12 @@ class AntiPiracy(ModelOfModels):
 
     $$E = \alpha E_p + \beta E_r + \gamma \lVert x_p - x_r\rVert_2^2,\qquad x_p = G(x_r)$$
 
-    \(E_p\) is the cross-entropy on the processed input, \(E_r\) the confusion of the raw input, and the
-    last term the squared size of the perturbation, summed over an example and averaged over the batch.
-    `fit(x, y)` takes raw inputs and their labels; `predict(x)` transforms and classifies, which gives the
-    authorized answer. The logs show each term as it is added (`processed_loss`, `raw_loss`,
-    `perturbation_loss`; losses inside the two models as `regularization_loss`) and both accuracies. The
-    model is saved as a whole; `.classifier` and `.transform` are models that can be saved separately.
+    \(E_p\) is the cross-entropy on the processed input, \(E_r\) the confusion of the raw input, and the last
+    term the squared size of the perturbation, summed over an example and averaged over the batch. `fit(x, y)`
+    takes raw inputs and their labels. `predict(x)` transforms and classifies, which gives the authorized
+    answer. The logs show each term as it is added (`processed_loss`, `raw_loss`, `perturbation_loss`; losses
+    inside the two models as `regularization_loss`) and both accuracies. The model is saved as a whole;
+    `.classifier` and `.transform` are models that can be saved separately.
 
     Args:
         classifier: a built model from inputs to class probabilities `(batch, classes)`.
@@ -61,8 +61,8 @@ class AntiPiracy(ModelOfModels):
             transform's output does not have its input's shape; at `fit`, if labels are not classes, or
             a value is outside `value_range`.
 
-    Source: Chen and Wu, "Protect Your Deep Neural Networks from Piracy", WIFS 2018. Its authors hold the
-    US patent 11,687,623 B2 on a framework of this kind: check before commercial use.
+    Source: Chen and Wu, Protect Your Deep Neural Networks from Piracy, WIFS 2018. The authors hold the US
+    patent 11,687,623 B2 on a framework of this kind: check before commercial use.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class AntiPiracy(ModelOfModels):
         given = [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]
         if given:
             raise ValueError(
-                f"AntiPiracy.compile takes no {', '.join(f'`{name}`' for name in given)}: it has three terms "
-                "and two accuracies of its own. Change `alpha`, `beta`, `gamma` or `raw_loss`."
+                f"AntiPiracy.compile takes no {', '.join(f'`{name}`' for name in given)}: it has its own "
+                "three terms and two accuracies. Change `alpha`, `beta`, `gamma` or `raw_loss`."
             )
         super().compile(optimizer=optimizer, **kwargs)
         self.show_means_of((*_TERMS, *_ACCURACIES))

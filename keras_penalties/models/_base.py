@@ -24,15 +24,15 @@ from keras_penalties.models._loss_arguments import refuse_unreduced
 
 NO_LEGACY = (
     "{} cannot be saved as legacy HDF5, from which Keras cannot load its class. Save it as '.keras', or "
-    "its weights alone with `save_weights('model.weights.h5')`."
+    "only its weights with `save_weights('model.weights.h5')`."
 )
 
 
 class ModelOfModels(ExportedAsGraph, TrainedModel):
     """A model that trains other models, and has no weights apart from theirs.
 
-    It logs each term of its loss by name, and checks the first rows of arrays before a step is compiled
-    for them: the loss must be computable from their shapes, and `check_batch(x, y)` must accept their values.
+    It logs each term of its loss by name. Before a step is compiled for arrays, it checks their first rows:
+    the loss must be computable from their shapes, and `check_batch(x, y)` must accept their values.
     """
 
     def __init__(self, name: str | None = None, **kwargs: Any):

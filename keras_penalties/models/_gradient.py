@@ -22,30 +22,29 @@ class Gradient:
     $$g = \frac{\partial}{\partial x} \sum_i y_i \quad\text{or, with } n \text{ projections,}\quad
     g_j = \sqrt{C / n}\; \frac{\partial\, v_j^\top y}{\partial x}$$
 
-    A value of the argument `hidden` of `HiddenOutputs`. Everything that a hidden tensor gets from `compile`
-    applies to it: penalties, losses, targets, metrics, and a name in the logs. The derivative is that of each
-    example's own tensor, as long as examples do not depend on each other: in training,
-    `BatchNormalization` makes them.
+    Use it as a value of the argument `hidden` of `HiddenOutputs`. Everything that a hidden tensor gets from
+    `compile` applies to it: penalties, losses, targets, metrics, and a name in the logs. It is the derivative
+    of each example's own tensor, as long as examples do not depend on each other; in training,
+    `BatchNormalization` makes them depend on each other.
 
     Args:
-        of: the tensor to differentiate: a hidden tensor, by its name in `hidden` (which may be another
-            Gradient, for a second derivative), or a reference to a tensor of the model, as in `hidden`.
-        wrt: the tensor with respect to which: the name of an input of the model, or a hidden tensor or a
-            reference, as `of`. For a subclassed model, the name of an input is that of the argument of
-            `call`, or a key of the dict that it takes.
-        feature: the index of the feature of `of` to differentiate, along its last axis. By default, the
-            sum over all features is.
-        projections: a number of random directions, in which `of` is differentiated: an `L2` of the
-            result estimates the squared Frobenius norm of the Jacobian. Or `"exact"`: each feature is
+        of: the tensor to differentiate: the name of a hidden tensor in `hidden` (it may be another Gradient,
+            for a second derivative), or a reference to a tensor of the model, as in `hidden`.
+        wrt: the tensor with respect to which to differentiate: the name of an input of the model, or a hidden
+            tensor or a reference, as for `of`. In a subclassed model, an input has the name of the argument
+            of `call`, or is a key of the dict that `call` takes.
+        feature: the index along the last axis of the feature of `of` to differentiate. By default, it is the
+            sum over all features.
+        projections: the number of random directions in which to differentiate `of`: an `L2` of the result
+            estimates the squared Frobenius norm of the Jacobian. With `"exact"`, each feature is
             differentiated, which gives the whole Jacobian, at the cost of a backward pass per feature.
-        seed: an int, from which the random directions follow. They are other ones in each training step, and
+        seed: an int that determines the random directions. They change with each training step, and
             `evaluate` uses those of the next training step. They are the same on every backend, and do not
             depend on the number of replicas.
 
-    Shapes: that of `wrt`; with `projections`, `(*wrt.shape, projections)`, or
-        `(*wrt.shape, features)` with `"exact"`, in which the elements of `of` after the batch are
-        counted in row-major order. The dtype is that of `wrt`. The mask of the result is that of `wrt`;
-        what the mask of `of` drops is not differentiated.
+    Shapes: the shape of `wrt`; with `projections`, `(*wrt.shape, projections)`; with `"exact"`,
+    `(*wrt.shape, features)`, where the elements of `of` after the batch are counted in row-major order. The
+    dtype and the mask are those of `wrt`. Masked elements of `of` are not differentiated.
 
     Example:
 
@@ -63,10 +62,11 @@ class Gradient:
         ValueError: if `projections` is not at least 1, or `feature` is given too; in `HiddenOutputs` and in
             training, if a tensor is not known, not float, or if `of` does not depend on `wrt`.
 
-    Source: for the projections: Hoffman, Roberts and Yaida, "Robust Learning with Jacobian Regularization",
-    2019 (https://arxiv.org/abs/1908.02729), whose penalty is half of the squared norm: an `L2` of half the
-    strength. With `"exact"` on a hidden layer, an `L2` is the term of the contractive autoencoder: Rifai,
-    Vincent, Muller, Glorot and Bengio, ICML 2011.
+    Source: for the projections, Hoffman, Roberts and Yaida, [Robust Learning with Jacobian
+    Regularization](https://arxiv.org/abs/1908.02729), 2019, whose penalty is half of the squared norm: an
+    `L2` of half the strength. With `"exact"` on a hidden layer, an `L2` is the term of the contractive
+    autoencoder: Rifai, Vincent, Muller, Glorot and Bengio, [Contractive Auto-Encoders: Explicit Invariance
+    During Feature Extraction](https://icml.cc/2011/papers/455_icmlpaper.pdf), ICML 2011.
     """
 
     def __init__(
@@ -175,9 +175,9 @@ class Directions(State):
         self.step = self.variable("step", dtype="int32")
 
     def draw(self, y: Tensor, training: Any) -> Tensor:
-        """Vectors for each row of `y`, `(projections, batch, features)`: of length `sqrt(features /
-        projections)`, so that squared products with them add up to the squared length of what they are
-        multiplied with, on average. A replica gets those of its rows."""
+        """Vectors for each row of `y`, `(projections, batch, features)`. Their length is
+        `sqrt(features / projections)`: on average, the squared products of a tensor with them add up to its
+        squared length. A replica gets those of its rows."""
         batch, features = ops.shape(y)[0], _product(ops.shape(y)[1:])
         shape = (self.count, batch * replicas.replicas(), features)
         vectors = _random.normal(shape, self.seed, ops.copy(self.step.value), "float32")

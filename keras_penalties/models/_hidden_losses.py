@@ -121,7 +121,7 @@ class HiddenArguments:
                 )
             if names in self.targets and not any(names in self.given[of] for of in METRICS):
                 raise ValueError(
-                    f"`hidden_targets[{key!r}]` gives labels to a penalty, which takes none. Omit it, or "
+                    f"`hidden_targets[{key!r}]` names labels for a penalty, which uses none. Omit it, or "
                     "pass a loss to `hidden_losses`."
                 )
             penalties = as_penalties(value, argument, OWNER)

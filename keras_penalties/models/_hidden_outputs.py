@@ -1,4 +1,4 @@
-"""A wrapper that gives hidden tensors to compiled losses."""
+"""A wrapper that passes hidden tensors to compiled losses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self

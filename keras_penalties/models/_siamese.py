@@ -42,8 +42,10 @@ class Siamese(ModelOfModels):
         ValueError: if `encoder` has several outputs, or is not built; at `fit`, if inputs and labels differ
             in length, or the loss rejects the first labels.
 
-    Source: Bromley, Guyon, LeCun, Säckinger and Shah, "Signature Verification Using a 'Siamese' Time
-    Delay Neural Network", NIPS 1993.
+    Source: Bromley, Guyon, LeCun, Säckinger and Shah, [Signature Verification Using a "Siamese" Time Delay
+    Neural
+    Network](https://papers.nips.cc/paper/769-signature-verification-using-a-siamese-time-delay-neural-network),
+    NIPS 1993.
     """
 
     def __init__(

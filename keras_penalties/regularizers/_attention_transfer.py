@@ -1,4 +1,4 @@
-"""Where a student's feature map is active, and where its teacher's is."""
+"""Match where a student's feature map is active to where its teacher's is."""
 
 import math
 from typing import Literal, TypeAlias, get_args
@@ -22,27 +22,27 @@ class AttentionTransfer(Penalty):
     $$\frac{1}{N}\sum_n \tfrac12\left\lVert \frac{q(s_n)}{\lVert q(s_n)\rVert_2}
     - \frac{q(t_n)}{\lVert q(t_n)\rVert_2}\right\rVert_2,\qquad q(x)_p = \sum_c x_{pc}^2$$
 
-    \(q\) says how active each position \(p\) is, over all channels, so the two may have different numbers of
-    channels. The second tensor is the teacher: no gradient goes into it. With `distance="mean_squared"` it is
-    the formula of the authors' code: the mean over the positions of the squared differences between the maps,
-    which is not halved.
+    \(q(x)_p\) is the activity at position \(p\), summed over the channels, so the two tensors may have
+    different numbers of channels. The second tensor is the teacher's, and gets no gradient.
+    `distance="mean_squared"` is the formula of the authors' code: the mean over the positions of the squared
+    differences between the maps, not halved.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`. The paper uses
-            1000 for each map, with the formula of its code: 1000 with `"mean_squared"`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. The paper uses
+            1000 for each map, with the formula of its code, which is `"mean_squared"` here.
         distance: `"euclidean"`, as in the paper, or `"mean_squared"`, as in the authors' code.
 
-    Shapes: a list of the student's and the teacher's tensor, both `(batch, ..., channels)` with at least one
-    axis of positions, any float type, of one shape up to the channels. The result is a float32 scalar without
-    units: at most 0.71, or with `"mean_squared"` at most 2 divided by the number of positions. A map of zeros
-    stays zero, with gradient 0, and so does the gradient where both maps are equal. A position that the mask
-    of either tensor drops is not part of the maps.
+    Shapes: a list of the student's tensor and the teacher's, both `(batch, ..., channels)` with at least one
+    axis of positions, any float type, with the same shape except for the channels. The result is a float32
+    scalar without units, at most 0.71; with `"mean_squared"`, at most 2 divided by the number of positions. A
+    map of zeros stays zero, with gradient 0. The gradient is also 0 where both maps are equal. A position
+    that either mask drops is not part of the maps.
 
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])  # two positions; active at the first alone
-    >>> teacher = np.array([[[0.0], [2.0]]])  # at the second alone
+    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])  # two positions; active only at the first
+    >>> teacher = np.array([[[0.0], [2.0]]])  # active only at the second
     >>> value = kp.regularizers.AttentionTransfer(1.0).measure([student, teacher])
     >>> round(float(value), 6)  # 0.5 * (1 + 1)**0.5
     0.707107
@@ -52,13 +52,13 @@ class AttentionTransfer(Penalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, `distance` is neither word, a tensor has no
-            positions, or the positions differ.
+        ValueError: if `strength` is negative or not finite, `distance` is not one of the values above, a
+            tensor has no positions, or the positions differ.
 
-    Source: Zagoruyko and Komodakis, "Paying More Attention to Attention: Improving the Performance of
-    Convolutional Neural Networks via Attention Transfer", ICLR 2017, https://arxiv.org/abs/1612.03928,
+    Source: Zagoruyko and Komodakis, [Paying More Attention to Attention: Improving the Performance of
+    Convolutional Neural Networks via Attention Transfer](https://arxiv.org/abs/1612.03928), ICLR 2017,
     equation 2 with \(p = 2\) and \(F_{sum}^2\), as a mean over the batch; \(\beta\) is `strength`. The
-    authors' code squares the differences and takes their mean, and most ports follow it; torchdistill's
+    authors' code squares the differences and takes their mean, and most ports follow it. torchdistill's
     `ATLoss` has both, and its `mode="paper"` does not halve.
     """
 
@@ -95,7 +95,7 @@ class AttentionTransfer(Penalty):
 
 
 def _map(x):
-    """How active each position of each example is, with length 1."""
+    """The activity at each position, scaled to length 1 in each example."""
     x = x / _numerics.scale(_numerics.largest(x, tuple(range(1, len(x.shape)))))
     activity = ops.sum(ops.square(x), axis=-1)
     return _numerics.unit(activity, tuple(range(1, len(activity.shape))))

@@ -1,4 +1,4 @@
-"""How alike two layers see a batch, whatever their features."""
+"""How similar the representations of a batch in two layers are."""
 
 from typing import Literal
 
@@ -19,21 +19,22 @@ class CKA(BatchStatisticPenalty):
 
     $$1 - \frac{\lVert B^\top A\rVert_F^2}{\lVert A^\top A\rVert_F\,\lVert B^\top B\rVert_F}$$
 
-    \(A\) and \(B\) are the two tables of rows, each feature less its mean. The value is 0 where the rows of
-    one are those of the other rotated, mirrored, shifted or scaled, and 1 where no feature of one varies with
-    a feature of the other. The two may differ in their features. With few rows for their features, the rows'
-    Gram matrices give the same number without a features-by-features matrix.
+    \(A\) and \(B\) are the two tables of rows, each feature minus its mean. The value is 0 if the rows of one
+    tensor are those of the other, rotated, mirrored, shifted or scaled. It is 1 if no feature of one varies
+    with a feature of the other. The two may have different numbers of features. With few rows and many
+    features, the same number is computed from the Gram matrices of the rows, without a features-by-features
+    matrix.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        detach: the side that gets no gradient: `"first"`, `"second"` (a fixed target, such as a teacher), or
-            None.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        detach: the tensor that gets no gradient: `"first"`, `"second"` (a fixed target, such as a teacher),
+            or None.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of two tensors `(batch, ..., features)`, any float type, of one shape up to the features;
-    row `n` of one belongs to row `n` of the other. The result is a float32 scalar without units, between 0
-    and 1. A tensor whose rows are all equal is like no other: the value is 1, with gradient 0, and so it is
-    for a single row.
+    Shapes: a list of two tensors `(batch, ..., features)`, any float type, with the same shape except for the
+    features; row `n` of one belongs to row `n` of the other. The result is a float32 scalar without units,
+    between 0 and 1. If all rows of a tensor are equal, or there is only one row, the value is 1, with
+    gradient 0.
 
     Example:
 
@@ -48,13 +49,14 @@ class CKA(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `detach` is neither word, `axis` is the batch, or
-            the tensors differ in shape before the features.
+        ValueError: if `strength` is negative or not finite, `detach` is not one of the values above, `axis`
+            is the batch, or the shapes differ apart from the features.
 
-    Source: Kornblith, Norouzi, Lee and Hinton, "Similarity of Neural Network Representations Revisited",
-    ICML 2019, https://arxiv.org/abs/1905.00414, section 3, with linear kernels. It is the biased estimate, as
-    the authors' `feature_space_linear_cka`: with few rows for the features, it finds layers more alike than
-    they are. Their `debiased=True` corrects that, may be negative, and is not offered here.
+    Source: Kornblith, Norouzi, Lee and Hinton, [Similarity of Neural Network Representations
+    Revisited](https://arxiv.org/abs/1905.00414), ICML 2019, section 3, with linear kernels. This is the
+    biased estimate, as in the authors' `feature_space_linear_cka`: with few rows and many features, it finds
+    layers more similar than they are. Their `debiased=True` corrects that, but may be negative, and is not
+    offered here.
     """
 
     tensors = 2
@@ -82,17 +84,17 @@ class CKA(BatchStatisticPenalty):
             return ops.stack([ops.sum(p * q) for p, q in ((of_a, of_b), (of_a, of_a), (of_b, of_b))])
 
         m, n = a.shape[-1], b.shape[-1]
-        width = (m * m + n * n + m * n) / (m + n)  # with so many rows both ways take as many operations
+        width = (m * m + n * n + m * n) / (m + n)  # at this width, both ways cost the same
         squares = _gram.cheaper(sizes.size(a), int(2 * width), by_rows, by_features)
         own = _numerics.inverse(_numerics.sqrt(squares[1])) * _numerics.inverse(_numerics.sqrt(squares[2]))
         value = 1.0 - squares[0] * own
-        # Of tensors that are alike it may be rounded to less than 0; the gradient stays what it is there.
+        # For similar tensors, rounding may make it negative. The gradient does not change.
         return value + ops.stop_gradient(ops.relu(value) - value)
 
 
 def _centered(rows, weights):
-    """Columns less their mean, of a size at which fourth powers can be summed, which changes no ratio.
-    Columns that are constant apart from rounding become zeros."""
+    """Columns minus their mean, all scaled so that fourth powers can be summed. Columns that are constant
+    apart from rounding become zeros."""
     columns = _numerics.centered(rows, weights)
     columns = ops.where(_numerics.largest(columns, 0) > 1e-6 * _numerics.largest(rows, 0), columns, 0)
     size = _numerics.largest(columns, (0, 1))

@@ -15,15 +15,15 @@ class CORAL(BatchStatisticPenalty):
     $$\frac{1}{4D^2}\lVert C_a - C_b\rVert_F^2,\qquad
     C_{ij} = \frac{1}{N - 1}\sum_n (x_{ni} - \mu_i)(x_{nj} - \mu_j)$$
 
-    For two domains whose features should be alike, such as labelled and unlabelled images. With fewer
-    rows than features no features-by-features covariance is built.
+    For two domains whose features should be similar, such as labelled and unlabelled images. With fewer rows
+    than features, no features-by-features covariance is computed.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of two tensors `(batch, ..., features)`, any float type, which may differ in the batch;
-    the result is a float32 scalar in the fourth power of their units. The covariance of one row is 0.
+    Shapes: a list of two tensors `(batch, ..., features)`, any float type; their batch sizes may differ. The
+    result is a float32 scalar in the fourth power of their units. The covariance of a single row is 0.
 
     Example:
 
@@ -34,11 +34,12 @@ class CORAL(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `axis` is the batch, or the tensors differ in
-            their features.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or the tensors have
+            different numbers of features.
 
-    Source: Sun and Saenko, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", ECCV workshop
-    2016, equations 1 to 3. Widely used ports leave the division by \(4D^2\) out, or by 4.
+    Source: Sun and Saenko, [Deep CORAL: Correlation Alignment for Deep Domain
+    Adaptation](https://arxiv.org/abs/1607.01719), ECCV workshop 2016, equations 1 to 3. Widely used ports
+    omit the division by \(4D^2\), or the 4 in it.
     """
 
     tensors = 2

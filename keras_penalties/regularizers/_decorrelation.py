@@ -1,4 +1,4 @@
-"""How much the features say the same thing, and whether they say anything."""
+"""How correlated the features are, and whether they vary at all."""
 
 from keras import ops
 
@@ -18,16 +18,16 @@ class DeCov(BatchStatisticPenalty):
     $$\frac{1}{2}\left(\lVert C\rVert_F^2 - \lVert \operatorname{diag} C\rVert_2^2\right),\qquad
     C_{ij} = \frac{1}{N}\sum_n (x_{ni} - \mu_i)(x_{nj} - \mu_j)$$
 
-    It is zero when no two features vary together in the batch. With fewer rows than features the
-    rows' Gram matrix gives the same number without the features-by-features covariance.
+    It is zero if no two features vary together in the batch. With fewer rows than features, the same number
+    is computed from the Gram matrix of the rows, without the features-by-features covariance.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
             0.1.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the
-    fourth power of the units of `x`. One row, or constant features, give 0.
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the fourth
+    power of the units of `x`. A single row, or constant features, give 0.
 
     Example:
 
@@ -39,8 +39,9 @@ class DeCov(BatchStatisticPenalty):
         TypeError: if `strength` is not a number, or `axis` not an int.
         ValueError: if `strength` is negative or not finite, or `axis` is the batch.
 
-    Source: Cogswell, Ahmed, Girshick, Zitnick and Batra, "Reducing Overfitting in Deep Networks by
-    Decorrelating Representations", ICLR 2016. As there, `C` is divided by `N`, not by `N - 1`.
+    Source: Cogswell, Ahmed, Girshick, Zitnick and Batra, [Reducing Overfitting in Deep Networks by
+    Decorrelating Representations](https://arxiv.org/abs/1511.06068), ICLR 2016. As there, `C` is divided by
+    `N`, not by `N - 1`.
     """
 
     _weights_optional = True
@@ -53,21 +54,20 @@ class DeCov(BatchStatisticPenalty):
 
 @register
 class Covariance(BatchStatisticPenalty):
-    r"""The squared covariances between different features, a feature's share of them.
+    r"""The sum of the squared covariances between different features, divided by the number of features.
 
     $$\frac{1}{D}\sum_{i \ne j} C_{ij}^2,\qquad
     C_{ij} = \frac{1}{N - 1}\sum_n (x_{ni} - \mu_i)(x_{nj} - \mu_j)$$
 
-    VICReg's third term. With fewer rows than features the rows' Gram matrix gives the same number
-    without the features-by-features covariance.
+    VICReg's third term. With fewer rows than features, the same number is computed from the Gram matrix of
+    the rows, without the features-by-features covariance.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
-            1.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses 1.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the
-    fourth power of the units of `x`. One row, or constant features, give 0.
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the fourth
+    power of the units of `x`. A single row, or constant features, give 0.
 
     Example:
 
@@ -79,9 +79,9 @@ class Covariance(BatchStatisticPenalty):
         TypeError: if `strength` is not a number, or `axis` not an int.
         ValueError: if `strength` is negative or not finite, or `axis` is the batch.
 
-    Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for
-    Self-Supervised Learning", ICLR 2022. `DeCov` is half of the same sum, with `N` for `N - 1` and
-    without the division by the number of features `D`.
+    Source: Bardes, Ponce and LeCun, [VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning](https://arxiv.org/abs/2105.04906), ICLR 2022. `DeCov` is half of the same sum,
+    with `N` instead of `N - 1`, and without the division by the number of features `D`.
     """
 
     _weights_optional = True
@@ -97,18 +97,18 @@ class Variance(BatchStatisticPenalty):
 
     $$\frac{1}{D}\sum_j \max\left(0,\; \gamma - \sqrt{\operatorname{Var}(x_j) + \epsilon}\right)$$
 
-    VICReg's second term: it keeps features from collapsing to a constant. The variance is divided by
+    VICReg's second term, which keeps features from collapsing to a constant. The variance is divided by
     `N - 1`.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
-            25.
-        target: the standard deviation \(\gamma\) from which on a feature costs nothing, a float > 0.
-        eps: what is added to the variance, a float > 0: it bounds the gradient at a constant.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses 25.
+        target: the standard deviation \(\gamma\) at which a feature is no longer penalized, a float > 0.
+        eps: added to the variance, a float > 0. It bounds the gradient of a constant feature.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units
-    of `x`. One row has variance 0, as constant features have: they cost `target - sqrt(eps)`.
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units of
+    `x`. A constant feature, or any feature of a single row, has the variance 0: its term is
+    `target - sqrt(eps)`.
 
     Example:
 
@@ -122,7 +122,8 @@ class Variance(BatchStatisticPenalty):
         ValueError: if `strength` is negative or not finite, `target` or `eps` is not positive, or `axis`
             is the batch.
 
-    Source: Bardes, Ponce and LeCun, "VICReg", ICLR 2022, equations 1 and 2.
+    Source: Bardes, Ponce and LeCun, [VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning](https://arxiv.org/abs/2105.04906), ICLR 2022, equations 1 and 2.
     """
 
     _weights_optional = True
@@ -139,7 +140,7 @@ class Variance(BatchStatisticPenalty):
 
 
 def unbiased(rows, weights):
-    """The shares with which squares of centered rows sum to a variance divided by `N - 1`."""
+    """The shares of rows in a variance that is divided by `N - 1`."""
     if weights is None:
         return 1.0 / _numerics.at_least_one(_numerics.count_of(rows) - 1.0)
     count = replicas.total(ops.cast(ops.sum(ops.cast(weights > 0, "int32")), weights.dtype))

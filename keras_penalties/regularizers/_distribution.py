@@ -1,4 +1,4 @@
-"""What the rows say as distributions over their features."""
+"""Penalties on rows that are distributions over their features."""
 
 import math
 
@@ -15,10 +15,10 @@ LOGITS = "For logits, set `from_logits=True`."
 
 
 class MeanOfRows(BatchStatisticPenalty):
-    """The mean over all rows that are kept of `row(rows, kept)`, one value per row.
+    """The mean of `row(rows, kept)`, one value per row, over the rows that a mask keeps.
 
-    `kept` says which features of each row count, or is None. A row in which none does is not counted.
-    Replicas share sums alone.
+    `kept` says which features of each row count, or is None. A row without a feature that counts is left out.
+    Replicas exchange only sums.
     """
 
     _formulas = ("value", "statistic", "row")
@@ -69,16 +69,16 @@ class _OfDistributions(MeanOfRows):
 
 @register
 class Entropy(_OfDistributions):
-    r"""The mean entropy of the rows: low where each row is sure of one feature.
+    r"""The mean entropy of the rows, which is low if each row puts most of its probability on one feature.
 
     $$\frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
 
-    Below 1e-7 the logarithm goes on as its tangent there, so that value and gradient are finite at 0.
+    Below 1e-7, the logarithm is replaced by its tangent at 1e-7, so value and gradient are finite at 0.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         from_logits: whether `x` holds logits instead of probabilities.
-        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+        axis: the axis of the probabilities. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats,
     between 0 and the logarithm of the number of features.
@@ -92,11 +92,12 @@ class Entropy(_OfDistributions):
 
     Raises:
         TypeError: if `strength` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
-            [0, 1] are seen where probabilities are expected.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or probabilities outside
+            [0, 1] are found.
 
-    Source: Grandvalet and Bengio, "Semi-supervised Learning by Entropy Minimization", NIPS 2004.
-    `Confidence` penalizes the opposite.
+    Source: Grandvalet and Bengio, [Semi-supervised Learning by Entropy
+    Minimization](https://papers.nips.cc/paper/2740-semi-supervised-learning-by-entropy-minimization), NIPS
+    2004. `Confidence` penalizes the opposite.
     """
 
     def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
@@ -105,18 +106,18 @@ class Entropy(_OfDistributions):
 
 @register
 class Confidence(_OfDistributions):
-    r"""How far the rows are from uniform: high where a classifier or an attention is too sure.
+    r"""How far the rows are from uniform: high if a classifier or an attention is overconfident.
 
     $$\log K - \frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
 
-    It is the mean divergence of the rows from the uniform distribution over the \(K\) features, and so
-    never negative. Below 1e-7 the logarithm goes on as its tangent there.
+    It is the mean divergence of the rows from the uniform distribution over the \(K\) features, so it is
+    never negative. Below 1e-7, the logarithm is replaced by its tangent at 1e-7.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
-            0.1 to 4.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses 0.1
+            to 4.
         from_logits: whether `x` holds logits instead of probabilities.
-        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+        axis: the axis of the probabilities. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats,
     between 0 and the logarithm of the number of features.
@@ -130,12 +131,12 @@ class Confidence(_OfDistributions):
 
     Raises:
         TypeError: if `strength` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
-            [0, 1] are seen where probabilities are expected.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or probabilities outside
+            [0, 1] are found.
 
-    Source: Pereyra, Tucker, Chorowski, Kaiser and Hinton, "Regularizing Neural Networks by Penalizing
-    Confident Output Distributions", ICLR workshop 2017. There it is minus the entropy, which is less by
-    the constant \(\log K\) and negative; the gradient is the same.
+    Source: Pereyra, Tucker, Chorowski, Kaiser and Hinton, [Regularizing Neural Networks by Penalizing
+    Confident Output Distributions](https://arxiv.org/abs/1701.06548), ICLR workshop 2017. There it is minus
+    the entropy, which is smaller by the constant \(\log K\) and negative; the gradient is the same.
     """
 
     def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
@@ -148,16 +149,17 @@ class Confidence(_OfDistributions):
 
 @register
 class ZLoss(MeanOfRows):
-    r"""The mean squared log-sum-exp of the rows: it keeps logits from drifting off.
+    r"""The mean squared log-sum-exp of the rows, which keeps logits small.
 
     $$\frac{1}{N}\sum_n \left(\log\sum_k e^{x_{nk}}\right)^2$$
 
-    A softmax does not see a constant that is added to a row of logits, half precision does.
+    A constant added to all logits of a row does not change their softmax, but large logits lose digits in
+    half precision.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
             0.001.
-        axis: the axis of the logits. Defaults to the last; positions are taken as rows.
+        axis: the axis of the logits. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, logits of any float type; the result is a float32 scalar.
 
@@ -172,8 +174,11 @@ class ZLoss(MeanOfRows):
         TypeError: if `strength` is not a number, or `axis` not an int.
         ValueError: if `strength` is negative or not finite, or `axis` is the batch.
 
-    Source: Zoph et al., "ST-MoE: Designing Stable and Transferable Sparse Expert Models", 2022, equation
-    5, for routers; for output logits, de Brebisson and Vincent (2016), and PaLM (2022) at 0.0001.
+    Source: Zoph et al., [ST-MoE: Designing Stable and Transferable Sparse Expert
+    Models](https://arxiv.org/abs/2202.08906), 2022, equation 5, for routers. For output logits: de Brebisson
+    and Vincent, [The Z-loss: A Shift and Scale Invariant Classification Loss Belonging to the Spherical
+    Family](https://arxiv.org/abs/1604.08859), 2016, and Chowdhery et al., [PaLM: Scaling Language Modeling
+    with Pathways](https://arxiv.org/abs/2204.02311), 2022, with a strength of 0.0001.
     """
 
     def row(self, rows: Tensors, kept: Tensor = None) -> Tensor:
@@ -186,16 +191,17 @@ class LoadBalance(BatchStatisticPenalty):
 
     $$E\sum_i f_i P_i$$
 
-    \(f_i\) is the share of the rows that have expert \(i\) among their top `top_k`, \(P_i\) the mean
-    probability of expert \(i\). It is `top_k` where the load is even, and `E` at most where all rows go
-    to one of them. The gradient goes through \(P\) alone: a choice has none.
+    \(E\) is the number of experts, \(f_i\) the share of the rows that have expert \(i\) among their top
+    `top_k`, and \(P_i\) the mean probability of expert \(i\). The value is `top_k` if the load is even. It is
+    at most \(E\), when all rows go to the same experts. Only \(P\) has a gradient: the choice of an expert
+    has none.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the paper uses
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
             0.01.
-        top_k: how many experts each row is sent to, an int from 1 to the number of experts.
+        top_k: the number of experts that each row is sent to, an int from 1 to the number of experts.
         from_logits: whether `x` holds the router's logits (the default) or its probabilities.
-        axis: the axis of the experts. Defaults to the last; positions are taken as rows.
+        axis: the axis of the experts. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., experts)`, any float type; the result is a float32 scalar.
 
@@ -210,13 +216,13 @@ class LoadBalance(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` is not a number, or `top_k` or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `top_k` is less than 1 or more than there are
-            experts, `axis` is the batch, or values outside [0, 1] are seen where probabilities are
-            expected.
+        ValueError: if `strength` is negative or not finite, `top_k` is less than 1 or more than the number of
+            experts, `axis` is the batch, or probabilities outside [0, 1] are found.
 
-    Source: Fedus, Zoph and Shazeer, "Switch Transformers", Journal of Machine Learning Research 23 (2022),
-    equations 4 to 6, for `top_k=1`. With more, each of a row's choices counts as one, as in the codes of
-    Mixtral, so that the least value is `top_k`; others divide by it.
+    Source: Fedus, Zoph and Shazeer, [Switch Transformers: Scaling to Trillion Parameter Models with Simple
+    and Efficient Sparsity](https://arxiv.org/abs/2101.03961), Journal of Machine Learning Research 23 (2022),
+    equations 4 to 6, for `top_k=1`. With a larger `top_k`, each of a row's choices counts as one, as in the
+    code of Mixtral, so the lowest value is `top_k`; other code divides by it.
     """
 
     _weights_optional = True
@@ -254,17 +260,17 @@ class LoadBalance(BatchStatisticPenalty):
 
 
 def _without(logits, kept):
-    """`logits` of which a softmax sees those alone that are kept."""
+    """`logits`, with the lowest number where `kept` is False, so that a softmax ignores them."""
     return logits if kept is None else ops.where(kept, logits, _numerics.constant(_logits.LOWEST, logits))
 
 
 def top_of_each_row(rows, k):
-    """Ones for the `k` largest of each row, of equal ones the first, and zeros for the others.
+    """Ones for the `k` largest entries of each row (of equal entries, the first), and zeros for the others.
 
-    Not by `ops.top_k`: on several JAX devices XLA would send all rows to each of them for that.
+    `ops.top_k` is not used: on several JAX devices, XLA would send all rows to each device.
     """
     chosen = zeros = ops.zeros_like(rows)
-    left = ops.where(rows > -1e38, rows, zeros - 1e38)  # what is not taken yet, above what is
+    left = ops.where(rows > -1e38, rows, zeros - 1e38)  # above those that are chosen
     for _ in range(k):
         largest = ops.one_hot(ops.argmax(left, axis=-1), rows.shape[-1], dtype=rows.dtype)
         left, chosen = ops.where(largest > 0, zeros - math.inf, left), chosen + largest

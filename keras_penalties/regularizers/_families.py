@@ -1,4 +1,4 @@
-"""The two shapes of a penalty: a mean over examples, and a statistic of the batch."""
+"""The two families of penalties: a mean over examples, and a statistic of the batch."""
 
 import math
 from typing import final, get_args
@@ -14,7 +14,7 @@ from keras_penalties.schedules._strength import Strength
 
 
 def same_shape(owner, shapes, of="elements"):
-    """Refuse tensors that are compared one by one and have other shapes."""
+    """Reject tensors of different shapes whose elements are compared one by one."""
     first = shapes[0]
     for i, shape in enumerate(shapes[1:], 1):
         if not _checks.shapes_agree(first, shape):
@@ -25,17 +25,18 @@ def same_shape(owner, shapes, of="elements"):
 
 
 def same_features(owner, shapes, axis=-1):
-    """Refuse tensors that are compared feature by feature and have other numbers of them."""
+    """Reject tensors with different numbers of features, which are compared with each other."""
     counts = [shape[axis] if len(shape) > 1 else 1 for shape in shapes]
     if len({count for count in counts if count is not None}) > 1:
         raise ValueError(
-            f"{owner} compares tensors with the same features. Received: "
-            f"{' and '.join(str(n) for n in counts)} features, in shapes {', '.join(map(str, shapes))}."
+            f"{owner} compares tensors with the same number of features. Received: "
+            f"{' and '.join(str(n) for n in counts)} features, in shapes {', '.join(map(str, shapes))}. "
+            "Give them the same number first, for example with a `Dense` layer."
         )
 
 
 def common_mask(masks):
-    """What every mask keeps; None where there is no mask."""
+    """The intersection of the masks, or None if there are none."""
     masks = [m for m in masks if m is not None]
     if not masks:
         return None
@@ -56,7 +57,7 @@ def mean_of_kept(values, kept):
         return _numerics.mean_of_examples(ops.reshape(values, (-1,)))
     kept = ops.logical_and(_numerics.expand_like(kept, values), ops.ones_like(values, dtype="bool"))
     counted = ops.cast(kept, values.dtype)
-    # Keras takes the mean over replicas, which hold as many examples each, but may not keep as many.
+    # Keras takes the mean over replicas, which have equally many examples, but may keep different numbers.
     count = replicas.sum_over_replicas(ops.sum(counted))
     return ops.sum(
         ops.where(kept, values, 0) * (counted * replicas.replicas() / _numerics.at_least_one(count))
@@ -72,18 +73,18 @@ def _unless_empty(values, x):
 
 
 class PerExamplePenalty(Penalty):
-    r"""The mean over the batch of one value an example.
+    r"""The mean over the batch of one value per example.
 
     $$\frac{1}{N}\sum_n \sum_i f(x_{ni}) \quad\text{or, with per="element",}\quad
     \frac{1}{N}\sum_n \operatorname{mean}_i f(x_{ni})$$
 
-    A subclass gives `elements(x)`, which is \(f\), or `examples(x, mask)` where the value of an example
-    is not a sum over its elements. What a mask drops counts neither in the sums nor in the means, and an
-    example with nothing left does not count in \(N\). A mask may drop single elements; for a subclass with
-    its own `examples` only where it sets `masks_elements = True`.
+    A subclass defines `elements(x)`, which is \(f\), or, if the value of an example is not a sum over its
+    elements, `examples(x, mask)`. Masked elements count neither in the sums nor in the means, and a fully
+    masked example does not count in \(N\). A mask may drop single elements; if the subclass defines
+    `examples`, only with `masks_elements = True`.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` sums over an example's elements, as `keras.regularizers` do; `"element"`
             takes their mean, which does not depend on the layer's size.
 
@@ -99,22 +100,22 @@ class PerExamplePenalty(Penalty):
     """
 
     _formulas = ("value", "examples", "elements")
-    _formula_methods = "`elements(x)`, or as `examples(x, mask)`"
+    _formula_methods = "`elements(x)` or `examples(x, mask)`"
     masks_elements = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if {"examples", "value"} & set(vars(cls)) and "masks_elements" not in vars(cls):
-            cls.masks_elements = False  # code of its own may know masks of positions alone
+            cls.masks_elements = False  # its own code may handle only masks of positions
 
     def __init__(self, strength: Strength, per: Per = "example"):
         super().__init__(strength)
         self.per = _checks.choice(per, "per", self._owner, get_args(Per))
 
     def elements(self, x: Tensors) -> Tensor:
-        """One value for each element of `x`, in `x`'s shape. Where the penalty compares several
-        tensors, which are of one shape then, `x` is the list of them."""
-        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
+        """One value for each element of `x`, in `x`'s shape. If the penalty compares several tensors, `x` is
+        a list of them, all of one shape."""
+        raise NotImplementedError(f"{self._owner} has no formula. Define {self._formula_methods}.")
 
     def examples(self, x: Tensors, mask: Tensors) -> Tensor:
         """One value for each example: `(batch,)`. `x` holds zeros where `mask` drops something."""
@@ -159,24 +160,24 @@ class PerExamplePenalty(Penalty):
     @final
     @staticmethod
     def _size(x):
-        """How many elements an example has, one at least."""
+        """The number of elements of an example, at least 1."""
         return math.prod(_numerics.count_of(x, axis) for axis in range(1, len(x.shape)))
 
 
 class BatchStatisticPenalty(Penalty):
-    r"""A number that describes the batch: of its covariances, its mean activations, its spread.
+    r"""A statistic of the whole batch, such as its covariances, mean activations or spread.
 
-    Positions (time, height, width) are taken as rows, so that `x` becomes a table of `(rows,
-    features)`. A subclass gives `statistic(rows, weights)`. On several TensorFlow replicas, or
-    processes of PyTorch, the table holds the rows of all of them.
+    Each position (time, height, width) is a row, so `x` becomes a table of `(rows, features)`. A subclass
+    defines `statistic(rows, weights)`. On several TensorFlow replicas or PyTorch processes, the table
+    contains the rows of all of them.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         axis: the axis of the features. Defaults to the last.
 
     Attributes:
-        paired: for a penalty that compares several tensors, whether row `n` of one belongs to row `n` of
-            the others: then a row that one mask drops counts in none. Defaults to True.
+        paired: for a penalty that compares several tensors, whether row `n` of one belongs to row `n` of the
+            others. If so, a row that one mask drops counts in no tensor. Defaults to True.
 
     Example:
 
@@ -194,15 +195,15 @@ class BatchStatisticPenalty(Penalty):
     _formulas = ("value", "statistic")
     _formula_methods = "`statistic(rows, weights)`"
     paired = True
-    # Whether `statistic` also takes None for the weights, where no row is dropped: that saves passes.
+    # Whether `statistic` accepts None for the weights if no row is dropped, which saves passes over the rows.
     _weights_optional = False
-    # Where `statistic` uses the rows only in sums that the functions of `_numerics` take: how many
-    # features-by-features matrices it sums. Then replicas send sums instead of rows if those are smaller.
+    # If `statistic` uses the rows only in sums that functions of `_numerics` take: the number of
+    # features-by-features matrices that it sums. Replicas then exchange sums, not rows, if these are smaller.
     _products: int | None = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if {"statistic", "value"} & set(vars(cls)):  # code of its own may need all rows, and their weights
+        if {"statistic", "value"} & set(vars(cls)):  # its own code may need all rows and weights
             cls._products = vars(cls).get("_products")
             cls._weights_optional = vars(cls).get("_weights_optional", False)
 
@@ -230,9 +231,9 @@ class BatchStatisticPenalty(Penalty):
             weights: `(N,)`, the share of each row in a mean: they sum to one, and are zero where a
                 mask drops the row. `ops.sum(rows * weights[:, None], axis=0)` is the mean row.
 
-        Where the penalty compares several tensors, both are lists.
+        If the penalty compares several tensors, both are lists.
         """
-        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
+        raise NotImplementedError(f"{self._owner} has no formula. Define {self._formula_methods}.")
 
     def value(self, x: Tensors, mask: Tensors) -> Tensor:
         several = isinstance(x, list)
@@ -262,7 +263,7 @@ class BatchStatisticPenalty(Penalty):
 
 
 def _rows(x):
-    """`x` as a table: positions are rows."""
+    """`x` as a table, in which each position is a row."""
     return ops.reshape(x, (-1, x.shape[-1]))
 
 

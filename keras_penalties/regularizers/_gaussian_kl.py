@@ -1,4 +1,4 @@
-"""How much a code of means and variances says."""
+"""The divergence of a Gaussian code from the standard normal."""
 
 import math
 from typing import Any
@@ -21,14 +21,14 @@ class GaussianKL(Penalty):
     $$\sum_j \max\left(\lambda,\; K_j\right),\qquad
     K_j = \frac{1}{N}\sum_n \tfrac12\left(\mu_{nj}^2 + e^{v_{nj}} - 1 - v_{nj}\right)$$
 
-    and with a capacity \(C\) the absolute difference of that sum from \(C\). \(\mu\) are the means and
-    \(v\) the logarithms of the variances, as the encoder of a variational autoencoder gives them.
+    With a capacity \(C\), it is the absolute difference between that sum and \(C\). \(\mu\) are the means and
+    \(v\) the logarithms of the variances, the two outputs of the encoder of a variational autoencoder.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the \(\beta\)
-            of a beta-VAE.
-        free_bits: what each feature may say for free, \(\lambda\), in nats, a float >= 0.
-        capacity: the divergence \(C\) to keep to, in nats, a float >= 0; None presses towards 0.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. It is the
+            \(\beta\) of a beta-VAE.
+        free_bits: the divergence \(\lambda\), in nats, below which a feature has no gradient, a float >= 0.
+        capacity: the divergence \(C\) to aim at, in nats, a float >= 0. None aims at 0.
 
     Shapes: a list of the means and the log variances, both `(batch, ..., features)`, any float type; the
     divergences of positions are summed. The result is a float32 scalar in nats.
@@ -48,10 +48,11 @@ class GaussianKL(Penalty):
         TypeError: if `strength`, `free_bits` or `capacity` is not a number.
         ValueError: if one of them is negative or not finite, or the two tensors differ in shape.
 
-    Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, appendix B; free bits:
-    Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", NIPS 2016, appendix
-    C.8, where the maximum is taken of the batch's mean, as here, and not of each example's term;
-    capacity: Burgess et al., "Understanding disentangling in beta-VAE", 2018.
+    Source: Kingma and Welling, [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114), ICLR 2014,
+    appendix B. Free bits: Kingma et al., [Improved Variational Inference with Inverse Autoregressive
+    Flow](https://arxiv.org/abs/1606.04934), NIPS 2016, appendix C.8, which also takes the maximum of the mean
+    over the batch, not of each example's term. Capacity: Burgess et al., [Understanding Disentangling in
+    beta-VAE](https://arxiv.org/abs/1804.03599), 2018.
     """
 
     tensors = 2
@@ -86,7 +87,7 @@ class GaussianKL(Penalty):
 
 
 def _beyond_the_tangent(v):
-    """`exp(v) - 1 - v`, by its series where the difference would lose its digits."""
+    """`exp(v) - 1 - v`, computed from its series where the difference would lose digits."""
     near = ops.abs(v) < 1 / 16
     small, series = ops.where(near, v, 0), 0.0
     for k in range(9, 1, -1):

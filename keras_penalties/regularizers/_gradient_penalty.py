@@ -1,4 +1,4 @@
-"""The distance of each example's norm from a given one."""
+"""The distance of each example's norm from a given norm."""
 
 from keras import ops
 
@@ -15,16 +15,15 @@ class GradientPenalty(PerExamplePenalty):
 
     $$\frac{1}{N}\sum_n \left(\lVert g_n\rVert_2 - c\right)^2$$
 
-    It is made for a gradient: put it on a `models.Gradient`, such as that of a critic with respect to its
-    input. It can measure any tensor.
+    It is meant for gradients: put it on a `models.Gradient`, such as the gradient of a critic with respect to
+    its input. It can measure any tensor.
 
     Args:
-        strength: the factor of the penalty in the loss: a finite float >= 0, a schedule or a `Target`.
-        norm: the norm \(c\) that costs nothing: 1 for a critic that is to be 1-Lipschitz, 0 to make
-            gradients small.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        norm: the norm \(c\) to aim at: 1 for a 1-Lipschitz critic, 0 for small gradients.
 
-    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, in the squared units of
-        `x`. An example of zeros costs `norm**2`, with gradient 0.
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units of `x`.
+    The value of an example of zeros is `norm**2`, with gradient 0.
 
     Example:
 
@@ -36,10 +35,11 @@ class GradientPenalty(PerExamplePenalty):
         TypeError: if `strength` or `norm` is not a number.
         ValueError: if `strength` or `norm` is negative or not finite.
 
-    Source: Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, "Improved Training of Wasserstein GANs",
-    NeurIPS 2017 (https://arxiv.org/abs/1704.00028), with a strength of 10 and `norm=1.0`. With `norm=0.0` it
-    is R1 of Mescheder, Geiger and Nowozin, ICML 2018 (https://arxiv.org/abs/1801.04406), whose factor is half
-    of their gamma. The usual code takes the root of a sum of squares, whose gradient is NaN at 0.
+    Source: Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, [Improved Training of Wasserstein
+    GANs](https://arxiv.org/abs/1704.00028), NeurIPS 2017, with a strength of 10 and `norm=1.0`. With
+    `norm=0.0` it is R1 of Mescheder, Geiger and Nowozin, [Which Training Methods for GANs do actually
+    Converge?](https://arxiv.org/abs/1801.04406), ICML 2018, whose factor is half of their gamma. Common
+    implementations take the root of a sum of squares, whose gradient at 0 is NaN.
     """
 
     masks_elements = True

@@ -1,4 +1,4 @@
-"""How few of the activations, or groups of them, carry an example."""
+"""How few activations, or groups of activations, an example uses."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from keras_penalties.schedules._strength import Strength
 
 
 def _scaled(x):
-    """Each example in a size whose squares the type can hold: the formulas here do not depend on it."""
+    """Each example, scaled so that its squares fit the dtype: Hoyer's formulas do not depend on the scale."""
     return x / _numerics.scale(_numerics.largest(x, tuple(range(1, len(x.shape)))))
 
 
 @register
 class Hoyer(PerExamplePenalty):
-    r"""The absolute sum of an example over its Euclidean norm: how evenly its activations are spread.
+    r"""The absolute sum of an example divided by its Euclidean norm: how evenly its activations are spread.
 
     $$\frac{1}{N}\sum_n \frac{\lVert x_n\rVert_1}{\lVert x_n\rVert_2}$$
 
-    It is 1 where a single activation of an example is not zero, and \(\sqrt{D}\) where all \(D\) are
-    equal. It does not depend on the scale of an example, so it cannot be lowered by shrinking, as `L1`.
+    It is 1 if a single activation of an example is nonzero, and \(\sqrt{D}\) if all \(D\) are equal. It does
+    not depend on the scale of an example, so, unlike `L1`, it cannot be lowered by shrinking all activations.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
 
-    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
-    example of zeros counts as 0, with gradient 0.
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar without units. The value of
+    an example of zeros is 0, with gradient 0.
 
     Example:
 
@@ -42,10 +42,12 @@ class Hoyer(PerExamplePenalty):
         TypeError: if `strength` is not a number.
         ValueError: if `strength` is negative or not finite.
 
-    Source: Hoyer, "Non-negative Matrix Factorization with Sparseness Constraints", Journal of Machine
-    Learning Research 5 (2004), whose sparseness is \((\sqrt{D} - h) / (\sqrt{D} - 1)\) of this \(h\). On
-    activations: Krishnan, Tay and Fergus, CVPR 2011. The usual code divides by the norm as it is, and
-    gives NaN for an example of zeros.
+    Source: Hoyer, [Non-negative Matrix Factorization with Sparseness
+    Constraints](https://www.jmlr.org/papers/v5/hoyer04a.html), Journal of Machine Learning Research 5 (2004),
+    whose sparseness is \((\sqrt{D} - h) / (\sqrt{D} - 1)\) for this \(h\). As a penalty: Krishnan, Tay and
+    Fergus, [Blind Deconvolution Using a Normalized Sparsity
+    Measure](https://doi.org/10.1109/CVPR.2011.5995521), CVPR 2011. Common implementations divide by the plain
+    norm, which gives NaN for an example of zeros.
     """
 
     masks_elements = True
@@ -61,18 +63,18 @@ class Hoyer(PerExamplePenalty):
 
 @register
 class HoyerSquare(PerExamplePenalty):
-    r"""The squared absolute sum of an example over its sum of squares: about how many activations it uses.
+    r"""The squared absolute sum of an example divided by its sum of squares: about its number of nonzeros.
 
     $$\frac{1}{N}\sum_n \frac{\lVert x_n\rVert_1^2}{\lVert x_n\rVert_2^2}$$
 
     It is \(k\) for \(k\) equal activations and zeros elsewhere, and does not depend on the scale of an
-    example: a smooth stand-in for the number of non-zeros, which does not shrink the large ones.
+    example. It is a smooth substitute for the number of nonzero activations, and does not shrink large ones.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
 
-    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units. An
-    example of zeros counts as 0, with gradient 0.
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar without units. The value of
+    an example of zeros is 0, with gradient 0.
 
     Example:
 
@@ -85,9 +87,9 @@ class HoyerSquare(PerExamplePenalty):
         TypeError: if `strength` is not a number.
         ValueError: if `strength` is negative or not finite.
 
-    Source: Yang, Wen and Li, "DeepHoyer: Learning Sparser Neural Network with Differentiable
-    Scale-Invariant Sparsity Measures", ICLR 2020, put on activations. Their code takes a layer's whole
-    tensor as one vector; here each example is one.
+    Source: Yang, Wen and Li, [DeepHoyer: Learning Sparser Neural Network with Differentiable Scale-Invariant
+    Sparsity Measures](https://arxiv.org/abs/1908.09979), ICLR 2020, applied to activations. Their code takes
+    a layer's whole tensor as one vector; here each example is one vector.
     """
 
     masks_elements = True
@@ -103,19 +105,19 @@ class HoyerSquare(PerExamplePenalty):
 
 @register
 class GroupLasso(PerExamplePenalty):
-    r"""The Euclidean norms of groups of activations, summed over an example: whole groups go to zero.
+    r"""The Euclidean norms of groups of activations, summed over an example: whole groups become zero.
 
     $$\frac{1}{N}\sum_n \sum_g \lVert x_{ng}\rVert_2$$
 
-    A group runs along the named axes. For an image of shape `(batch, height, width, channels)`,
-    `axis=(1, 2)` takes each channel as a group, and `axis=-1` each position.
+    A group extends along the axes in `axis`. For an image of shape `(batch, height, width, channels)`,
+    `axis=(1, 2)` makes each channel a group, and `axis=-1` each position.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        axis: the axis, or a tuple of the axes, along which a group runs; not the batch.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        axis: the axis along which a group extends, or a tuple of axes; not the batch.
 
-    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`. A
-    group of zeros costs 0, with gradient 0.
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`. The
+    value of a group of zeros is 0, with gradient 0.
 
     Example:
 
@@ -128,9 +130,10 @@ class GroupLasso(PerExamplePenalty):
         ValueError: if `strength` is negative or not finite, `axis` names the batch, the same axis twice,
             or an axis that the tensor does not have.
 
-    Source: Yuan and Lin, "Model Selection and Estimation in Regression with Grouped Variables", Journal of
-    the Royal Statistical Society B 68 (2006), put on activations. Groups are not weighed by the root of
-    their size: as groups along an axis they have one size.
+    Source: Yuan and Lin, [Model Selection and Estimation in Regression with Grouped
+    Variables](https://doi.org/10.1111/j.1467-9868.2005.00532.x), Journal of the Royal Statistical Society B
+    68 (2006), applied to activations. Groups are not weighted by the square root of their size, since all
+    groups along an axis have the same size.
     """
 
     masks_elements = True
@@ -140,8 +143,8 @@ class GroupLasso(PerExamplePenalty):
         axes = (axis,) if isinstance(axis, int) else axis
         if not isinstance(axes, (tuple, list)) or not axes or any(type(a) is not int for a in axes):
             raise TypeError(
-                "`axis` of GroupLasso must be an int or a tuple of ints: the axes along which a group runs. "
-                f"Received: axis={axis!r}."
+                "`axis` of GroupLasso must be an int or a tuple of ints, the axes of a group, "
+                f"such as -1 or (1, 2). Received: axis={axis!r}."
             )
         if 0 in axes:
             raise ValueError(

@@ -11,23 +11,23 @@ from keras_penalties.schedules._strength import Strength
 
 @register
 class Hint(PerExamplePenalty):
-    r"""Half the squared distance of a student's layer to a teacher's.
+    r"""Half the squared distance between a student's layer and its teacher's.
 
     $$\frac{1}{N}\sum_n \tfrac12\sum_i (t_{ni} - r(s_n)_i)^2$$
 
-    The second tensor is the teacher: no gradient goes into it. \(r\) is the identity; with `projection` it
-    is the paper's regressor, \(r(s) = s W + b\) over the features, which is learned with the model and
-    brings a student of another width to the teacher's. Its weights belong to the `ActivityPenalty` or
-    `HiddenOutputs` that the penalty is given to, and are saved with it.
+    The second tensor is the teacher's, and gets no gradient. \(r\) is the identity. With `projection`, it is
+    the paper's regressor, \(r(s) = s W + b\) over the features: it is trained with the model, so student and
+    teacher may have different widths. Its weights belong to the `ActivityPenalty` or `HiddenOutputs` that has
+    the penalty, and are saved with it.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements, as in the paper) or `"element"` (their mean).
-        projection: whether a projection of the student's features is learned. Defaults to False.
+        projection: whether to learn a projection of the student's features. Defaults to False.
 
-    Shapes: a list of the student's and the teacher's tensor, both `(batch, ...)`, any float type, of one
-    shape, or with `projection` of one shape up to the features. The result is a float32 scalar in the
-    squared units of the tensors.
+    Shapes: a list of the student's tensor and the teacher's, both `(batch, ...)`, any float type, of the same
+    shape; with `projection`, the features may differ. The result is a float32 scalar in the squared units of
+    the tensors.
 
     Example:
 
@@ -38,12 +38,13 @@ class Hint(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, `per` is neither word, the tensors differ
-            in shape, or `measure` is asked for a value that depends on a learned projection.
+        ValueError: if `strength` is negative or not finite, `per` is not one of the values above, the shapes
+            differ, or `measure` is called with a learned projection.
 
-    Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, "FitNets: Hints for Thin Deep Nets", ICLR
-    2015, equation 3, whose regressor is a convolution; here it has a kernel of one position. Keras'
-    `FeatureDistillation` takes a mean, does not halve and learns no projection.
+    Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, [FitNets: Hints for Thin Deep
+    Nets](https://arxiv.org/abs/1412.6550), ICLR 2015, equation 3, whose regressor is a convolution; here its
+    kernel has one position. Keras' `FeatureDistillation` takes a mean, does not halve and learns no
+    projection.
     """
 
     tensors = 2
@@ -51,7 +52,7 @@ class Hint(PerExamplePenalty):
     def __init__(self, strength: Strength, per: Per = "example", projection: bool = False):
         super().__init__(strength, per=per)
         self.projection = _checks.flag(projection, "projection", self._owner)
-        self.masks_elements = not self.projection  # features of another width have no mask in common
+        self.masks_elements = not self.projection  # a mask of features cannot fit both widths
 
     def check_shapes(self, shapes: Shapes) -> None:
         if self.projection:

@@ -22,7 +22,7 @@ class InfoNCE(BatchStatisticPenalty):
     s(a, b) = \frac{a\cdot b}{\lVert a\rVert\,\lVert b\rVert}$$
 
     The sum over \(z\) is over the negatives of \(a_n\): the views of the other examples of the batch. With
-    `symmetric=False` the value is the mean of \(\ell(a_n, b_n)\) alone. No labels are needed: row `n` of one
+    `symmetric=False` the value is only the mean of \(\ell(a_n, b_n)\). No labels are needed: row `n` of one
     tensor is the positive of row `n` of the other.
 
     | method | arguments |
@@ -32,18 +32,19 @@ class InfoNCE(BatchStatisticPenalty):
     | a query and its key, as in contrastive predictive coding | `negatives="other_view", symmetric=False` |
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest negatives matter. SimCLR
             uses 0.1 on ImageNet and 0.5 on CIFAR-10; CLIP starts at 0.07.
         symmetric: whether each row of both tensors is compared with its negatives, or only each row of the
             first.
-        negatives: `"both_views"`, all other rows of both tensors, or `"other_view"`, those of the tensor that
-            the row itself is not from. Tensors of two kinds, such as images and texts, need `"other_view"`.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        negatives: `"both_views"`: the other rows of both tensors; or `"other_view"`: only those of the other
+            tensor. Tensors of two kinds, such as images and texts, need `"other_view"`.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type and rows of any
+    Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type and rows of any
     length; row `n` of one is the other view of row `n` of the other. The result is a float32 scalar in nats.
-    A row of zeros has the cosine 0 with all others, and gradient 0. A single row has no negatives: 0.
+    A row of zeros has the cosine 0 with all others, and gradient 0. A single row has no negatives, so the
+    value is 0.
 
     Example:
 
@@ -59,16 +60,17 @@ class InfoNCE(BatchStatisticPenalty):
     Raises:
         TypeError: if `strength` or `temperature` is not a number, `symmetric` not a bool, or `axis` not an
             int.
-        ValueError: if `strength` is negative or not finite, `temperature` is not positive, `negatives` is
-            neither word, `axis` is the batch, or the tensors differ in shape.
+        ValueError: if `strength` is negative or not finite, `temperature` is not positive, `negatives` is not
+            one of the values above, `axis` is the batch, or the shapes differ.
 
-    Source: Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual
-    Representations", ICML 2020, equation 1 and algorithm 1; lightly's `NTXentLoss` gives the same number, and
-    so does pytorch-metric-learning's `SelfSupervisedLoss(NTXentLoss(), symmetric=True)`. Radford et al.,
-    "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, figure 3: CLIP, which
-    learns the temperature. van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive
-    Coding", arXiv:1807.03748 (2018). With labels that say which rows are views of one example, in one tensor:
-    `keras_penalties.losses.NTXent`.
+    Source: Chen, Kornblith, Norouzi and Hinton, [A Simple Framework for Contrastive Learning of Visual
+    Representations](https://arxiv.org/abs/2002.05709), ICML 2020, equation 1 and algorithm 1. lightly's
+    `NTXentLoss` gives the same number, and so does pytorch-metric-learning's
+    `SelfSupervisedLoss(NTXentLoss(), symmetric=True)`. CLIP: Radford et al., [Learning Transferable Visual
+    Models From Natural Language Supervision](https://arxiv.org/abs/2103.00020), ICML 2021, figure 3, which
+    learns the temperature. Contrastive predictive coding: van den Oord, Li and Vinyals, [Representation
+    Learning with Contrastive Predictive Coding](https://arxiv.org/abs/1807.03748), 2018. If labels say which
+    rows of one tensor are views of the same example, use `keras_penalties.losses.NTXent`.
     """
 
     tensors = 2

@@ -8,7 +8,7 @@ from keras_penalties._types import Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 from keras_penalties.schedules._strength import Strength
 
-FAR = -1e30  # below any closeness of two rows
+FAR = -1e30  # lower than the closeness of any two rows
 
 
 @register
@@ -18,22 +18,21 @@ class KoLeo(BatchStatisticPenalty):
     $$-\frac{1}{N}\sum_n \log\left(\epsilon + \min_{m \ne n}
     \left\lVert \frac{x_n}{\lVert x_n\rVert} - \frac{x_m}{\lVert x_m\rVert}\right\rVert\right)$$
 
-    It spreads the directions of the rows evenly, so that they do not collapse. The logarithm makes the push
-    strongest where rows are closest. The value may be **negative**: the largest distance is 2, so the least
-    value is \(-\log(2 + \epsilon)\).
+    It spreads the directions of the rows evenly, so they do not collapse. The gradient is largest for the
+    closest rows. The value may be **negative**: the largest distance is 2, so the lowest value is
+    \(-\log(2 + \epsilon)\).
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; DINOv2 uses
-            0.1.
-        eps: \(\epsilon\), a finite float > 0, which bounds the value where rows are equal.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; DINOv2 uses 0.1.
+        eps: \(\epsilon\), a finite float > 0, which bounds the value for equal rows.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type and rows of any length; the result is a float32
-    scalar, the logarithm of a distance. Rows that are equal in direction apart from rounding have the
-    distance 0: each adds \(-\log\epsilon\), with gradient 0, since no direction leads away from the other. A
-    row of zeros has no direction, and gradient 0. A single row has no neighbour: 0.
+    scalar, the logarithm of a distance. Rows whose directions are equal apart from rounding have the distance
+    0: each adds \(-\log\epsilon\), with gradient 0, since no direction leads away from the other row. A row
+    of zeros has no direction, and gradient 0. A single row has no neighbour, so the value is 0.
 
-    Memory: a matrix of rows by rows. The nearest neighbour is found by products of rows, and its distance is
+    Memory: a rows-by-rows matrix. The nearest neighbour is found by products of rows, and its distance is
     computed from differences.
 
     Example:
@@ -49,10 +48,11 @@ class KoLeo(BatchStatisticPenalty):
         TypeError: if `strength` or `eps` is not a number, or `axis` not an int.
         ValueError: if `strength` is negative or not finite, `eps` is not positive, or `axis` is the batch.
 
-    Source: Sablayrolles, Douze, Schmid and Jegou, "Spreading vectors for similarity search", ICLR 2019,
-    https://arxiv.org/abs/1806.03198 (2018), equation 2, with the \(\epsilon\) of Oquab et al., "DINOv2:
-    Learning Robust Visual Features without Supervision", 2023, whose code adds it to each difference too, and
-    takes the neighbours of one device alone. lightly's `KoLeoLoss` is that code.
+    Source: Sablayrolles, Douze, Schmid and Jegou, [Spreading Vectors for Similarity
+    Search](https://arxiv.org/abs/1806.03198), ICLR 2019, equation 2, with the \(\epsilon\) of Oquab et al.,
+    [DINOv2: Learning Robust Visual Features without Supervision](https://arxiv.org/abs/2304.07193), 2023.
+    Their code also adds it to each difference, and takes only neighbours on the same device. lightly's
+    `KoLeoLoss` is that code.
     """
 
     def __init__(self, strength: Strength, eps: float = 1e-8, axis: int = -1):
@@ -60,10 +60,10 @@ class KoLeo(BatchStatisticPenalty):
         self.eps = _checks.number(eps, "eps", self._owner, above=0.0)
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
-        if rows.shape[0] == 0:  # no row is the nearest
+        if rows.shape[0] == 0:  # there is no nearest row
             return ops.sum(rows)
         units = _numerics.unit(rows)
-        # Moving all rows changes no distance, and rows that are close together keep more digits.
+        # Shifting all rows does not change distances, and rows that are close together keep more digits.
         moved = ops.stop_gradient(units - _numerics.weighted_mean(units, weights))
         closeness = moved @ ops.transpose(moved) - 0.5 * ops.sum(ops.square(moved), axis=-1)[None]
         index = ops.arange(ops.shape(rows)[0], dtype="int32")

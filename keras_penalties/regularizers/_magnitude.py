@@ -16,7 +16,7 @@ class L1(PerExamplePenalty):
     $$\frac{1}{N}\sum_n \sum_i |x_{ni}|$$
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
@@ -31,11 +31,12 @@ class L1(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, or `per` is neither word.
+        ValueError: if `strength` is negative or not finite, or `per` is not one of the values above.
 
-    Source: the lasso, Tibshirani, Journal of the Royal Statistical Society B 58 (1996), put on
-    activations. `keras.regularizers.L1` gives the same number from Keras 3.14 on, without masks, and
-    one that grows with the batch before.
+    Source: the lasso, Tibshirani, [Regression Shrinkage and Selection via the
+    Lasso](https://doi.org/10.1111/j.2517-6161.1996.tb02080.x), Journal of the Royal Statistical Society B 58
+    (1996), applied to activations. `keras.regularizers.L1` gives the same number from Keras 3.14 on, but
+    without masks. In earlier releases, its value grows with the batch size.
     """
 
     def elements(self, x: Tensors) -> Tensor:
@@ -49,7 +50,7 @@ class L2(PerExamplePenalty):
     $$\frac{1}{N}\sum_n \sum_i x_{ni}^2$$
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units
@@ -63,11 +64,12 @@ class L2(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, or `per` is neither word.
+        ValueError: if `strength` is negative or not finite, or `per` is not one of the values above.
 
-    Source: ridge regression, Hoerl and Kennard, Technometrics 12 (1970), put on activations. Not
-    halved, like `keras.regularizers.L2`, which gives the same number from Keras 3.14 on (without
-    masks, and `inf` where float16 overflows), and one that grows with the batch before.
+    Source: ridge regression, Hoerl and Kennard, [Ridge Regression: Biased Estimation for Nonorthogonal
+    Problems](https://doi.org/10.1080/00401706.1970.10488634), Technometrics 12 (1970), applied to
+    activations. It is not halved. `keras.regularizers.L2` gives the same number from Keras 3.14 on, but
+    without masks, and `inf` if float16 overflows. In earlier releases, its value grows with the batch size.
     """
 
     def elements(self, x: Tensors) -> Tensor:
@@ -76,15 +78,15 @@ class L2(PerExamplePenalty):
 
 @register
 class L1L2(PerExamplePenalty):
-    r"""Absolute and squared activations of an example together, averaged over the batch.
+    r"""The weighted sum of an example's absolute and squared activations, averaged over the batch.
 
     $$\frac{1}{N}\sum_n \sum_i \left(l_1 |x_{ni}| + l_2 x_{ni}^2\right)$$
 
-    The two strengths are part of the formula, so `measure` is what reaches the loss.
+    The two factors are part of the formula, so `measure` is what is added to the loss.
 
     Args:
-        l1: the strength of the absolute values, a finite float >= 0.
-        l2: the strength of the squares, a finite float >= 0.
+        l1: the factor on the absolute values, a finite float >= 0.
+        l2: the factor on the squares, a finite float >= 0.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar.
@@ -97,10 +99,11 @@ class L1L2(PerExamplePenalty):
 
     Raises:
         TypeError: if `l1` or `l2` is not a number.
-        ValueError: if `l1` or `l2` is negative or not finite, or `per` is neither word.
+        ValueError: if `l1` or `l2` is negative or not finite, or `per` is not one of the values above.
 
-    Source: the elastic net, Zou and Hastie, Journal of the Royal Statistical Society B 67 (2005), put
-    on activations; arguments as in `keras.regularizers.L1L2`.
+    Source: the elastic net, Zou and Hastie, [Regularization and Variable Selection via the Elastic
+    Net](https://doi.org/10.1111/j.1467-9868.2005.00503.x), Journal of the Royal Statistical Society B 67
+    (2005), applied to activations. The arguments are those of `keras.regularizers.L1L2`.
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, per: Per = "example"):
@@ -114,15 +117,15 @@ class L1L2(PerExamplePenalty):
 
 @register
 class Excess(PerExamplePenalty):
-    r"""What activations exceed a bound by, on either side: outliers.
+    r"""How far activations exceed a bound, in either direction.
 
     $$\frac{1}{N}\sum_n \sum_i \max(0,\; |x_{ni}| - t)$$
 
-    Activations within the bound cost nothing, and each that is outside is pulled back with the same
-    force. For activations that must fit the range of a quantized or half-precision format.
+    Activations within the bound are not penalized, and all others have gradients of the same size. For
+    activations that must fit the range of a quantized or half-precision format.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         threshold: the bound \(t\), a finite float >= 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
@@ -136,12 +139,13 @@ class Excess(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` or `threshold` is not a number.
-        ValueError: if `strength` or `threshold` is negative or not finite, or `per` is neither word.
+        ValueError: if `strength` or `threshold` is negative or not finite, or `per` is not one of the values
+            above.
 
-    Source: the margin form of range regularization, Kundu, Yoo, Mishra, Cho and Adya, "R2 Loss: Range
-    Restriction Loss for Model Compression and Quantization", arXiv 2303.08253 (2023), there on weights
-    and with a margin that is learned, here on activations and with a given one. `ReLU(max_value=6)` cuts
-    instead, and gives no gradient beyond.
+    Source: the margin form of range regularization, Kundu, Yoo, Mishra, Cho and Adya, [R2 Loss: Range
+    Restriction Loss for Model Compression and Quantization](https://arxiv.org/abs/2303.08253), 2023: there
+    for weights and with a learned margin, here for activations and with a fixed bound. `ReLU(max_value=6)`
+    clips instead, so activations beyond the bound have no gradient.
     """
 
     def __init__(self, strength: Strength, threshold: float, per: Per = "example"):

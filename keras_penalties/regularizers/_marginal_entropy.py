@@ -14,19 +14,19 @@ from keras_penalties.schedules._strength import Strength
 
 @register
 class MarginalEntropy(BatchStatisticPenalty):
-    r"""How far the mean row is from uniform: high where a batch uses few of the features.
+    r"""How far the mean row is from uniform: high if a batch uses few of the features.
 
     $$\log K - \sum_k -\bar q_k\log\bar q_k,\qquad \bar q = \frac{1}{N}\sum_n q_n$$
 
-    It raises the entropy of the mean row, so that all clusters, or all experts, are used, and leaves each row
-    as sure as it is; `Confidence` does the same to each row. It is the divergence of the mean row from the
-    uniform distribution over the \(K\) features, and so never negative. Below 1e-7 the logarithm goes on as
-    its tangent there, so that the gradient of a feature that is never used is finite.
+    It raises the entropy of the mean row, so that all clusters or experts are used, while each row may stay
+    confident. `Confidence` raises the entropy of each row instead. It is the divergence of the mean row from
+    the uniform distribution over the \(K\) features, so it is never negative. Below 1e-7, the logarithm is
+    replaced by its tangent at 1e-7, so the gradient of an unused feature is finite.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; SCAN uses 5.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; SCAN uses 5.
         from_logits: whether `x` holds logits instead of probabilities.
-        axis: the axis of the probabilities. Defaults to the last; positions are taken as rows.
+        axis: the axis of the probabilities. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats, between 0
     and the logarithm of the number of features.
@@ -42,14 +42,15 @@ class MarginalEntropy(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` is not a number, `from_logits` not a bool, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `axis` is the batch, or values outside
-            [0, 1] are seen where probabilities are expected.
+        ValueError: if `strength` is negative or not finite, `axis` is the batch, or probabilities outside
+            [0, 1] are found.
 
-    Source: Van Gansbeke, Vandenhende, Georgoulis, Proesmans and Van Gool, "SCAN: Learning to Classify Images
-    without Labels", ECCV 2020, https://arxiv.org/abs/2005.12320, the second term of equation 2, where it is
-    minus the entropy: less by the constant \(\log K\), with the same gradient. Before that, Krause, Perona
-    and Gomes, "Discriminative Clustering by Regularized Information Maximization", NIPS 2010. `LoadBalance`
-    counts the choices of a router instead.
+    Source: Van Gansbeke, Vandenhende, Georgoulis, Proesmans and Van Gool, [SCAN: Learning to Classify Images
+    without Labels](https://arxiv.org/abs/2005.12320), ECCV 2020, the second term of equation 2. There it is
+    minus the entropy, which is smaller by the constant \(\log K\) and has the same gradient. Earlier: Krause,
+    Perona and Gomes, [Discriminative Clustering by Regularized Information
+    Maximization](https://papers.nips.cc/paper/4154-discriminative-clustering-by-regularized-information-maximization),
+    NIPS 2010. `LoadBalance` counts the choices of a router instead.
     """
 
     _weights_optional = True
@@ -66,8 +67,8 @@ class MarginalEntropy(BatchStatisticPenalty):
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
         count, q = rows.shape[-1], _logits.softmax(rows) if self.from_logits else rows
         mean = _numerics.weighted_sum(q, _numerics.shares(rows, weights))
-        # Near a uniform mean, the difference of the logarithm of K and the entropy would leave no digits.
+        # For a nearly uniform mean, the difference between log K and the entropy would lose all digits.
         values = mean * _numerics.log(count * mean, edge=1e-7 * count)
-        # That of logits sums to 1 apart from rounding, which would be in the value.
+        # From logits, the mean sums to 1 apart from rounding, which is kept out of the value.
         missing = (1.0 if self.from_logits else math.log(count)) * (1.0 / count - mean)
         return ops.relu(ops.sum(values + missing))

@@ -27,14 +27,14 @@ from keras_penalties.schedules._strength import Strength
 
 @register
 class Match(Penalty):
-    r"""What a Keras loss says of two tensors that should agree.
+    r"""A Keras loss between two tensors that should agree.
 
     $$\frac{1}{N}\sum_n L(b_n, a_n)\quad\text{or, with a temperature,}\quad
     \frac{T^2}{N}\sum_n L\left(\operatorname{softmax}(b_n / T),\, \operatorname{softmax}(a_n / T)\right)$$
 
-    The first tensor is the prediction \(a\) and the second the target \(b\): a student and its teacher, in
-    the order of `Hint`. Keras' losses take the target first, `loss(b, a)`. The mean is over all values that
-    the loss gives, one per example or per position, as Keras takes it.
+    The first tensor is the prediction \(a\) and the second the target \(b\): a student and its teacher, for
+    example, in the same order as for `Hint`. Keras' losses take the target first: `loss(b, a)`. The mean is
+    over all values that the loss returns, one per example or per position, as in Keras.
 
     | method | arguments |
     |---|---|
@@ -44,19 +44,19 @@ class Match(Penalty):
     | consistency of two predictions | `"kl_divergence"` or `"mean_squared_error"`, `temperature=1.0` |
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         loss: the name of a Keras loss, a `keras.losses.Loss` whose reduction is a mean, or a registered
             function of `(y_true, y_pred)` that returns one value per example or per position.
-        detach: the side that gets no gradient: `"first"`, `"second"` (a fixed target), or None.
-        temperature: \(T\), a finite float > 0: both tensors are logits then. None compares them as they are.
-            It is meant for `"kl_divergence"` and `"categorical_crossentropy"`, whose gradient depends little
-            on \(T\) because of \(T^2\); of a fixed target both have the same gradient. These two are computed
-            from the logits, without the bounds that Keras puts on probabilities. Other losses get the
-            probabilities.
+        detach: the tensor that gets no gradient: `"first"`, `"second"` (a fixed target), or None.
+        temperature: \(T\), a finite float > 0; both tensors are then logits. None compares them as they are.
+            Use it with `"kl_divergence"` or `"categorical_crossentropy"`: the factor \(T^2\) makes their
+            gradient depend little on \(T\), and with a fixed target both have the same gradient. These two
+            are computed from the logits, without the clipping that Keras applies to probabilities. Other
+            losses get the probabilities.
 
-    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type. The result is a
-    float32 scalar in the units of the loss. It is negative where the loss is: `"cosine_similarity"` gives -1
-    for equal directions. A position that the mask of either tensor drops does not count.
+    Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type. The result is a
+    float32 scalar in the units of the loss. It is negative if the loss is: `"cosine_similarity"` gives -1 for
+    equal directions. A position that either mask drops does not count.
 
     Example:
 
@@ -72,18 +72,20 @@ class Match(Penalty):
     0.443776
 
     Raises:
-        TypeError: if `strength` or `temperature` is not a number, or `loss` is not of a listed kind.
+        TypeError: if `strength` or `temperature` is not a number, or `loss` is none of the above.
         ValueError: if `strength` is negative or not finite; if `temperature` is not positive; if `detach` is
-            neither word; if the loss is unknown, is a lambda, needs labels or a state, has a reduction that
-            is not a mean, or takes logits although a temperature is given; if the tensors differ in shape; if
-            the loss returns one number for the whole batch.
+            not one of the values above; if the loss is unknown, is a lambda, needs labels or a state, has a
+            reduction that is not a mean, or takes logits while a temperature is given; if the shapes differ;
+            if the loss returns one number for the whole batch.
 
-    Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2; Chen
-    and He, "Exploring Simple Siamese Representation Learning", CVPR 2021, algorithm 1; Salimans et al.,
-    "Improved Techniques for Training GANs", NIPS 2016, section 3.1; Tarvainen and Valpola, "Mean teachers
-    are better role models", NIPS 2017. Keras' gradient of `"cosine_similarity"` at a row of zeros is NaN on
-    JAX and PyTorch, and that of `"mean_absolute_error"` at equal numbers is not 0 on JAX; here both are 0.
-    The gradients of other losses are those of Keras.
+    Source: Hinton, Vinyals and Dean, [Distilling the Knowledge in a Neural
+    Network](https://arxiv.org/abs/1503.02531), 2015, section 2; Chen and He, [Exploring Simple Siamese
+    Representation Learning](https://arxiv.org/abs/2011.10566), CVPR 2021, algorithm 1; Salimans et al.,
+    [Improved Techniques for Training GANs](https://arxiv.org/abs/1606.03498), NIPS 2016, section 3.1;
+    Tarvainen and Valpola, [Mean Teachers are Better Role Models](https://arxiv.org/abs/1703.01780), NIPS
+    2017. Keras' gradient of `"cosine_similarity"` at a row of zeros is NaN on JAX and PyTorch, and that of
+    `"mean_absolute_error"` at equal numbers is not 0 on JAX; here both are 0. The gradients of other losses
+    are those of Keras.
     """
 
     tensors = 2

@@ -1,4 +1,4 @@
-"""What `Match` compares by: which losses it takes, and those that it computes itself."""
+"""The losses that `Match` accepts, and those that it computes itself."""
 
 from typing import Any
 
@@ -31,20 +31,20 @@ def _divergence(target, prediction):
     p = _logits.softmax(target)
     logarithms = _logits.log_softmax(target) - _logits.log_softmax(prediction)
     total = ops.sum(p * ops.where(p > 0, logarithms, 0), axis=-1)
-    # Of nearly equal rows it may be rounded to less than 0; the gradient stays what it is there.
+    # For nearly equal rows, rounding may make it negative. The gradient does not change.
     return total + ops.stop_gradient(ops.relu(total) - total)
 
 
 # Losses of Keras whose gradient breaks the contract: NaN at a row of zeros, not 0 at a kink.
 _OF_TENSORS = {"cosine_similarity": _cosine_similarity, "mean_absolute_error": _absolute_error}
-# Keras computes these from probabilities, between 1e-7 and 1: beyond that a student would get no gradient.
+# Keras computes these from probabilities that it clips at 1e-7, below which a student gets no gradient.
 _OF_LOGITS = {"kl_divergence": _divergence, "categorical_crossentropy": _cross_entropy}
 _WITH_LABELS = ("sparse_categorical_crossentropy", "circle", "ctc")
 _DEFAULTS = {"axis": -1, "from_logits": False, "label_smoothing": 0.0}
 
 
 def _plain_name(loss):
-    """The name of the Keras function that `loss` is without any option; "" for another loss."""
+    """The name of the Keras function that `loss` is, with its default options; "" for any other loss."""
     name, arguments = keras_function_of(loss)
     return name if all(_DEFAULTS.get(key) == value for key, value in arguments.items()) else ""
 
@@ -71,7 +71,7 @@ def name_of(loss):
 
 
 def check(loss, owner):
-    """`loss`, or its name if it is a plain function of Keras; an error if it cannot compare two tensors."""
+    """`loss`, or its name if it is a function of Keras; an error if it cannot compare two tensors."""
     expected = (
         "the name of a Keras loss, a `keras.losses.Loss`, or a registered function of `(y_true, y_pred)`"
     )
@@ -109,8 +109,8 @@ def check(loss, owner):
 def refuse_logits(loss, owner):
     if getattr(loss, "from_logits", False):
         raise ValueError(
-            f"`loss` of {owner} gets probabilities if a temperature is given: the softmax of both tensors. "
-            f"Received: {name_of(loss)} with from_logits=True. Leave that out."
+            f"`loss` of {owner} gets probabilities, the softmax of both tensors, if a temperature is given. "
+            f"Received: {name_of(loss)} with from_logits=True. Omit `from_logits`, or `temperature`."
         )
 
 

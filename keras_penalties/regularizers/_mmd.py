@@ -13,32 +13,32 @@ from keras_penalties._types import Shapes, Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty, same_features
 from keras_penalties.schedules._strength import Strength
 
-FAR = 1e18  # bandwidths from which on a kernel counts as constant: the type holds the square
+FAR = 1e18  # distances, in bandwidths, are clipped to this, whose square fits the dtype
 
 
 @register
 class MMD(BatchStatisticPenalty):
-    r"""The squared maximum mean discrepancy of a batch to a standard normal, or between two batches.
+    r"""The squared maximum mean discrepancy between a batch and a standard normal, or between two batches.
 
     $$\frac{1}{N(N-1)}\sum_{i \ne j} k(x_i, x_j) + \mathbb{E}\,k(y, y')
     - \frac{2}{N}\sum_i \mathbb{E}\,k(x_i, y),\qquad y, y' \sim \mathcal{N}(0, I)$$
 
-    For one tensor the expectations over the normal distribution are exact: no random sample is drawn.
-    For a list of two, they are means over the second batch, over pairs of different rows where both
-    are from it. It is the unbiased estimate, so it is near zero for equal distributions, and may be
-    **negative**: that is noise around zero, no mistake.
+    For one tensor, the expectations over the normal distribution are exact, without random samples. For a
+    list of two, they are means over the second batch, and \(k(y, y')\) is averaged over pairs of different
+    rows. This is the unbiased estimate. For equal distributions it is close to zero, and noise may make it
+    **negative**.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; Wasserstein
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; Wasserstein
             autoencoders use 10.
-        kernel: `"rbf"`, \(\exp(-d^2 / 2h^2)\), or `"imq"`, \(1 / (1 + d^2 / 2h^2)\), whose tails reach
-            rows that are far off.
-        bandwidth: the width \(h\) of the kernel, a float > 0, in the units of `x`. For `D` features
-            the square root of `D` is a good start.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        kernel: `"rbf"`, \(\exp(-d^2 / 2h^2)\), or `"imq"`, \(1 / (1 + d^2 / 2h^2)\), whose gradient also
+            reaches distant rows.
+        bandwidth: the width \(h\) of the kernel, a float > 0, in the units of `x`. For `D` features, start
+            with the square root of `D`.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: `x` is `(batch, ..., features)`, or a list of two such tensors, which may differ in the batch;
-    the result is a float32 scalar, without units. With less than two rows it is 0.
+    Shapes: `x` is `(batch, ..., features)`, or a list of two such tensors, whose batch sizes may differ; the
+    result is a float32 scalar without units. With fewer than two rows it is 0.
 
     Example:
 
@@ -54,13 +54,15 @@ class MMD(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` or `bandwidth` is not a number, or `axis` not an int.
-        ValueError: if `strength` is negative or not finite, `kernel` is neither word, `bandwidth` is not
-            positive, `axis` is the batch, or two tensors differ in their features.
+        ValueError: if `strength` is negative or not finite, `kernel` is not one of the values above,
+            `bandwidth` is not positive, `axis` is the batch, or two tensors have different numbers of
+            features.
 
-    Source: Gretton, Borgwardt, Rasch, Scholkopf and Smola, "A Kernel Two-Sample Test", Journal of Machine
-    Learning Research 13 (2012), equation 3; for codes, Tolstikhin, Bousquet, Gelly and Schoelkopf,
-    "Wasserstein Auto-Encoders", ICLR 2018, who draw samples of the normal, and whose `imq` kernel with
-    \(C = 2D\) is this one at `bandwidth` \(\sqrt{D}\).
+    Source: Gretton, Borgwardt, Rasch, Scholkopf and Smola, [A Kernel Two-Sample
+    Test](https://www.jmlr.org/papers/v13/gretton12a.html), Journal of Machine Learning Research 13 (2012),
+    equation 3. For codes: Tolstikhin, Bousquet, Gelly and Schoelkopf, [Wasserstein
+    Auto-Encoders](https://arxiv.org/abs/1711.01558), ICLR 2018, who draw samples of the normal, and whose
+    `imq` kernel with \(C = 2D\) is this one with a `bandwidth` of \(\sqrt{D}\).
     """
 
     tensors = (1, 2)

@@ -1,6 +1,6 @@
 """What a subclass of a penalty may define.
 
-Anything else is an error where the class is defined: one way of attaching the penalty would use it, and
+Anything else raises an error when the class is defined: one way of attaching the penalty would use it, and
 another would silently ignore it.
 """
 
@@ -10,8 +10,8 @@ FORMULAS = ("value", "examples", "elements", "statistic")
 
 
 def check(cls):
-    """Refuse a penalty's class that overrides a method marked with `typing.final`, or whose formula is in a
-    method that is never called."""
+    """Reject the class of a penalty if it overrides a method marked with `typing.final`, or if its formula is
+    in a method that is never called."""
     for base in cls.__mro__[1:]:
         for name, method in vars(base).items():
             if _is_final(method) and inspect.getattr_static(cls, name) is not method:
@@ -28,15 +28,15 @@ def _is_final(method) -> bool:
 
 def _instead(cls, name, base):
     if name.startswith("_") and name != "__call__":
-        return f"{base.__name__} has a method of that name: choose another."
-    return f"Each way of attaching a penalty needs that of {base.__name__}. {_advice(cls)}"
+        return f"{base.__name__} has a method of that name: choose another name."
+    return f"Every way of attaching a penalty uses that of {base.__name__}. {_advice(cls)}"
 
 
 def _formula(cls):
-    """The method that holds the formula of `cls`, and the class that defines it; None where none does yet."""
+    """The method with the formula of `cls`, and the class that defines it, or None if no class does yet."""
     for name in cls._formulas:
         definer = next(base for base in cls.__mro__ if name in vars(base))
-        if "_formulas" not in vars(definer):  # a family hands on to the next
+        if "_formulas" not in vars(definer):  # the method of a family only calls the next one
             return name, definer
     return cls._formulas[-1], None
 
@@ -44,9 +44,9 @@ def _formula(cls):
 def _advice(cls):
     name, definer = _formula(cls)
     if definer is None or definer is cls:
-        return f"Give the formula as {cls._formula_methods}."
+        return f"Define the formula in {cls._formula_methods}."
     parameters = list(inspect.signature(getattr(definer, name)).parameters)[1:]
-    return f"The formula of {definer.__name__} is in `{name}({', '.join(parameters)})`: override that."
+    return f"The formula of {definer.__name__} is in `{name}({', '.join(parameters)})`: override that method."
 
 
 def _is_of_this_package(cls):

@@ -1,4 +1,4 @@
-"""The contract that every penalty keeps."""
+"""The base class of all penalties."""
 
 import sys
 import warnings
@@ -17,48 +17,48 @@ from keras_penalties.schedules._strength import Strength
 
 
 class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
-    """A number that says how far a hidden layer is from what it should do.
+    """A number that measures how far a hidden layer is from what it should do.
 
-    `strength * measure(x)` is what reaches the loss, by whichever way the penalty is attached, on
-    every Keras release and backend. Subclass `PerExamplePenalty` or `BatchStatisticPenalty` to write
-    a penalty of your own in one method; subclass `Penalty` itself where neither fits, and give
-    `value(x, mask)`.
+    `strength * measure(x)` is added to the loss, however the penalty is attached, on every Keras release and
+    backend. To write your own penalty, subclass `PerExamplePenalty` or `BatchStatisticPenalty` and define one
+    method. If neither fits, subclass `Penalty` and define `value(x, mask)`.
 
-    Arguments of `__init__` that are kept as attributes under their own names are saved and loaded
-    with no further code. Register the class with `keras.saving.register_keras_serializable`, so that
-    a saved model finds it again.
+    Arguments of `__init__` that are stored as attributes under their own names are saved and loaded without
+    further code. Register the class with `keras.saving.register_keras_serializable`, so that saved models can
+    be loaded.
 
     Args:
-        strength: how hard the penalty presses, a finite float >= 0; or, for a penalty that a layer or
-            model of this package owns, a strength over time: any `keras.optimizers.schedules` object
-            or `keras_penalties.schedules.Target`.
+        strength: the factor on the penalty, a finite float >= 0. If a layer or model of this package owns the
+            penalty, the strength may also change over time: it is then any `keras.optimizers.schedules`
+            object, or a `keras_penalties.schedules.Target`.
 
     Attributes:
-        tensors: how many tensors the penalty compares. With two or more, `measure` takes a list.
+        tensors: the number of tensors that the penalty compares. With two or more, `measure` takes a list.
         masks_elements: whether a mask may drop single features of a row, such as single keys of attention
-            scores: then `value` takes masks of `x`'s whole shape too. Elsewhere such a mask is an error.
-        counts_steps: whether the formula depends on the number of training steps, which its owner counts:
-            `with_learned` then gets it under "step", but not in a plain `measure`.
-        parts: the names of what the penalty is the sum of, where that is to be seen in the logs; then
-            `value` gives a dict of these.
-        outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence that says what to
-            do about others; it is part of the error. None if any value is valid.
+            scores. If so, `value` also gets masks of `x`'s whole shape; otherwise such a mask raises an
+            error.
+        counts_steps: whether the formula depends on the number of training steps, which the owner counts. If
+            so, `with_learned` gets it under `"step"`, except in a plain `measure`.
+        parts: the names of the terms of the penalty, if the logs should show them separately. `value` then
+            returns a dict of them.
+        outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence on what to do
+            about other values, which is part of the error. None if all values are valid.
 
     Raises:
-        TypeError: if `strength` is neither number nor schedule; if the tensor is not of floats; if the
-            penalty is used on a layer's weights, as `kernel_regularizer=` or the like; if it needs an
-            owner and is used as `activity_regularizer=`; where a subclass is defined that overrides
-            `measure`, or gives its formula by a method that is never called; if a formula returns no floats.
+        TypeError: if `strength` is neither a number nor a schedule; if the tensor is not of floats; if the
+            penalty is used on weights, as `kernel_regularizer=` for example; if it needs an owner and is used
+            as `activity_regularizer=`; if a formula does not return floats; and when a subclass is defined
+            that overrides `measure`, or whose formula is in a method that is never called.
         ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit; if a formula returns
-            another shape than its method promises.
+            another shape than it should.
     """
 
-    # The methods that may hold the formula, each of which calls the next unless it is overridden; and how
+    # The methods that may contain the formula, each of which calls the next unless it is overridden; and how
     # messages list them.
     _formulas: tuple = ("value",)
     _formula_methods = (
-        "`value(x, mask)`, or subclass `PerExamplePenalty` and give `elements(x)`, or "
-        "`BatchStatisticPenalty` and give `statistic(rows, weights)`"
+        "`value(x, mask)`, or subclass `PerExamplePenalty` and define `elements(x)`, or "
+        "`BatchStatisticPenalty` and define `statistic(rows, weights)`"
     )
     tensors = 1
     masks_elements = False
@@ -84,8 +84,8 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
 
     @property
     def strength(self) -> Any:
-        """How hard the penalty presses. It may be assigned; then compile the model again, as after any
-        change of a layer's attribute."""
+        """The factor on the penalty. You may assign it; then compile the model again, as after any change of
+        a layer's attribute."""
         return self._strength
 
     @strength.setter
@@ -97,7 +97,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
 
     @final
     def _lines_above(self) -> int:
-        """How far up the stack the line is that makes this penalty, past the `__init__` of subclasses."""
+        """The stack level of the line that creates this penalty, above the `__init__` of subclasses."""
         level, frame = 2, sys._getframe(2)
         while frame is not None and frame.f_locals.get("self") is self:
             level, frame = level + 1, frame.f_back
@@ -117,50 +117,50 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         """The published formula, without the strength.
 
         Args:
-            x: a tensor, float32 or float64, the batch first and the features last, with zeros
-                where `mask` drops something; a list of them where the penalty compares several.
-            mask: booleans of `x`'s shape up to the features, or a prefix of that; or None. Where the penalty
+            x: a tensor, float32 or float64, the batch first and the features last, with zeros where `mask`
+                drops something; a list of them if the penalty compares several.
+            mask: booleans of `x`'s shape without the features, or a prefix of that; or None. If the penalty
                 sets `masks_elements`, also booleans of `x`'s whole shape.
         """
-        raise NotImplementedError(f"{self._owner} has no formula. Give it as {self._formula_methods}.")
+        raise NotImplementedError(f"{self._owner} has no formula. Define {self._formula_methods}.")
 
     @final
     def measure(self, x: Tensors, mask: Tensors = None) -> Tensor:
         """The penalty of `x` without its strength: a float32 scalar (float64 for float64 input).
 
         Args:
-            x: a float tensor or array whose first axis is the batch; a list of them where the
-                penalty compares several.
-            mask: what to count, in booleans: `x`'s shape up to the features, or a prefix of that; or a mask
-                with as many axes as `x`, which may broadcast, as that of attention scores. What it drops
-                counts for nothing. A list of masks where `x` is a list.
+            x: a float tensor or array whose first axis is the batch; a list of them if the penalty compares
+                several.
+            mask: booleans, True for what counts. They have `x`'s shape without the features, or a prefix of
+                that; or as many axes as `x`, and may broadcast, as for attention scores. Masked elements
+                contribute nothing. A list of masks if `x` is a list.
         """
         xs, masks = self.validate(x, mask)
         if self.learned([tuple(t.shape) for t in xs]):
             raise ValueError(
-                f"{self._owner} has weights of its own, which the layer or model that owns it holds: read "
-                "what it measures in the logs there, or measure without them."
+                f"{self._owner} learns weights, which belong to the layer or model that owns the penalty, so "
+                "`measure` cannot compute its value. Read the value in the logs of that model."
             )
         return self.measure_validated(xs, masks)
 
     def learned(self, shapes: Shapes) -> dict:
-        """What the penalty learns, as arguments of `add_weight` by name; its owner holds the variables."""
+        """The weights that the penalty learns: by name, arguments of `add_weight`. Its owner creates them."""
         return {}
 
     def with_learned(self, xs: list, learned: dict) -> list:
-        """The tensors as the penalty compares them, given what it has learned by name."""
+        """The tensors to compare, computed from `xs` and the learned weights, by name."""
         return xs
 
     def refuse(self, x: Tensors) -> None:
-        """Raise if the values of `x`, a NumPy array, are not valid. Called once for each penalty, where
-        values can be seen: outside of a compiled step."""
+        """Raise if the values of `x`, a NumPy array, are not valid. Called once per penalty, where values are
+        known: outside a compiled step."""
         if self.outside_0_and_1 is not None:
             _checks.unit_interval(x, "x", self._owner, self.outside_0_and_1)
 
     @final
     def warn_of(self, operation: Any) -> None:
-        """Warn if the penalty is put on a layer, or an operation, whose values it will not accept. A
-        compiled step does not show values: what is known before is the activation."""
+        """Warn if the penalty is on a layer or operation whose values it does not accept. In a compiled step
+        values are unknown, but the activation is known in advance."""
         if self.outside_0_and_1 is None or self._warned or are_unchecked():
             return
         activation = activations.beyond_0_and_1(operation)
@@ -168,7 +168,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
             self._warned = True
             warnings.warn(
                 f"{self._owner} measures values between 0 and 1, but '{operation.name}' ends in "
-                f"{activation}, which gives others too. {self.outside_0_and_1}",
+                f"{activation}, whose values may be outside. {self.outside_0_and_1}",
                 stacklevel=2,
             )
 
@@ -178,7 +178,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
 
     @final
     def validate(self, x: Tensors, mask: Tensors = None) -> tuple[list, list]:
-        """Refuse what cannot be measured; return tensors and masks in lists of equal length."""
+        """Reject what cannot be measured; return tensors and masks in lists of equal length."""
         xs: list[Any] = self._as_list(x)
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
         if len(masks) != len(xs):
@@ -208,7 +208,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
 
     @final
     def measured_parts(self, xs: list, masks: list, learned: dict | None = None) -> Any:
-        """What `value` gives: a scalar, or a dict of them."""
+        """What `value` returns: a scalar, or a dict of them."""
         xs = [self._prepare(t) for t in xs]
         masks = [self._prepare_mask(m, t) for m, t in zip(masks, xs, strict=True)]
         xs = [_numerics.keep(t, m) for t, m in zip(xs, masks, strict=True)]
@@ -229,17 +229,16 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         size on Keras releases that divide by it afterwards. Call `measure` for the number itself."""
         if isinstance(x, keras.Variable):
             raise TypeError(
-                f"{self._owner} is a penalty on what a layer does, not on its weights: it cannot be a "
-                f"`kernel_regularizer`, `bias_regularizer` or the like. Received the variable "
-                f"'{x.path}'. Give it as `activity_regularizer=`, or take one of `keras.regularizers` "
-                "for the weights."
+                f"{self._owner} penalizes what a layer does, not its weights: it cannot be a "
+                f"`kernel_regularizer`, `bias_regularizer` or similar. Received the variable '{x.path}'. "
+                "Pass it as `activity_regularizer=`, or use one of `keras.regularizers` for the weights."
             )
         moves = _strength.is_moving(self.strength)
         if moves or self.counts_steps:
-            kind = f"has a strength that moves ({type(self.strength).__name__})"
+            kind = f"has a strength that changes ({type(self.strength).__name__})"
             raise TypeError(
-                f"{self._owner} {kind if moves else 'changes with each training step'}, and an "
-                "`activity_regularizer=` has no place where training steps are counted. Put "
+                f"{self._owner} {kind if moves else 'changes with each training step'}, but an "
+                "`activity_regularizer=` cannot count training steps. Put "
                 f"`keras_penalties.layers.ActivityPenalty({self._owner}(...))` after the layer instead."
             )
         if places.is_recomputed():
@@ -254,8 +253,8 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     def get_config(self) -> Config:
         if not _serialization.is_registered(type(self)):
             raise ValueError(
-                f"{self._owner} cannot be saved: it is not registered, so that no file that names it "
-                f"could be loaded. Put `@keras.saving.register_keras_serializable(package="
+                f"{self._owner} cannot be saved: it is not registered, so a file that names it could not be "
+                f"loaded. Put `@keras.saving.register_keras_serializable(package="
                 f"'my_project')` above `class {self._owner}`."
             )
         config = _serialization.kept_arguments(self)
@@ -276,7 +275,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
             return list(x) if several else [x]
         got = f" a list of {len(x)}" if isinstance(x, (list, tuple)) else f": {type(x).__name__}"
         what = f"compares {' or '.join(map(str, wanted))} tensors and takes them as a list. Received{got}."
-        what = f"measures one tensor. Received{got}. Measure each by itself." if wanted == (1,) else what
+        what = f"measures one tensor. Received{got}. Measure each separately." if wanted == (1,) else what
         raise ValueError(f"{self._owner} {what}")
 
     @final

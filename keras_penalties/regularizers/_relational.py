@@ -1,4 +1,4 @@
-"""How the rows of a batch lie to each other, for a student and for its teacher."""
+"""Distances and angles between the rows of a batch, for a student and its teacher."""
 
 from typing import Any
 
@@ -19,25 +19,25 @@ class RelationalKD(BatchStatisticPenalty):
     - \frac{\lVert t_i - t_j\rVert}{\mu_t}\right)
     + \lambda_a \operatorname{mean}_{i, j, k}\, h(\cos\angle s_i s_j s_k - \cos\angle t_i t_j t_k)$$
 
-    \(\mu\) is the mean distance between two different rows of its tensor, \(h(d)\) is Huber's \(d^2/2\), or
-    \(|d| - 1/2\) for \(|d| > 1\), and the angles are those at \(j\) in all triangles of three different rows.
-    The second tensor is the teacher: no gradient goes into it. The two may differ in their features. The logs
-    show the two terms separately, as `<key>_distance` and `<key>_angle`.
+    \(\mu\) is the mean distance between two different rows of its tensor. \(h(d)\) is Huber's \(d^2/2\), or
+    \(|d| - 1/2\) for \(|d| > 1\). The angles are those at \(j\) in all triangles of three different rows. The
+    second tensor is the teacher's, and gets no gradient. The two may have different numbers of features. The
+    logs show the two terms separately, as `<key>_distance` and `<key>_angle`.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`. With the
-            default weights, the authors use 1 for embeddings and 25 for classifiers.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. With the default
+            weights, the authors use 1 for embeddings and 25 for classifiers.
         distance: the weight \(\lambda_d\) of the distances, a float >= 0.
         angle: the weight \(\lambda_a\) of the angles, a float >= 0.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of the student's and the teacher's tensor, both `(batch, ..., features)`, any float type,
-    of one shape up to the features; row `n` of one belongs to row `n` of the other. The result is a float32
-    scalar without units. Less than two rows have no distance, and less than three no angle: 0. The angle at a
-    row that equals another has the cosine 0, with gradient 0.
+    Shapes: a list of the student's tensor and the teacher's, both `(batch, ..., features)`, any float type,
+    with the same shape except for the features; row `n` of one belongs to row `n` of the other. The result is
+    a float32 scalar without units. The distance term is 0 for fewer than two rows, and the angle term for
+    fewer than three. The angle at a row that equals another has the cosine 0, with gradient 0.
 
-    Memory: `N` rows of `D` features need arrays of `N * N * D` numbers, and with a weight of the angles of
-    `N * N * N`: at 256 rows these have 67 MB each. Pool positions first, so that rows are examples.
+    Memory: `N` rows of `D` features need arrays of `N * N * D` numbers, and, unless `angle` is 0, of
+    `N * N * N` numbers: 67 MB each for 256 rows. Pool positions first, so that each row is an example.
 
     Example:
 
@@ -58,14 +58,13 @@ class RelationalKD(BatchStatisticPenalty):
 
     Raises:
         TypeError: if `strength` or a weight is not a number, or `axis` not an int.
-        ValueError: if `strength` or a weight is negative or not finite, `axis` is the batch, or the tensors
-            differ in shape before the features.
+        ValueError: if `strength` or a weight is negative or not finite, `axis` is the batch, or the shapes
+            differ apart from the features.
 
-    Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation", CVPR 2019,
-    https://arxiv.org/abs/1904.05068, equations 4 to 9, as means: the paper sums over pairs and triplets. The
-    authors' code takes means that count each row with itself too, which makes the distances
-    `(N - 1) / N` and the angles `(N - 1) * (N - 2) / N**2` of what they are here; torchdistill's `RKDLoss`
-    has that code.
+    Source: Park, Kim, Lu and Cho, [Relational Knowledge Distillation](https://arxiv.org/abs/1904.05068), CVPR
+    2019, equations 4 to 9, as means: the paper sums over pairs and triplets. The authors' code takes means
+    that also count each row with itself, so its distance term is `(N - 1) / N` of the one here, and its angle
+    term `(N - 1) * (N - 2) / N**2`. torchdistill's `RKDLoss` has that code.
     """
 
     tensors = 2
@@ -77,7 +76,7 @@ class RelationalKD(BatchStatisticPenalty):
         self.angle = _checks.number(angle, "angle", self._owner, at_least=0.0)
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Any:
-        # The formula does not depend on the size of either tensor: squares of extreme ones do.
+        # The formula does not depend on the scale of either tensor, but squares of extreme numbers overflow.
         rows = [
             r / _numerics.scale(_numerics.largest(r, (0, 1))) for r in (rows[0], ops.stop_gradient(rows[1]))
         ]

@@ -1,4 +1,4 @@
-"""Two views of the same examples: alike in each feature, and features unlike each other."""
+"""Two views of the same examples: each feature should agree between them, and features should differ."""
 
 from keras import ops
 
@@ -26,18 +26,18 @@ class BarlowTwins(_OfTwoViews):
     $$\sum_i (1 - C_{ii})^2 + \lambda\sum_{i \ne j} C_{ij}^2,\qquad
     C_{ij} = \frac{1}{N}\sum_n \hat a_{ni}\,\hat b_{nj}$$
 
-    \(\hat a\) and \(\hat b\) are the two views with each feature less its mean and divided by its
-    standard deviation over the batch (of `N`, not `N - 1`). With fewer rows than features no
-    features-by-features matrix is built.
+    \(\hat a\) and \(\hat b\) are the two views, with each feature minus its mean and divided by its standard
+    deviation over the batch (with `N`, not `N - 1`). With fewer rows than features, no features-by-features
+    matrix is computed.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        off_diagonal: the weight \(\lambda\) of the redundancy between features, a float >= 0.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        off_diagonal: the weight \(\lambda\) of the correlations between different features, a float >= 0.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type; row `n` of one is
-    the other view of row `n` of the other. The result is a float32 scalar, without units. A feature that
-    is constant in a view correlates with nothing, and costs 1; so one row costs as much as there are
+    Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one
+    is the other view of row `n` of the other. The result is a float32 scalar without units. A feature that is
+    constant in a view has no correlations, and adds 1. So the value of a single row is the number of
     features.
 
     Example:
@@ -51,11 +51,11 @@ class BarlowTwins(_OfTwoViews):
     Raises:
         TypeError: if `strength` or `off_diagonal` is not a number, or `axis` not an int.
         ValueError: if `strength` or `off_diagonal` is negative or not finite, `axis` is the batch, or the
-            tensors differ in shape.
+            shapes differ.
 
-    Source: Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins: Self-Supervised Learning via Redundancy
-    Reduction", ICML 2021. The authors' code takes the standard deviations from a batch normalization,
-    which adds 1e-5 to the variances; here nothing is added.
+    Source: Zbontar, Jing, Misra, LeCun and Deny, [Barlow Twins: Self-Supervised Learning via Redundancy
+    Reduction](https://arxiv.org/abs/2103.03230), ICML 2021. The authors' code takes the standard deviations
+    from a batch normalization, which adds 1e-5 to the variances; here nothing is added.
     """
 
     _weights_optional = True
@@ -76,23 +76,23 @@ class BarlowTwins(_OfTwoViews):
 
 @register
 class VICReg(_OfTwoViews):
-    r"""Two views are to be equal, each feature is to vary, and different features are to differ.
+    r"""Makes two views equal, keeps each feature varying, and decorrelates different features.
 
     $$\lambda\, s(a, b) + \mu\,[v(a) + v(b)] + \nu\,[c(a) + c(b)],\qquad
     s(a, b) = \frac{1}{ND}\sum_n \lVert a_n - b_n\rVert_2^2$$
 
     \(v\) is what `Variance` measures and \(c\) what `Covariance` measures. The logs show the three terms
-    apart, as `<key>_invariance`, `<key>_variance` and `<key>_covariance`.
+    separately, as `<key>_invariance`, `<key>_variance` and `<key>_covariance`.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         invariance: the weight \(\lambda\) of the difference between the views, a float >= 0.
-        variance: the weight \(\mu\) of the features that vary too little, a float >= 0.
-        covariance: the weight \(\nu\) of the covariances between features, a float >= 0.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        variance: the weight \(\mu\) of the variance terms, a float >= 0.
+        covariance: the weight \(\nu\) of the covariance terms, a float >= 0.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: a list of two tensors of one shape `(batch, ..., features)`, any float type; row `n` of one is
-    the other view of row `n` of the other. The result is a float32 scalar.
+    Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one
+    is the other view of row `n` of the other. The result is a float32 scalar.
 
     Example:
 
@@ -103,13 +103,14 @@ class VICReg(_OfTwoViews):
 
     Raises:
         TypeError: if `strength` or a weight is not a number, or `axis` not an int.
-        ValueError: if `strength` or a weight is negative or not finite, `axis` is the batch, or the tensors
-            differ in shape.
+        ValueError: if `strength` or a weight is negative or not finite, `axis` is the batch, or the shapes
+            differ.
 
-    Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for
-    Self-Supervised Learning", ICLR 2022, algorithm 1, with a target of 1 and 1e-4 added to variances. Its
-    equation 5 does not divide the first term by `D`; the algorithm, for which the default weights were
-    chosen, does. The authors' later code, lightly and pytorch-metric-learning halve the variance term.
+    Source: Bardes, Ponce and LeCun, [VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning](https://arxiv.org/abs/2105.04906), ICLR 2022, algorithm 1, with a target of 1,
+    and with 1e-4 added to the variances. Its equation 5 does not divide the first term by `D`; the algorithm,
+    for which the default weights were chosen, does. The authors' later code, lightly and
+    pytorch-metric-learning halve the variance term.
     """
 
     parts = ("invariance", "variance", "covariance")

@@ -9,7 +9,7 @@ from keras_penalties._types import Tensor, Tensors
 from keras_penalties.regularizers._families import BatchStatisticPenalty
 from keras_penalties.schedules._strength import Strength
 
-FAR = 1e30  # what larger activations count as: sums of them along a direction would overflow
+FAR = 1e30  # larger activations are clipped to this: their sums along a direction would overflow
 
 
 @register
@@ -20,30 +20,30 @@ class SIGReg(BatchStatisticPenalty):
     \left|\hat\varphi_a(t) - e^{-t^2/2}\right|^2 e^{-t^2/2}\,dt,\qquad
     \hat\varphi_a(t) = \frac{1}{N}\sum_n e^{\mathrm{i}\,t\,a\cdot x_n}$$
 
-    It keeps embeddings from collapsing without negatives, a teacher or a decorrelation. \(\hat\varphi_a\) is
-    the characteristic function of the rows along the direction \(a\), of length 1. The integral is a sum over
-    knots from 0 to \(T\) with the weights of the trapezoidal rule, doubled since the integrand is even. It is
-    multiplied by \(N\), the number of rows, as in the authors' code: for normal rows the value is about 1,
-    whatever \(N\) is, and for others it grows with \(N\).
+    It keeps embeddings from collapsing, without negatives, a teacher or decorrelation. \(\hat\varphi_a\) is
+    the characteristic function of the rows along \(a\), a direction of length 1. The integral is computed by
+    the trapezoidal rule on knots from 0 to \(T\), and doubled, since the integrand is even. It is multiplied
+    by the number of rows \(N\), as in the authors' code: for normal rows the value is about 1 for any \(N\),
+    and for others it grows with \(N\).
 
-    The directions are random, and other ones in each training step: the owner of the penalty, an
-    `ActivityPenalty`, `HiddenOutputs` or a model from `penalize`, counts the steps and saves the count. They
-    are the same on every backend and replica. `measure`, and `evaluate` before any training, use those of
-    step 0. As `activity_regularizer=`, which has no owner, it raises an error.
+    Each training step has other random directions, which are the same on every backend and replica. The owner
+    of the penalty (an `ActivityPenalty`, a `HiddenOutputs` or a model from `penalize`) counts the steps and
+    saves the count. `measure`, and `evaluate` before any training, use the directions of step 0. As
+    `activity_regularizer=`, which has no owner, the penalty raises an error.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; the authors use
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the authors use
             0.05, with 0.95 for the distance between views.
         slices: the number of directions, an int >= 1.
         knots: the number of knots from 0 to `t_max`, an int >= 2.
         t_max: \(T\), a finite float > 0.
-        seed: an int, from whose lowest 32 bits the directions follow.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        seed: an int; its lowest 32 bits determine the directions.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
-    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar without units.
-    Rows beyond 1e4 have phases that float32 cannot tell apart: their value is right to about 1%.
+    Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar without units. For
+    activations above 1e4, float32 does not resolve the phases: the value is accurate to about 1%.
 
-    Memory: `slices` numbers for each row and knot, and no matrix of rows by rows or features by features.
+    Memory: `slices` numbers per row and knot; no rows-by-rows or features-by-features matrix.
 
     Example:
 
@@ -58,16 +58,17 @@ class SIGReg(BatchStatisticPenalty):
     [0.9, 193.5]
 
     Raises:
-        TypeError: if `strength` or `t_max` is not a number, `slices`, `knots`, `seed` or `axis` not an int;
-            as `activity_regularizer=`.
+        TypeError: if `strength` or `t_max` is not a number, or `slices`, `knots`, `seed` or `axis` not an
+            int; if it is used as `activity_regularizer=`.
         ValueError: if `strength` is negative or not finite, `slices`, `knots` or `t_max` is out of range, or
             `axis` is the batch.
 
-    Source: Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the
-    Heuristics", 2025, https://arxiv.org/abs/2511.08544, with the test of Epps and Pulley, Biometrika 70
-    (1983). The defaults are those of the authors' code (`EppsPulley` in `SlicingUnivariateTest`, 1024
-    slices), from which lightly's `SIGReg` is taken; the algorithm in the paper integrates from -5 to 5. Its
-    numbers are drawn by PyTorch, so the directions differ.
+    Source: Balestriero and LeCun, [LeJEPA: Provable and Scalable Self-Supervised Learning Without the
+    Heuristics](https://arxiv.org/abs/2511.08544), 2025, with the test of Epps and Pulley, [A Test for
+    Normality Based on the Empirical Characteristic Function](https://doi.org/10.1093/biomet/70.3.723),
+    Biometrika 70 (1983). The defaults are those of the authors' code (`EppsPulley` in
+    `SlicingUnivariateTest`, 1024 slices), from which lightly's `SIGReg` is taken; the algorithm in the paper
+    integrates from -5 to 5. Their random numbers come from PyTorch, so their directions differ.
     """
 
     _weights_optional = True

@@ -13,15 +13,15 @@ from keras_penalties.schedules._strength import Strength
 
 @register
 class TotalVariation(PerExamplePenalty):
-    r"""The absolute differences between neighbours, along each position axis.
+    r"""The sum of the absolute differences between neighbours, along each position axis.
 
     $$\frac{1}{N}\sum_n \sum_{a} \sum_{i} |x_{n,i+e_a} - x_{n,i}|$$
 
-    The axes \(a\) are those between the batch and the features: time, or height and width, or depth
-    too. It is the anisotropic form, without a square root. A pair counts where a mask keeps both.
+    The axes \(a\) are those between the batch and the features: time; height and width; or depth, height and
+    width. This is the anisotropic form, without a square root. A pair counts if the mask keeps both.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         per: `"example"` (the sum over all pairs of an example) or `"element"` (that sum divided by the
             number of the example's elements).
 
@@ -37,11 +37,12 @@ class TotalVariation(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` is not a number.
-        ValueError: if `strength` is negative or not finite, `per` is neither word, or `x` has no position
-            axis, or more than three.
+        ValueError: if `strength` is negative or not finite, `per` is not one of the values above, or `x` has
+            no position axis, or more than three.
 
-    Source: Rudin, Osher and Fatemi, "Nonlinear Total Variation Based Noise Removal Algorithms", Physica D
-    60 (1992), in its anisotropic form. Equal to the mean over a batch of `tf.image.total_variation`.
+    Source: Rudin, Osher and Fatemi, [Nonlinear Total Variation Based Noise Removal
+    Algorithms](https://doi.org/10.1016/0167-2789%2892%2990242-F), Physica D 60 (1992), in its anisotropic
+    form. It equals the mean over a batch of `tf.image.total_variation`.
     """
 
     masks_elements = True
@@ -68,15 +69,15 @@ class TemporalSmoothness(PerExamplePenalty):
 
     $$\frac{1}{N}\sum_n \frac{1}{(T_n - 1)\,D}\sum_{t} \lVert x_{n,t+1} - x_{n,t}\rVert_2^2$$
 
-    Known as temporal activation regularization, TAR; `L2(per="element")` on the same tensor is its
-    companion AR. Under a mask the steps go from one position that is kept to the next that is kept.
+    Also known as temporal activation regularization (TAR). `L2(per="element")` on the same tensor is its
+    companion, AR. With a mask, a step goes from one kept position to the next kept one.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; its authors
-            take 1 for TAR.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the authors use 1
+            for TAR.
 
     Shapes: `x` is `(batch, time, ..., features)`, any float type; the result is a float32 scalar in the
-    squared units of `x`. An example with a single position costs 0.
+    squared units of `x`. The value of an example with a single position is 0.
 
     Example:
 
@@ -88,9 +89,9 @@ class TemporalSmoothness(PerExamplePenalty):
         TypeError: if `strength` is not a number.
         ValueError: if `strength` is negative or not finite, or `x` has no time axis.
 
-    Source: Merity, McCann and Socher, "Revisiting Activation Regularization for Language RNNs", ICML
-    workshop on Learning to Generate Natural Language, 2017. As in the authors' code it is a mean over
-    steps and features; theirs counts padding.
+    Source: Merity, McCann and Socher, [Revisiting Activation Regularization for Language
+    RNNs](https://arxiv.org/abs/1708.01009), ICML workshop on Learning to Generate Natural Language, 2017. As
+    in the authors' code, it is a mean over steps and features; their code also counts padding.
     """
 
     masks_elements = True
@@ -106,7 +107,7 @@ class TemporalSmoothness(PerExamplePenalty):
         if mask is None:
             steps = ops.square(x[:, 1:] - x[:, :-1])
             return _numerics.sum_examples(steps) / self._size(steps)
-        if len(mask.shape) == len(x.shape):  # then each feature is a track by itself
+        if len(mask.shape) == len(x.shape):  # each feature is a separate track
             kept, x = mask[..., None], x[..., None]
             features = 1
         else:
@@ -114,7 +115,7 @@ class TemporalSmoothness(PerExamplePenalty):
         tracks = math.prod(ops.shape(x)[2:-1])
         kept = ops.reshape(kept, (batch, time, tracks))
         x = ops.reshape(x, (batch, time, tracks, features))
-        # What is kept moves to the front, in its order; so the next that is kept is the next.
+        # Kept positions move to the front in their order, so each comes right before the next kept one.
         places = ops.reshape(ops.arange(time, dtype="int32"), (1, -1, 1))
         order = ops.argsort(ops.where(kept, places, places + time), axis=1)
         x = ops.take_along_axis(x, order[..., None], axis=1)
@@ -125,7 +126,7 @@ class TemporalSmoothness(PerExamplePenalty):
 
 
 def positions(owner, shape, most=None):
-    """Refuse a tensor without positions between the batch and the features."""
+    """Reject a tensor without positions between the batch and the features."""
     count = len(shape) - 2
     if count < 1 or (most is not None and count > most):
         wanted = "a position axis" if most is None else f"one to {most} position axes"

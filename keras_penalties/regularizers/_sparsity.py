@@ -1,4 +1,4 @@
-"""How many of the activations are in use."""
+"""How many activations are in use."""
 
 import math
 
@@ -18,16 +18,15 @@ class KLSparsity(BatchStatisticPenalty):
     $$\sum_j \rho\log\frac{\rho}{\hat\rho_j} + (1-\rho)\log\frac{1-\rho}{1-\hat\rho_j},\qquad
     \hat\rho_j = \frac{1}{N}\sum_n x_{nj}$$
 
-    For activations between 0 and 1, as after a sigmoid; others are refused where their values can be seen,
-    and a layer that ends in another activation, such as ReLU, gives a warning. Where \(\hat\rho_j\) or
-    \(1 - \hat\rho_j\) falls below 1e-7, its logarithm goes on as the tangent there: value and gradient stay
-    finite, and the gradient of a dead or saturated feature points back inside.
+    For activations between 0 and 1, as after a sigmoid. Other values raise an error where they are known, and
+    a layer that ends in another activation, such as ReLU, gives a warning. Where \(\hat\rho_j\) or
+    \(1 - \hat\rho_j\) is below 1e-7, its logarithm is replaced by its tangent at 1e-7: value and gradient
+    stay finite, and a dead or saturated feature still has a gradient towards the target.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`; Ng's notes use
-            3.
-        target: the mean activation that costs nothing, between 0 and 1.
-        axis: the axis of the features. Defaults to the last; positions are taken as rows.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; Ng's notes use 3.
+        target: the mean activation to aim at, between 0 and 1.
+        axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar, in nats,
     summed over the features.
@@ -42,11 +41,13 @@ class KLSparsity(BatchStatisticPenalty):
     Raises:
         TypeError: if `strength` or `target` is not a number, or `axis` not an int.
         ValueError: if `strength` is negative or not finite, `target` is not inside (0, 1), `axis` is the
-            batch, or values outside [0, 1] are seen.
+            batch, or values outside [0, 1] are found.
 
-    Source: Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011; Lee, Ekanadham and Ng,
-    NIPS 2007. Many codes clip the mean activation, which stops the gradient of a dead or saturated
-    feature; this one does not.
+    Source: Ng, [Sparse Autoencoder](https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf), CS294A
+    lecture notes, Stanford 2011; Lee, Ekanadham and Ng, [Sparse Deep Belief Net Model for Visual Area
+    V2](https://papers.nips.cc/paper/3313-sparse-deep-belief-net-model-for-visual-area-v2), NIPS 2007. Many
+    implementations clip the mean activation, which stops the gradient of a dead or saturated feature; this
+    one does not.
     """
 
     outside_0_and_1 = "End the layer in a sigmoid, or use a penalty for any activations, such as `L1`."
@@ -67,19 +68,19 @@ class KLSparsity(BatchStatisticPenalty):
 
 @register
 class TransformedL1(PerExamplePenalty):
-    r"""A bounded count of what is not zero, between the number of non-zeros and their absolute sum.
+    r"""A bounded penalty, between the number of nonzero activations and their absolute sum.
 
     $$\frac{1}{N}\sum_n \sum_i \frac{(\beta + 1)\,|x_{ni}|}{\beta + |x_{ni}|}$$
 
-    For small \(\beta\) every activation that is not near zero costs the same, close to 1; for large
-    \(\beta\) it is `L1`. So large activations are not pulled down, which `L1` does.
+    For small \(\beta\), each activation that is not near zero adds nearly 1; for large \(\beta\), the penalty
+    is `L1`. Unlike `L1`, it hardly shrinks activations that are large compared to \(\beta\).
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        beta: where the cost bends, a float > 0, in the units of `x`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        beta: the size of activations above which the penalty levels off, a float > 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
-    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, without units, below
+    Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar without units, below
     `beta + 1` for each element.
 
     Example:
@@ -90,12 +91,14 @@ class TransformedL1(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` or `beta` is not a number.
-        ValueError: if `strength` is negative or not finite, `beta` is not positive, or `per` is neither
-            word.
+        ValueError: if `strength` is negative or not finite, `beta` is not positive, or `per` is not one of
+            the values above.
 
-    Source: Nikolova, "Local Strong Homogeneity of a Regularized Estimator", SIAM Journal on Applied
-    Mathematics 61 (2000); Zhang and Xin, "Minimization of Transformed L1 Penalty", Mathematical
-    Programming 169 (2018), where \(\beta\) is called \(a\). On activations: arXiv 2405.19652 (2024).
+    Source: Nikolova, [Local Strong Homogeneity of a Regularized
+    Estimator](https://doi.org/10.1137/S0036139997327794), SIAM Journal on Applied Mathematics 61 (2000);
+    Zhang and Xin, [Minimization of Transformed L1 Penalty](https://arxiv.org/abs/1411.5735), Mathematical
+    Programming 169 (2018), where \(\beta\) is called \(a\). On activations: Yu and Tian, [Dual Sparse
+    Training Framework](https://arxiv.org/abs/2405.19652), 2024.
     """
 
     def __init__(self, strength: Strength, beta: float = 1.0, per: Per = "example"):
@@ -105,18 +108,18 @@ class TransformedL1(PerExamplePenalty):
     def elements(self, x: Tensors) -> Tensor:
         size = _numerics.absolute(x)
         total = self.beta + size
-        # On its own side of `beta` each form keeps the digits of its gradient.
+        # Each form keeps the digits of its gradient on its own side of `beta`.
         return (self.beta + 1.0) * ops.where(size < self.beta, size / total, 1.0 - self.beta / total)
 
 
 @register
 class LogSparsity(PerExamplePenalty):
-    r"""The logarithm of the absolute activations, which presses small ones hardest.
+    r"""The logarithm of the absolute activations, whose gradient is largest for small ones.
 
     $$\frac{1}{N}\sum_n \sum_i \log\left(1 + \frac{|x_{ni}|}{\epsilon}\right)$$
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         eps: the size below which an activation counts as small, a float > 0, in the units of `x`.
         per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
 
@@ -131,13 +134,15 @@ class LogSparsity(PerExamplePenalty):
 
     Raises:
         TypeError: if `strength` or `eps` is not a number.
-        ValueError: if `strength` is negative or not finite, `eps` is not positive, or `per` is neither
-            word.
+        ValueError: if `strength` is negative or not finite, `eps` is not positive, or `per` is not one of the
+            values above.
 
-    Source: Candes, Wakin and Boyd, "Enhancing Sparsity by Reweighted L1 Minimization", Journal of Fourier
-    Analysis and Applications 14 (2008), where it is \(\log(|x| + \epsilon)\): less by the constant
-    \(\log\epsilon\), so that zero costs nothing here. Olshausen and Field, Nature 381 (1996), use
-    \(\log(1 + x^2)\) for sparse codes.
+    Source: Candes, Wakin and Boyd, [Enhancing Sparsity by Reweighted L1
+    Minimization](https://doi.org/10.1007/s00041-008-9045-x), Journal of Fourier Analysis and Applications 14
+    (2008), who use \(\log(|x| + \epsilon)\). Here \(\log\epsilon\) is subtracted, so the value at zero is 0.
+    Olshausen and Field, [Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for
+    Natural Images](https://doi.org/10.1038/381607a0), Nature 381 (1996), use \(\log(1 + x^2)\) for sparse
+    codes.
     """
 
     def __init__(self, strength: Strength, eps: float = 1.0, per: Per = "example"):
@@ -146,6 +151,6 @@ class LogSparsity(PerExamplePenalty):
 
     def elements(self, x: Tensors) -> Tensor:
         size = _numerics.absolute(x)
-        # A large `size` over a small `eps` may be more than the type holds.
+        # A large `size` divided by a small `eps` may overflow.
         large = ops.log(size + self.eps) - math.log(self.eps)
         return ops.where(size < self.eps, ops.log1p(size / self.eps), large)

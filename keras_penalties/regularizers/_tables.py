@@ -1,4 +1,4 @@
-"""The tables of rows that a statistic of the batch describes, and what replicas send each other for it."""
+"""The tables of rows that a statistic of the batch describes, and what replicas exchange for it."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ def of_all_rows(rows, kept, formula, weights_optional, products):
         kept: for each table which rows count, or None for all.
         formula: a function of a list of tables; it returns a scalar, or a dict of them.
         weights_optional: whether `formula` takes None for the weights.
-        products: how many features-by-features matrices `formula` sums over the rows, if it needs sums alone;
+        products: how many features-by-features matrices `formula` sums over the rows, if it needs only sums;
             None if it needs the rows.
     """
     if replicas.replicas() == 1:
@@ -55,7 +55,7 @@ def of_all_rows(rows, kept, formula, weights_optional, products):
         value = of_rows()
     else:
         all_rows, counts = _counts(rows, kept)
-        # Rows are sent once, to each replica. Sums go around twice: once to be summed, once to be known.
+        # Rows are sent once to each replica. Sums are sent twice: to be added, and to be returned.
         are_fewer = ops.sum(all_rows) < 2 * products * rows[0].shape[-1]
         value = sizes.either(replicas.known(are_fewer), of_rows, of_sums) if products else of_sums()
     return tree.map_structure(replicas.same_on_all, value)

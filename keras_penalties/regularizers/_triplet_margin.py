@@ -24,13 +24,14 @@ class TripletMargin(Penalty):
     are positions, each is a row. Its gradient at distance 0 is 0, where a plain square root gives NaN.
 
     Args:
-        strength: how hard the penalty presses: a finite float >= 0, a schedule or a `Target`.
-        margin: \(m\), how much closer, in the distance's units, a finite float > 0.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
+        margin: \(m\), by how much the negative should be farther than the positive, in the units of the
+            distance: a finite float > 0.
         distance: `"euclidean"`, `"squared"` for its square, or `"cosine"`, one minus the cosine of the angle.
 
-    Shapes: a list of the anchors, positives and negatives, all `(batch, ..., features)`, of one shape, any
-    float type. The result is a float32 scalar in the distance's units. Rows are not normalized. A row that
-    the mask of one tensor drops does not count.
+    Shapes: a list of the anchors, positives and negatives, all `(batch, ..., features)`, of the same shape,
+    any float type. The result is a float32 scalar in the units of the distance. Rows are not normalized. A
+    row that any mask drops does not count.
 
     Example:
 
@@ -42,14 +43,16 @@ class TripletMargin(Penalty):
 
     Raises:
         TypeError: if `strength` or `margin` is not a number.
-        ValueError: if `strength` is negative or not finite, `margin` is not positive, `distance` is none of
-            those above, or the tensors differ in shape.
+        ValueError: if `strength` is negative or not finite, `margin` is not positive, `distance` is not one
+            of the values above, or the shapes differ.
 
-    Source: Balntas, Riba, Ponsa and Mikolajczyk, "Learning Local Feature Descriptors with Triplets and
-    Shallow Convolutional Neural Networks", BMVC 2016, without its swap of anchor and positive. PyTorch's
-    `TripletMarginLoss` adds 1e-6 to each difference, which changes the value by about as much. Schroff,
-    Kalenichenko and Philbin, "FaceNet", CVPR 2015: `distance="squared"` of rows of unit length, with a
-    margin of 0.2. `keras_penalties.losses.Triplet` finds the triplets of a batch by its labels.
+    Source: Balntas, Riba, Ponsa and Mikolajczyk, [Learning Local Feature Descriptors with Triplets and
+    Shallow Convolutional Neural Networks](https://doi.org/10.5244/C.30.119), BMVC 2016, without its swap of
+    anchor and positive. PyTorch's `TripletMarginLoss` adds 1e-6 to each difference, which changes the value
+    by about as much. Schroff, Kalenichenko and Philbin, [FaceNet: A Unified Embedding for Face Recognition
+    and Clustering](https://arxiv.org/abs/1503.03832), CVPR 2015, use `distance="squared"` and a margin of
+    0.2, with rows of unit length. `keras_penalties.losses.Triplet` finds the triplets of a batch by its
+    labels.
     """
 
     tensors = 3

@@ -35,9 +35,9 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         TypeError: if an argument is not a number, or `cycle_steps` or `cycles` not an int.
         ValueError: if an argument is out of range.
 
-    Source: Fu, Li, Liu, Gao, Celikyilmaz and Carin, "Cyclical Annealing Schedule: A Simple Approach to
-    Mitigating KL Vanishing", NAACL 2019, equations 6 and 7, with the linear rise; there the strength is 1,
-    the ratio 0.5, and a training has four cycles.
+    Source: Fu, Li, Liu, Gao, Celikyilmaz and Carin, [Cyclical Annealing Schedule: A Simple Approach to
+    Mitigating KL Vanishing](https://arxiv.org/abs/1903.10145), NAACL 2019, equations 6 and 7, with the linear
+    rise. There the strength is 1, the ratio 0.5, and a training has four cycles.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties.schedules._target import Target
 
-# The steps at which a schedule is checked when it is passed: dense at first, then sparser and sparser.
+# The steps at which a schedule is checked when it is passed: dense at first, then sparser.
 LOOKED_AT = (*range(10), *(int(step) for step in np.geomspace(10, 2e6, 30)))
 
 
@@ -49,7 +49,7 @@ def fixed(value):
 
 
 def at(schedule, step):
-    """The value of a schedule at `step`, in float32; NaN, which cannot be overlooked, if it is negative.
+    """The value of a schedule at `step`, in float32; NaN, which shows in the loss, if it is negative.
 
     A schedule that falls to 0 may end just below it: XLA computes `1 - 6 * (1 / 6)` as -6e-8.
     """

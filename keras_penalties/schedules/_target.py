@@ -19,12 +19,12 @@ class Target:
     \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the target
     value. The strength rises while the measure is above the value and falls while it is below, between
     `minimum` and `maximum`. \(\sigma_k\) accumulates the errors so far, at the rate \(\eta\); the damping
-    \(\kappa\) responds to the error of this batch alone. Without damping the strength rises until the measure
-    has fallen, which is too late, since a layer responds slowly: the measure overshoots and oscillates.
-    \(\sigma\) is the multiplier of the constraint \(m \le v\). If the measure is below the value without a
-    penalty, the strength ends at `minimum`; if it cannot fall to the value, at `maximum`, which `audit`
-    reports. A target needs a few hundred batches; until then `audit` says *not there yet*. The logs show the
-    measure as `<key>_measure`.
+    \(\kappa\) responds only to the error of this batch. Without damping, the strength keeps rising until the
+    measure has fallen. That is too late, since a layer responds slowly: the measure overshoots and
+    oscillates. \(\sigma\) is the multiplier of the constraint \(m \le v\). If the measure is below the value
+    without a penalty, the strength ends at `minimum`; if it cannot fall to the value, at `maximum`, which
+    `audit` reports. A target needs a few hundred batches; until then `audit` says *not there yet*. The logs
+    show the measure as `<key>_measure`.
 
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
@@ -49,12 +49,12 @@ class Target:
         TypeError: if an argument is not a number.
         ValueError: if an argument is out of range.
 
-    Source: Sohrabi, Ramirez, Zhang, Lacoste-Julien and Gallego-Posada, "On PI Controllers for Updating
-    Lagrange Multipliers in Constrained Optimization", ICML 2024: the integral and the proportional term of
-    the controller \(\nu\)PI with \(\nu = 0\). Here they change the logarithm of the multiplier, as in
-    Rezende and Viola, "Taming VAEs", 2018 (GECO), whose update is
-    \(\lambda \leftarrow \lambda \exp(\eta\,C)\); and the error is relative to the value and bounded, so
-    that one rate serves penalties of any size.
+    Source: Sohrabi, Ramirez, Zhang, Lacoste-Julien and Gallego-Posada, [On PI Controllers for Updating
+    Lagrange Multipliers in Constrained Optimization](https://arxiv.org/abs/2406.04558), ICML 2024: the
+    integral and the proportional term of the controller \(\nu\)PI with \(\nu = 0\). Here they change the
+    logarithm of the multiplier, as in Rezende and Viola, [Taming VAEs](https://arxiv.org/abs/1810.00597),
+    2018 (GECO), whose update is \(\lambda \leftarrow \lambda \exp(\eta\,C)\). The error is relative to the
+    value and bounded, so one rate suits penalties of any size.
     """
 
     def __init__(

@@ -55,5 +55,5 @@ def test_refusals(arguments, error, message):
 
 
 def test_a_shape_that_is_not_known():
-    with pytest.raises(ValueError, match="needs to know its input's shape"):
+    with pytest.raises(ValueError, match="needs an input whose shape after the batch is known"):
         Layer(0.5)(keras.Input((None, 3)))

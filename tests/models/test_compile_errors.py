@@ -66,7 +66,7 @@ def unregistered(y_true, hidden):
         (
             {"hidden_losses": {"dense_4": L2(0.1)}, "hidden_targets": {"dense_4": "out"}},
             ValueError,
-            r"`hidden_targets\['dense_4'\]` gives labels to a penalty, which takes none",
+            r"`hidden_targets\['dense_4'\]` names labels for a penalty, which uses none",
         ),
         (
             {"hidden_losses": {"dense_4": "mse"}, "hidden_targets": {"out": "out"}},

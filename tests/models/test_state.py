@@ -156,7 +156,7 @@ def test_a_projection_by_layer(tmp_path):
 
 
 def test_a_projection_needs_an_owner():
-    with pytest.raises(ValueError, match="Hint has weights of its own"):
+    with pytest.raises(ValueError, match="Hint learns weights"):
         R.Hint(1.0, projection=True).measure([np.ones((2, 3)), np.ones((2, 4))])
     with pytest.raises(ValueError, match="Hint compares the positions of its tensors"):
         kp.layers.ActivityPenalty(R.Hint(1.0, projection=True))([keras.Input((5, 2)), keras.Input((6, 2))])

@@ -53,7 +53,7 @@ def test_is_refused_on_weights(case, argument):
     )
     weight = argument.split("_")[0]
     words = (
-        rf"{case.cls.__name__} is a penalty on what a layer does, not on its weights.*"
+        rf"{case.cls.__name__} penalizes what a layer does, not its weights.*"
         rf"Received the variable '.*head/{weight}'.*activity_regularizer"
     )
     with pytest.raises(TypeError, match=words):

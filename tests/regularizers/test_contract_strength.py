@@ -58,7 +58,7 @@ def test_a_strength_that_moves(case, moving):
     )
     assert again.get_config() == penalty.get_config()
     assert again.strength.get_config() == moving.get_config()
-    words = f"{case.cls.__name__} has a strength that moves"
+    words = f"{case.cls.__name__} has a strength that changes"
     with pytest.raises(TypeError, match=rf"(?s){words} .*ActivityPenalty"):
         penalty(case.draw((5, 4)))
 

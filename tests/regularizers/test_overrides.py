@@ -93,13 +93,13 @@ def method(self, *args):
 def test_the_message_says_what_to_give(name):
     assert "Quartic cannot define `" + name in refusal(R.Penalty, **{name: method})
     for base, formula in (
-        (R.Penalty, "as `value(x, mask)`, or subclass `PerExamplePenalty` and give `elements(x)`"),
-        (R.PerExamplePenalty, "Give the formula as `elements(x)`, or as `examples(x, mask)`."),
-        (R.BatchStatisticPenalty, "Give the formula as `statistic(rows, weights)`."),
-        (R.L2, "The formula of L2 is in `elements(x)`: override that."),
-        (R.DeCov, "The formula of DeCov is in `statistic(rows, weights)`: override that."),
-        (R.Hoyer, "The formula of Hoyer is in `examples(x, mask)`: override that."),
-        (R.GaussianKL, "The formula of GaussianKL is in `value(x, mask)`: override that."),
+        (R.Penalty, "in `value(x, mask)`, or subclass `PerExamplePenalty` and define `elements(x)`"),
+        (R.PerExamplePenalty, "Define the formula in `elements(x)` or `examples(x, mask)`."),
+        (R.BatchStatisticPenalty, "Define the formula in `statistic(rows, weights)`."),
+        (R.L2, "The formula of L2 is in `elements(x)`: override that method."),
+        (R.DeCov, "The formula of DeCov is in `statistic(rows, weights)`: override that method."),
+        (R.Hoyer, "The formula of Hoyer is in `examples(x, mask)`: override that method."),
+        (R.GaussianKL, "The formula of GaussianKL is in `value(x, mask)`: override that method."),
     ):
         assert formula in refusal(base, **{name: method}), base
 
@@ -157,9 +157,8 @@ def test_a_mixin_that_overrides_is_refused_too():
 
 def test_a_name_that_the_package_uses():
     words = refusal(R.PerExamplePenalty, _size=method, elements=method)
-    assert (
-        words == "Quartic cannot define `_size`. PerExamplePenalty has a method of that name: choose another."
-    )
+    assert words.startswith("Quartic cannot define `_size`. ")
+    assert words.endswith("PerExamplePenalty has a method of that name: choose another name.")
 
 
 def test_a_formula_may_be_extended():
