@@ -1,4 +1,4 @@
-"""The output of an attention layer: how many losses it adds."""
+"""How many losses a penalty on the output of an attention layer adds."""
 
 import keras
 import numpy as np

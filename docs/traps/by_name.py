@@ -1,4 +1,4 @@
-"""A registered regularizer by its name, as Keras' own can be given."""
+"""A registered regularizer, passed by its name as Keras' own can be."""
 
 import keras
 

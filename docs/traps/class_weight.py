@@ -1,4 +1,4 @@
-"""Class weights in a model with a loss on a hidden layer: class 1 counts three times."""
+"""Class weights with a loss on a hidden layer: class 1 has the weight 3."""
 
 import keras
 import numpy as np

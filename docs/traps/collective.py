@@ -1,4 +1,4 @@
-"""A mean over all devices, as a penalty: what two TensorFlow replicas log."""
+"""A mean over all devices as a penalty: what two TensorFlow replicas log."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A student that is wrong by 2 on half of the rows, which have a weight of 0."""
+"""A student that is wrong by 2 on half of the rows, whose weight is 0."""
 
 import keras
 import numpy as np

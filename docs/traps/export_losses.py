@@ -1,4 +1,4 @@
-"""A penalty's value from an endpoint of an exported model."""
+"""The value of a penalty, from an endpoint of an exported model."""
 
 import tempfile
 

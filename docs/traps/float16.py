@@ -1,4 +1,4 @@
-"""In mixed precision: 64 activations of 64, and 64 activations of 1 with a small strength."""
+"""Mixed precision: 64 activations of 64; 64 of 1 with a small strength."""
 
 import keras
 import numpy as np

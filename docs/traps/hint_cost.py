@@ -1,4 +1,4 @@
-"""Operations of a step that trains a student with a teacher's layer, as a multiple of the minimum."""
+"""Operations of a distillation step, as a multiple of the minimum."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A penalty of activations, given to the weights by mistake."""
+"""A penalty on activations, given to the weights by mistake."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A saved model with a penalty of its own, loaded by plain Keras."""
+"""A saved model with a penalty of your own, loaded by plain Keras."""
 
 import os
 import subprocess

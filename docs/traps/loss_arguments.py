@@ -1,4 +1,4 @@
-"""A Huber loss with a threshold of 0.1, after the compiled model was saved and loaded."""
+"""A Huber loss with a threshold of 0.1, in a model that is saved and loaded."""
 
 import os
 import tempfile

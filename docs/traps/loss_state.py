@@ -1,4 +1,4 @@
-"""A loss with a centre that moves half-way to the rows in each batch: where is it, and is it saved?"""
+"""A centre that moves halfway to the rows in a batch: its place, and is it saved?"""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The output of an LSTM that also returns its states: how many losses it adds."""
+"""How many losses a penalty on the output of an LSTM with states adds."""
 
 import keras
 import numpy as np

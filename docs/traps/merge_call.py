@@ -1,4 +1,4 @@
-"""A penalty before a synchronized batch normalization: how far two replicas end from one device."""
+"""A penalty before synchronized batch normalization: how far replicas are off."""
 
 import contextlib
 

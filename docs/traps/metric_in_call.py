@@ -1,4 +1,4 @@
-"""A penalty's value by name in the logs."""
+"""The value of a penalty by name in the logs."""
 
 import keras
 import numpy as np

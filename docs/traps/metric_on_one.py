@@ -1,4 +1,4 @@
-"""A metric of the predictions of a model that also returns a hidden layer."""
+"""A metric of the predictions, in a model that also returns a hidden layer."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What three named values cost in a compiled training step: operations for each, as XLA counts them."""
+"""What a named value costs in a compiled step: operations, counted by XLA."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""How much two features vary together, in a batch that is split between two devices."""
+"""How much two features vary together, in a batch split between two devices."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A penalty that needs a time axis, on a layer without one: when does the error come?"""
+"""A penalty that needs a time axis, on a layer without one: when is the error?"""
 
 import keras
 import numpy as np

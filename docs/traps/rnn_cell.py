@@ -1,4 +1,4 @@
-"""The state of a recurrent cell at each of four steps."""
+"""A penalty on the state of a recurrent cell at each of four steps."""
 
 import keras
 import numpy as np

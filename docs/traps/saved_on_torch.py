@@ -1,4 +1,4 @@
-"""A compiled model that was trained and saved on PyTorch: does it train on TensorFlow?"""
+"""A model trained and saved on PyTorch: does it train on TensorFlow?"""
 
 import os
 import subprocess

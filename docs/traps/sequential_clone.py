@@ -1,4 +1,4 @@
-"""A layer put after each layer of a Sequential model."""
+"""A new layer after each layer of a Sequential model."""
 
 import keras
 import numpy as np

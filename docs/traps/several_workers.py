@@ -1,4 +1,4 @@
-"""Two processes that split each batch with TensorFlow's strategy for several machines."""
+"""Two processes with TensorFlow's strategy for several machines."""
 
 import functools
 import json

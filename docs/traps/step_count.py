@@ -1,4 +1,4 @@
-"""Four training batches, counted by a layer that is used twice, with gradients accumulated over two."""
+"""Four batches, counted by a layer used twice, with gradients accumulated."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A strength that is an attribute of a layer, and doubles at the second epoch."""
+"""A strength that is an attribute of a layer and doubles at the second epoch."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A strength that is a weight of a layer, and that a callback sets to 1, 2 and 3 for three batches."""
+"""A strength that callbacks set to 1, 2 and 3 for three batches."""
 
 import keras
 import numpy as np

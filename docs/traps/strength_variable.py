@@ -1,4 +1,4 @@
-"""A strength that is a variable of a regularizer, and doubles at the second epoch."""
+"""A strength that is a variable of a regularizer and doubles in epoch 2."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A subclassed model whose `call` does not take `training`: does anything warn?"""
+"""A subclassed model whose `call` takes no `training`: is there a warning?"""
 
 import warnings
 

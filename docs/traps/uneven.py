@@ -1,4 +1,4 @@
-"""A last batch of one row, for two TensorFlow replicas: how far the weights end from one device's."""
+"""A last batch of one row, on two TensorFlow replicas: how far weights are off."""
 
 import contextlib
 

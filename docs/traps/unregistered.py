@@ -1,4 +1,4 @@
-"""A penalty that is not registered: what happens when a model with it is saved, and loaded again."""
+"""An unregistered penalty: what happens when its model is saved and loaded?"""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""A weight file of the unpenalized model, loaded into one with a penalty whose strength changes."""
+"""Weights of the unpenalized model, loaded into one with a changing strength."""
 
 import os
 import tempfile
