@@ -1,6 +1,6 @@
-"""From MNIST to the digits of scikit-learn without their labels: domain adaptation by CORAL and by MMD.
+"""From MNIST to scikit-learn's digits, without their labels: domain adaptation with CORAL and MMD.
 
-Both sets are rows of one array. A column says to which of them a row belongs; the rows of the second have the
+Both sets are rows of one array. A column says which set a row belongs to. The rows of the second set have
 sample weight 0, since their labels are unknown. Run it from a clone with
 
     python examples/domain_adaptation.py --out out
@@ -24,7 +24,7 @@ PENALTIES = {
 
 
 def network(penalty):
-    """A row is an image of 784 pixels and, behind them, its domain: 0 for MNIST, 1 for the other set."""
+    """A row is an image of 784 pixels, followed by its domain: 0 for MNIST, 1 for the other set."""
     inputs = keras.Input((785,))
     pixels, domain = inputs[:, :784], inputs[:, 784]
     h = keras.layers.Reshape((28, 28, 1))(pixels)
@@ -58,7 +58,7 @@ def draw(accuracies, models, images, path):
     """The accuracy on the new set, by seed, and the features of both sets without and with a penalty."""
     plt = pyplot()
     fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
-    title = "Digits of another set, without their labels: features that are alike help in part"
+    title = "Digits of another set, without their labels: similar features help in part"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     for place, values in enumerate(accuracies.values()):
         for of, colour in (("MNIST", ORANGE), ("scikit-learn", BLUE)):

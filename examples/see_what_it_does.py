@@ -1,8 +1,8 @@
-"""Does my penalty do anything? Three penalties that do not do what they seem to, and the corrected network.
+"""Does my penalty do anything? Three penalties that do not, and the corrected network.
 
-A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` says what each penalty does in a
-training step, `kp.plot_penalties` what it did over the epochs. The same numbers are in the CSV file, in
-TensorBoard's file, and in the output of a SavedModel without Keras and this package. From a clone:
+A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` shows what each penalty does in a
+training step, and `kp.plot_penalties` what it did over the epochs. The same numbers are in the CSV file, in
+TensorBoard's file, and in the output of a SavedModel that needs neither Keras nor this package. From a clone:
 
     python examples/see_what_it_does.py --out out
 """
@@ -36,7 +36,7 @@ print(json.dumps({name: float(value) for name, value in answers.items()}))
 
 
 def strengths():
-    """Two that are numbers, one that warms up, one that is found."""
+    """Four penalties: two with a fixed strength, one that warms up, one with a target."""
     return {
         "few_maps": 0.01,
         "quiet_rows": keras.optimizers.schedules.PolynomialDecay(0.0, STEPS // 2, 0.002),
@@ -101,7 +101,7 @@ def read_tensorboard(folder):
 
 
 def export(model, logs, folder):
-    """A SavedModel with an endpoint that gives each penalty of a batch by its name."""
+    """A SavedModel with an endpoint that returns the value of each penalty on a batch, by name."""
     watched = [layer for layer in model.layers if isinstance(layer, kp.layers.ActivityPenalty)]
     probe = keras.Model(model.input, {layer.name: layer.input for layer in watched})
 
@@ -120,7 +120,7 @@ def export(model, logs, folder):
 
 
 def largest_difference(logs, others):
-    """Between the same keys, as a part of the value. TensorBoard has the learning rate besides."""
+    """Relative differences between the same keys. TensorBoard also has the learning rate."""
     assert set(logs) == set(others) - {"learning_rate"}, set(logs) ^ set(others)
     return max(np.max(np.abs(np.divide(others[k], logs[k]) - 1)) for k in logs if np.all(logs[k]))
 
@@ -162,14 +162,15 @@ def main():
     served = largest_difference({name: logs[name] for name in answers}, answers)
     print("served:", ", ".join(f"{name} {value:.4g}" for name, value in answers.items()))
     print(
-        f"{len(broken.problems)} of {len(broken.records)} penalties had a fault, "
-        f"{len(first.problems)} of {len(first.records)} after; {len(history.history)} keys stand in the CSV "
-        f"and in TensorBoard too, off by {max(differences):.0e} at most; the SavedModel's by {served:.0e}; "
+        f"{len(broken.problems)} of {len(broken.records)} penalties had a problem, "
+        f"{len(first.problems)} of {len(first.records)} in the corrected network; the CSV and TensorBoard "
+        f"have the same {len(history.history)} keys, off by at most {max(differences):.0e}; the SavedModel "
+        f"is off by {served:.0e}; "
         f"accuracy {accuracy_plain:.1%} without, {history.history['val_accuracy'][-1]:.1%} with them; "
         f"{time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU"
     )
     if first.problems or last.problems or max(*differences, served) > 1e-4:
-        raise RuntimeError("the mended model has a fault, or the logs do not agree")
+        raise RuntimeError("the corrected model has a problem, or the logs do not agree")
 
 
 if __name__ == "__main__":
