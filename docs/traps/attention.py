@@ -13,7 +13,10 @@ x = np.ones((8, 4, 2), "float32")
 
 def losses(regularizer=None, after=None):
     steps = keras.Input((4, 2))
-    h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(steps, steps)
+    h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(
+        steps,
+        steps,
+    )
     model = keras.Model(steps, after(h) if after else h)
     model(x)
     return len(model.losses)

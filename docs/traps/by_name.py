@@ -18,5 +18,7 @@ def plain_keras():
 
 
 def ours():
-    assert kp.regularizers.L2 is keras.saving.get_registered_object("keras_penalties>L2")
+    assert kp.regularizers.L2 is keras.saving.get_registered_object(
+        "keras_penalties>L2",
+    )
     return type(keras.regularizers.get("keras_penalties>L2")).__name__

@@ -15,14 +15,21 @@ x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 
 
 def network():
-    return keras.Sequential([keras.Input((2,)), layers.Dense(1, kernel_initializer="ones", name="out")])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(1, kernel_initializer="ones", name="out")],
+    )
 
 
 def loss_of_loaded(model):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "model.keras")
         model.save(file)
-        return keras.saving.load_model(file).evaluate(x, y, verbose=0, return_dict=True)["loss"]
+        return keras.saving.load_model(file).evaluate(
+            x,
+            y,
+            verbose=0,
+            return_dict=True,
+        )["loss"]
 
 
 def plain_keras():

@@ -14,7 +14,11 @@ x = np.ones((8, 4, 2), "float32")
 def model_of(regularizer=None):
     steps = keras.Input((4, 2))
     lstm = layers.LSTM(
-        3, return_sequences=True, return_state=True, activity_regularizer=regularizer, name="lstm"
+        3,
+        return_sequences=True,
+        return_state=True,
+        activity_regularizer=regularizer,
+        name="lstm",
     )
     return keras.Model(steps, lstm(steps)[0])
 

@@ -32,10 +32,16 @@ def difference(make, devices):
 
 
 def plain_keras(devices):
-    return difference(lambda x: layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(x), devices)
+    return difference(
+        lambda x: layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(x),
+        devices,
+    )
 
 
 def ours(devices):
     return difference(
-        lambda x: kp.layers.ActivityPenalty(kp.regularizers.L2(1.0))(layers.Dense(4)(x)), devices
+        lambda x: kp.layers.ActivityPenalty(kp.regularizers.L2(1.0))(
+            layers.Dense(4)(x),
+        ),
+        devices,
     )

@@ -35,5 +35,7 @@ def plain_keras():
 
 def ours():
     return when(
-        lambda x: kp.layers.ActivityPenalty(kp.regularizers.TemporalSmoothness(1.0))(layers.Dense(3)(x))
+        lambda x: kp.layers.ActivityPenalty(kp.regularizers.TemporalSmoothness(1.0))(
+            layers.Dense(3)(x),
+        ),
     )

@@ -36,4 +36,7 @@ def plain_keras(devices):
 
 
 def ours(devices):
-    return difference(lambda: kp.layers.ActivityPenalty(kp.regularizers.L2(0.1)), devices)
+    return difference(
+        lambda: kp.layers.ActivityPenalty(kp.regularizers.L2(0.1)),
+        devices,
+    )
