@@ -197,7 +197,7 @@ def recipe_2(b):
     for file, regularizer in zip(files, (batch_mean, PENALTY), strict=True):
         b.trained(regularizer=regularizer).save(file)
     loading = in_new_process(LOAD, *files)
-    steps = b.x[:256, ..., 0]  # a digit as a sequence of 28 rows; then with 12 steps of padding behind
+    steps = b.x[:256, ..., 0]  # a digit as a sequence of 28 rows; then with 12 steps of padding after it
     padded = np.pad(steps, ((0, 0), (0, 12), (0, 0)), constant_values=-1)
     right = sequence_loss(steps, KERAS_L2)
     within = sequence_loss(padded, KERAS_L2), right, sequence_loss(padded, after=passing)

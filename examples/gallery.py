@@ -26,7 +26,7 @@ import keras_penalties as kp
 
 R = kp.regularizers
 HELD_OUT, EPOCHS, UNITS, EXPERTS = 1000, 4, 64, 8
-OWN_NETWORK = ("sigmoids", "router", "code")  # what changes the network also has a plain one of its own
+OWN_NETWORK = ("sigmoids", "router", "code")  # these change the network, so each has its own plain one
 
 
 @dataclass
@@ -62,7 +62,7 @@ def cases():
         Case(R.TransformedL1(0.005, beta=0.1), "hidden", "profile", "few units, and they stay large"),
         Case(R.LogSparsity(0.003, eps=0.1), "hidden", "profile", "few units, small ones go first"),
         Case(R.Hoyer(0.03), "hidden", "profile", "few units, at any scale"),
-        Case(R.HoyerSquare(0.01), "hidden", "profile", "few units: it counts them"),
+        Case(R.HoyerSquare(0.01), "hidden", "profile", "few units: a soft count"),
         Case(R.GroupLasso(0.03, axis=(1, 2)), "maps", "channels", "whole channels become zero"),
         Case(R.DeCov(0.1), "hidden", "correlations", "features unlike each other"),
         Case(R.Covariance(1.0), "hidden", "correlations", "features unlike each other"),

@@ -27,7 +27,7 @@ STEPS = EPOCHS * (5000 - HELD_OUT) // BATCH
 
 ASK_WITH_TENSORFLOW = """
 import sys, json, numpy as np
-sys.modules["keras"] = sys.modules["keras_penalties"] = None  # whatever imports them fails
+sys.modules["keras"] = sys.modules["keras_penalties"] = None  # importing them fails
 import tensorflow as tf
 served = tf.saved_model.load(sys.argv[1])
 answers = served.penalties(np.load(sys.argv[2])["x"])
@@ -50,12 +50,12 @@ def network(strengths, broken=False):
     keras.utils.set_random_seed(0)
     s = strengths
 
-    def punish(h, name, penalty):
+    def penalize(h, name, penalty):
         return kp.layers.ActivityPenalty(penalty, name=name)(h)
 
     digits = keras.Input((28, 28, 1), name="digits")
     h = L.Conv2D(8, 5, strides=2, activation="relu", name="maps")(digits)
-    h = punish(h, "few_maps", R.GroupLasso(s["few_maps"], axis=(1, 2)))
+    h = penalize(h, "few_maps", R.GroupLasso(s["few_maps"], axis=(1, 2)))
     h = L.Reshape((12, 96))(h)
     if broken:  # a wrapper drops it; its value depends on Keras; its strength was a slip of the keyboard
         quiet, stock = R.L1(0.002), keras.regularizers.L2(0.001)
@@ -66,10 +66,10 @@ def network(strengths, broken=False):
         s = {**s, "calm_logits": 1e-8}
     else:
         h = L.TimeDistributed(L.Dense(16, activation="relu", name="row"), name="rows")(h)
-        h = punish(h, "quiet_rows", R.L1(s["quiet_rows"]))
+        h = penalize(h, "quiet_rows", R.L1(s["quiet_rows"]))
         h = L.Dense(64, activation="relu", name="hidden")(L.Flatten()(h))
-        h = punish(h, "activity", R.L1(s["activity"], per="element"))
-    h = punish(L.Dense(10, name="logits")(h), "calm_logits", R.ZLoss(s["calm_logits"]))
+        h = penalize(h, "activity", R.L1(s["activity"], per="element"))
+    h = penalize(L.Dense(10, name="logits")(h), "calm_logits", R.ZLoss(s["calm_logits"]))
     model = keras.Model(digits, L.Softmax()(h), name="digits")
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

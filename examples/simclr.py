@@ -98,7 +98,7 @@ def main():
     accuracies = {way: [] for way in WAYS}
     for seed in range(arguments.seeds):
         keras.utils.set_random_seed(seed)
-        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other labelled rows by seed
+        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other rows for each seed
         data = x[order], y[order]
         encode = encoder()
         accuracies["untrained encoder"].append([probe(encode, data, test, n) for n in LABELLED])

@@ -64,7 +64,7 @@ def main():
     x, y = load_digits()
     test, accuracies = (x[:1000], y[:1000]), {way: [] for way in WAYS}
     for seed in range(arguments.seeds):
-        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other labelled rows by seed
+        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other rows for each seed
         data = x[order], y[order]
         for way in WAYS:
             keras.utils.set_random_seed(seed)
