@@ -1,8 +1,8 @@
 """Build the page of traps: run the scripts in `docs/traps`, and show their results on the page.
 
 A script defines two functions, `plain_keras` and `ours`, and `EXPECTED`, the right result: numbers, or an
-error class. It may set BACKENDS (where it runs), DEVICES (how many it gets), RELEASES (older releases of Keras
-to show as well) and ENDED = False (this package has no remedy). On the page, a line that holds only a link to
+error class. It may set BACKENDS (where it runs), DEVICES (how many it gets), RELEASES (older releases to show
+as well) and ENDED = False (this package has no remedy). On the page, a line that holds only a link to
 the script is replaced by the script's results and its code.
 
     python docs/hooks/traps.py BACKEND [DEVICES [NAME ...]]
