@@ -1,4 +1,4 @@
-"""The figure of anti_piracy.py: what the key does to digits, while training, and over gamma."""
+"""The figure of anti_piracy.py: what the key does to digits, during training, and over gamma."""
 
 from _common import BLUE, GREY, ORANGE, pyplot
 
@@ -28,7 +28,7 @@ def draw(plain, pattern, generator, gammas, held_out, path):
 
 
 def draw_images(figure, pattern, generator, held_out):
-    """One column a digit: raw, then each key's perturbation and result, with the classifier's answers."""
+    """One column per digit: raw, then each key's perturbation and result, with the classifier's answers."""
     x, y = held_out
     raw = x[[np.flatnonzero(y == digit)[0] for digit in SHOWN]]
     rows = [("raw", raw, pattern.model.classifier, False)]
@@ -56,7 +56,7 @@ def draw_images(figure, pattern, generator, held_out):
 
 
 def draw_epochs(axis, plain, history):
-    """Both accuracies on held-out digits while training, against the plain classifier."""
+    """Both accuracies on held-out digits during training, against the plain classifier."""
     processed, raw = (100 * np.array(history[f"val_{k}_accuracy"]) for k in ("processed", "raw"))
     epochs = np.arange(1, len(raw) + 1)
     axis.plot(epochs, processed, "o-", color=BLUE, lw=2.5, ms=4)
@@ -70,11 +70,11 @@ def draw_epochs(axis, plain, history):
     axis.text(last, raw[-1] + 4, f"raw: {raw[-1]:.1f}", color=ORANGE, ha="right", va="bottom")
     axis.set(xlabel="epoch", ylim=(0, 118), yticks=(0, 25, 50, 75, 100))
     axis.grid(alpha=0.3)
-    axis.set_title("Accuracy on held-out digits (%): the raw input is lost early")
+    axis.set_title("Accuracy on held-out digits (%): the raw input fails early")
 
 
 def draw_gammas(accuracy, change, gammas):
-    """The trade-off: a large gamma keeps the images as they are, and the classifier unprotected."""
+    """The trade-off: a large gamma keeps the images unchanged and the classifier unprotected."""
     values = sorted(gammas)
     for name, colour, style in (("processed", BLUE, "o-"), ("raw", ORANGE, "s-")):
         percent = [100 * getattr(gammas[g], name) for g in values]
@@ -84,7 +84,7 @@ def draw_gammas(accuracy, change, gammas):
             if name == "processed" or y < 50:  # where they meet, one number will do
                 accuracy.annotate(f"{y:.0f}", (x, y), color=colour, **place)
     accuracy.set(ylim=(0, 122), yticks=(0, 25, 50, 75, 100))
-    accuracy.set_title("Accuracy over gamma (%): too large a gamma, and no key is learned")
+    accuracy.set_title("Accuracy over gamma (%): at a large gamma, no key is learned")
     accuracy.tick_params(labelbottom=False)
     change.plot(values, [gammas[g].change for g in values], "D-", color=GREY, lw=2.5)
     change.set(xlabel="gamma, the weight of the perturbation", ylim=(0, None))

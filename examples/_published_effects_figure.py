@@ -13,7 +13,7 @@ def draw(sparse_runs, sparse, few, tight, path):
     fig, axes = plt.subplots(1, 3, figsize=(16, 5.6), layout="constrained")
     fig.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
     fig.suptitle(
-        "Three published effects, in small, on real digits: means of three seeds",
+        "Three published effects at small scale, on real digits: means of three seeds",
         fontsize=15,
         fontweight="bold",
     )
@@ -43,7 +43,7 @@ def draw_sparsity(axis, runs, means):
     label = f"no penalty: {plain['used'][0]:.0f} units"
     axis.text(0.02, 100 * plain["accuracy"][0], label, transform=axis.get_yaxis_transform(), va="bottom")
     ticks = (2, 3, 5, 10, 20)
-    axis.set(xscale="log", xlabel="units in use a digit, of 256", ylabel="held-out accuracy (%)")
+    axis.set(xscale="log", xlabel="units in use per digit, of 256", ylabel="held-out accuracy (%)")
     axis.set_xticks(ticks, map(str, ticks))
     axis.minorticks_off()
     axis.legend(loc="lower right")
@@ -51,12 +51,12 @@ def draw_sparsity(axis, runs, means):
 
 
 def draw_overfitting(axis, means):
-    """The loss on digits that are trained on and on others, against strength; the gap is shaded."""
+    """The loss on training digits and on held-out digits, against strength; the gap is shaded."""
     strengths = [s for _, s in means]
     places = np.arange(len(strengths))
     seen, held = (np.array([row[m] for row in means.values()]) for m in ("loss", "held-out loss"))
     axis.fill_between(places, seen[:, 0], held[:, 0], color=BLUE, alpha=0.12)
-    for values, colour, label in ((held, ORANGE, "held-out digits"), (seen, BLUE, "digits trained on")):
+    for values, colour, label in ((held, ORANGE, "held-out digits"), (seen, BLUE, "training digits")):
         axis.errorbar(places, *values.T, fmt="o-", color=colour, lw=2.5, capsize=4, label=label)
     for place, row in zip(places, means.values(), strict=True):
         middle = (row["loss"][0] + row["held-out loss"][0]) / 2
@@ -66,12 +66,12 @@ def draw_overfitting(axis, means):
     axis.set(
         xlabel="strength of DeCov", ylabel="cross-entropy", ylim=(0, None), xlim=(-0.4, places[-1] + 0.4)
     )
-    axis.legend(loc="upper right", title="in brackets: gap of accuracies", alignment="left")
-    axis.set_title("2. A smaller gap on few digits", fontweight="bold")
+    axis.legend(loc="upper right", title="in brackets: gap in accuracy", alignment="left")
+    axis.set_title("2. A smaller gap on a few digits", fontweight="bold")
 
 
 def draw_tightness(axis, means):
-    """What a linear probe makes of few labels; distances in the key."""
+    """Accuracy of a linear probe on a few labels; the legend shows the distances."""
     labels = [m for m in next(iter(means.values())) if isinstance(m, int)]
     places = np.arange(len(labels))
     for ((name, _), row), colour in zip(means.items(), CLASS_COLOURS, strict=False):
@@ -79,7 +79,7 @@ def draw_tightness(axis, means):
         label = f"{name}: {row['ratio'][0]:.2f}"
         axis.errorbar(places, mean, deviation, fmt="o-", color=colour, lw=2.5, capsize=4, label=label)
     axis.set_xticks(places, labels)
-    axis.set(xlabel="labels a class for the probe", ylabel="accuracy of a linear probe (%)")
+    axis.set(xlabel="labels per class for the probe", ylabel="accuracy of a linear probe (%)")
     axis.set_xlim(-0.3, places[-1] + 0.3)
     axis.legend(loc="lower right", title="distance within / between classes", alignment="left")
     axis.set_title("3. Tighter classes", fontweight="bold")

@@ -1,4 +1,4 @@
-"""Three known recipes to penalize a hidden layer, as they are usually written, next to this package.
+"""Three known recipes that penalize a hidden layer, as usually written, next to this package.
 
 `intermediate_layer.py` runs them. Each function `recipe_*` returns rows: what is done, what the recipe
 gives, what is right, and what `keras_penalties` gives.
@@ -21,9 +21,9 @@ CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 
 def network(before=None, after=None, regularizer=None, hidden=None):
-    """The network, from the same start each time.
+    """The network, with the same initial weights each time.
 
-    `before` and `after` make a layer for before and after the activation of layer 4, `regularizer` is its
+    `before` and `after` make a layer before and after the activation of layer 4, `regularizer` is its
     `activity_regularizer`, and the layer `hidden` becomes a second output.
     """
     keras.utils.set_random_seed(0)
@@ -49,7 +49,7 @@ class SquaredSum(keras.layers.Layer):
 
 
 def batch_mean(x):
-    """Recipe 2 as it is usually written by hand: the mean over the batch."""
+    """Recipe 2 as usually written by hand: the mean over the batch."""
     return STRENGTH * ops.mean(ops.sum(ops.square(x), axis=-1))
 
 
@@ -102,7 +102,7 @@ def evaluate(model, x, y):
 
 
 def message(action):
-    """The error that `action` ends in, on one line, or "fits"."""
+    """The error that `action` raises, on one line, or "fits"."""
     try:
         action()
     except Exception as error:
@@ -116,7 +116,7 @@ def number(*values):
 
 
 def sequence_loss(x, regularizer=None, after=None, spread=False):
-    """What a small layer on sequences adds to the loss; -1 is padding. `spread` is by TimeDistributed."""
+    """What a small layer adds to the loss on sequences; -1 is padding. `spread` uses TimeDistributed."""
     keras.utils.set_random_seed(0)
     dense = keras.layers.Dense(16, bias_initializer="ones", activity_regularizer=regularizer)
     inputs = keras.Input((None, 28))
@@ -128,7 +128,7 @@ def sequence_loss(x, regularizer=None, after=None, spread=False):
 
 
 class Bench:
-    """Held-out digits, and a network trained without a penalty, in which the recipes are measured."""
+    """Held-out digits, and the network, trained without a penalty, on which the recipes are measured."""
 
     def __init__(self, x, y, plain, out):
         self.x, self.y, self.plain, self.out = x, y, plain, out
@@ -162,7 +162,7 @@ class Bench:
         return number(*(self.added(size, **arguments) for size in (32, 256)))
 
     def second_output(self, size, loss=squared_hidden):
-        """What recipe 3, as it is usually written, adds to the loss: zeros are the hidden layer's labels."""
+        """What recipe 3, as usually written, adds to the loss: the hidden layer's labels are zeros."""
         model = self.trained(hidden="layer_4_relu")
         model.compile("adam", [CROSS_ENTROPY, loss])
         return evaluate(model, self.x[:size], [self.y[:size], np.zeros((size, 64))])["layer_4_relu_loss"]
@@ -197,7 +197,7 @@ def recipe_2(b):
     for file, regularizer in zip(files, (batch_mean, PENALTY), strict=True):
         b.trained(regularizer=regularizer).save(file)
     loading = in_new_process(LOAD, *files)
-    steps = b.x[:256, ..., 0]  # a digit as a sequence of 28 rows; then with 12 steps of padding behind
+    steps = b.x[:256, ..., 0]  # a digit as a sequence of 28 rows; then with 12 steps of padding after it
     padded = np.pad(steps, ((0, 0), (0, 12), (0, 0)), constant_values=-1)
     right = sequence_loss(steps, KERAS_L2)
     within = sequence_loss(padded, KERAS_L2), right, sequence_loss(padded, after=passing)
@@ -248,7 +248,7 @@ def recipe_3(b):
 
 
 def with_closure(b):
-    """A loss that reaches for the layer's output, as it is usually written."""
+    """A loss that accesses the layer's output, as usually written."""
     model, hidden = b.trained(), b.plain.get_layer("layer_4_relu").output
 
     def loss(y_true, y_pred):
@@ -259,7 +259,7 @@ def with_closure(b):
 
 
 def with_joint_loss(b):
-    """A loss over labels, predictions and the layer's output, with this package."""
+    """A loss on labels, predictions and the layer's output, with this package."""
     model = kp.models.HiddenOutputs(b.trained(), hidden=["layer_4_relu"])
 
     def loss(y_true, y_pred, hidden):

@@ -1,7 +1,8 @@
 """How do I make a classifier useless to whoever steals it?
 
-A network for 1,797 real digits is right on inputs that went through its key, and at chance on others.
-Two kinds of key: one pattern for all images, and a small network that makes one for each. From a clone:
+The network is trained on 1,797 real digits. It is right on inputs that went through its key, and at chance on
+others. There are two kinds of key: one pattern for all images, or a small network that makes one per image.
+From a clone:
 
     python examples/anti_piracy.py --out out
 """
@@ -31,7 +32,7 @@ SEEDS = (0, 1, 2)
 
 @keras.saving.register_keras_serializable(package="anti_piracy_example")
 class MinusCrossEntropy(keras.losses.Loss):
-    """What is often written for the raw input, and should not be: it has no lower bound."""
+    """What people often use for the raw input, and should not: it has no lower bound."""
 
     def call(self, y_true, y_pred):
         return -keras.losses.categorical_crossentropy(y_true, y_pred)
@@ -53,7 +54,7 @@ def digits(seed):
 
 
 def classifier():
-    """Two hidden layers: nothing in it knows of a key."""
+    """Two hidden layers; nothing in it knows about a key."""
     return keras.Sequential(
         [
             keras.Input((64,)),
@@ -66,7 +67,7 @@ def classifier():
 
 
 def generator():
-    """A key of one perturbation an image, `x + BOUND * tanh(...)`, of stock layers."""
+    """A key with one perturbation per image, `x + BOUND * tanh(...)`, built from Keras' own layers."""
     x = keras.Input((64,))
     h = keras.layers.Dense(64, activation="relu")(x)
     change = keras.layers.Rescaling(BOUND)(keras.layers.Dense(64, activation="tanh")(h))
@@ -78,7 +79,7 @@ KEYS = {"one pattern": lambda: kp.layers.UniversalPerturbation(BOUND), "generato
 
 @dataclass
 class Result:
-    """What a trained model does on the held-out digits."""
+    """The results of a trained model on the held-out digits."""
 
     model: keras.Model
     history: dict
@@ -99,7 +100,7 @@ def fit(model, seed, epochs, watch=False):
 
 
 def compile_arguments(model):
-    """`AntiPiracy` brings its losses and metrics; the plain classifier is told."""
+    """`AntiPiracy` has its losses and metrics; the plain classifier needs them here."""
     if isinstance(model, kp.models.AntiPiracy):
         return {}
     return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -194,7 +195,7 @@ print(json.dumps(right))
 
 
 def save_apart(models, out):
-    """Save each classifier and key apart, and put them together again in a new process."""
+    """Save each classifier and key separately, and join them again in a new process."""
     files = []
     for name, model in models.items():
         for part, made in (("classifier", model.classifier), ("key", model.transform)):
@@ -202,7 +203,7 @@ def save_apart(models, out):
             made.save(files[-1])
     right = in_new_process(APART, out / f"{next(iter(models))}_data.npz", *files)
     for name, both, alone in zip(models, right[::2], right[1::2], strict=True):
-        print(f"{name}, saved apart: the classifier with its key {both:.1%}, without it {alone:.1%}")
+        print(f"{name}, saved separately: the classifier with its key {both:.1%}, without it {alone:.1%}")
 
 
 def main():

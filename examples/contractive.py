@@ -1,8 +1,8 @@
-"""A contractive autoencoder: a code that changes little when the image does, and what it is worth.
+"""A contractive autoencoder: its code changes little when the image does. Does that help?
 
-Two autoencoders learn 4,000 digits with a code of sigmoid units, without a penalty and with one on the
-derivative of the code with respect to the image. A linear layer then learns from few labelled codes which
-digit it is, and is tested on new digits with noise. Run it from a clone with
+Two autoencoders learn 4,000 digits with a code of sigmoid units: one without a penalty, one with a penalty on
+the derivative of the code with respect to the image. A linear layer then learns the digits from a few
+labelled codes, and is tested on new digits with noise. Run it from a clone with
 
     python examples/contractive.py --out out
 """
@@ -35,7 +35,7 @@ def penalized(plain, projections, strength, seed=0):
 
 
 def train(x, strength, epochs, seed):
-    """The autoencoder, as a plain Keras model. Two random directions stand for the 64 of the code."""
+    """The autoencoder, a plain Keras model. Two random directions stand for all 64 of the code."""
     keras.utils.set_random_seed(seed)
     plain = network()
     model = penalized(plain, 2, strength, seed) if strength else plain
@@ -53,13 +53,13 @@ def by_formula(plain, x):
 
 
 def by_gradient(plain, x):
-    """The same, from the derivative of each unit: any layers may lie between."""
+    """The same, from the derivative of each unit, for any layers in between."""
     model = penalized(plain, "exact", 1.0)
     return model.evaluate(x, x, batch_size=500, verbose=0, return_dict=True)["slope_loss"]
 
 
 def probe(plain, data, new, seed):
-    """Accuracies of a linear layer on the code of digits with more and more noise."""
+    """Accuracies of a linear layer on the code of digits, with increasing noise."""
     encoder = keras.Model(plain.input, plain.get_layer("code").output)
     code = encoder.predict(data[0], verbose=0)
     mean, deviation = code.mean(axis=0), code.std(axis=0) + 1e-6
@@ -73,7 +73,7 @@ def probe(plain, data, new, seed):
 
 
 def draw(results, digits, path):
-    """Accuracy against noise; and noisy digits as the two autoencoders give them back."""
+    """Accuracy against noise, and noisy digits as the two autoencoders reconstruct them."""
     plt = pyplot()
     fig = plt.figure(figsize=(12, 5.2), layout="constrained")
     title = "A contractive autoencoder: its code stays useful under noise"
@@ -85,7 +85,7 @@ def draw(results, digits, path):
         draw_seeds(axis, NOISE, runs, colour, label)
     axis.set(
         title=f"A linear layer on the code, from {LABELLED} labels",
-        xlabel="deviation of the noise, of pixels from 0 to 1",
+        xlabel="standard deviation of the noise (pixels from 0 to 1)",
         ylabel="accuracy on new digits (%)",
         ylim=(0, 100),
     )
@@ -113,7 +113,7 @@ def main():
             plain = train(x[1000:], STRENGTH if penalized else 0.0, arguments.epochs, seed)
             results[penalized].append(probe(plain, labelled, new, seed))
         with_or_without = "with the penalty" if penalized else "without"
-        digits[f"{with_or_without}, as it gives them back"] = plain.predict(seen, verbose=0)
+        digits[f"{with_or_without}, reconstructed"] = plain.predict(seen, verbose=0)
         accuracies = [of_seeds([run[place] for run in results[penalized]]) for place in (0, 2, 4)]
         print(
             f"{with_or_without}: squared norm by the formula {by_formula(plain, new[0]):.4f}, "

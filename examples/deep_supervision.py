@@ -1,7 +1,7 @@
-"""Does it help to classify from the middle of a deep network, too? Deep supervision that fades out.
+"""Do classifiers inside a deep network help it to learn? Deep supervision that fades out.
 
-A network of 16 dense layers learns 4,000 MNIST digits, with a classifier after every fourth layer whose loss
-counts less and less, and without. Run it from a clone with
+A network of 16 dense layers learns 4,000 MNIST digits, without and with a classifier after every fourth
+layer, whose loss fades out. Run it from a clone with
 
     python examples/deep_supervision.py --out out
 """
@@ -20,7 +20,7 @@ BATCH = 64
 
 
 class SideClassifier(keras.layers.Layer):
-    """Returns its input, and the class probabilities that one dense layer makes of it."""
+    """Returns its input, and class probabilities from one dense layer."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -41,7 +41,7 @@ def network(depth, places=()):
 
 
 def train(train_data, test_data, depth, supervised, epochs, seed):
-    """The history of a training with or without the losses of the classifiers in the middle."""
+    """The history of training with or without the losses of the classifiers inside."""
     keras.utils.set_random_seed(seed)
     places = [i for i in PLACES if i < depth] if supervised else []
     hidden = {f"after_{i}": f"side_{i}:1" for i in places}  # the second output of each SideClassifier
@@ -61,12 +61,12 @@ def train(train_data, test_data, depth, supervised, epochs, seed):
 
 
 def epochs_until(accuracies, wanted=0.85):
-    """The first epoch after which the accuracy was reached; one more than there are if none."""
+    """The number of epochs until the accuracy is reached; if never, one more than there are."""
     return next((i for i, a in enumerate(accuracies, 1) if a >= wanted), len(accuracies) + 1)
 
 
 def draw(runs, path):
-    """The accuracy of a deep and of a shallow network, and what the classifiers in the middle do."""
+    """The accuracy of a deep and of a shallow network, and the effect of the classifiers inside."""
     plt = pyplot()
     fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
     fig.suptitle(
@@ -106,7 +106,7 @@ def main():
         accuracies = [h["val_accuracy"] for h in histories]
         print(
             f"{depth:2} layers, {'with' if supervised else 'without'} classifiers inside: 85% after "
-            f"{np.mean([epochs_until(a) for a in accuracies]):.1f} epochs, at last "
+            f"{np.mean([epochs_until(a) for a in accuracies]):.1f} epochs, at the end "
             f"{of_seeds([a[-1] for a in accuracies])}"
         )
     draw(runs, arguments.out / "deep_supervision.png")

@@ -1,7 +1,7 @@
-"""A differential equation, solved by a network: the derivatives of its output are in its loss.
+"""A network solves a differential equation: its loss contains the derivatives of its output.
 
-A network u(t) that starts with u = 1 and u' = 0, whatever its weights, is a damped oscillator once
-u'' + 2 d u' + w^2 u is 0 at all times. The exact solution is only compared with. From a clone:
+A network u(t) starts with u = 1 and u' = 0, for any weights. It is a damped oscillator if
+u'' + 2 d u' + w^2 u is 0 at all times. The exact solution is used only for comparison. From a clone:
 
     python examples/differential_equation.py --out out
 """
@@ -21,7 +21,7 @@ BATCH, STEPS = 100, 10  # times in a batch, batches in an epoch
 
 
 def exact(t):
-    """The position, and the speed."""
+    """The position and the speed."""
     w = np.sqrt(FREQUENCY**2 - DAMPING**2)
     shrinking = np.exp(-DAMPING * t)
     position = shrinking * (np.cos(w * t) + DAMPING / w * np.sin(w * t))
@@ -45,7 +45,7 @@ def equation(y_true, u, hidden):
 
 
 def train(epochs, seed):
-    """The solution, which is a plain Keras model, and the loss by the epoch."""
+    """The solution, which is a plain Keras model, and the loss per epoch."""
     keras.utils.set_random_seed(seed)
     solution = network()
     model = kp.models.HiddenOutputs(

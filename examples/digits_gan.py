@@ -1,7 +1,7 @@
-"""Digits from noise: a Wasserstein GAN whose critic gets a gradient penalty in a `train_step` of one's own.
+"""Digits from noise: a Wasserstein GAN with a gradient penalty in its own `train_step`.
 
-`critic.compute_loss` gives the penalty on images mixed from real and generated ones. The same GAN is trained
-without the penalty for comparison. Run it from a clone with
+`critic.compute_loss` computes the penalty on mixtures of real and generated images. For comparison, the same
+GAN is trained without the penalty. Run it from a clone with
 
     python examples/digits_gan.py --out out
 """
@@ -41,7 +41,7 @@ def make_critic(strength):
 
 
 class GAN(keras.Model):
-    """A Wasserstein GAN of Gulrajani et al. 2017."""
+    """The Wasserstein GAN of Gulrajani et al., 2017."""
 
     def __init__(self, strength):
         super().__init__()

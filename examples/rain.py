@@ -1,7 +1,7 @@
 """How do I make a network predict the rare large values?
 
-Tomorrow's rain in Seattle, from 1,461 real days: most are dry, few are heavy, and the few matter. A small
-network is trained with each of four losses, and judged on the heaviest 10% of days. From a clone:
+Predict tomorrow's rain in Seattle from 1,461 real days: most days are dry, and the few heavy days matter. A
+small network is trained with each of four losses, and tested on the heaviest 10% of days. From a clone:
 
     python examples/rain.py --out out
 """
@@ -36,7 +36,7 @@ COLOURS = dict(zip(LOSSES, (GREY, PINK, BLUE, ORANGE), strict=True))
 
 @dataclass
 class Rain:
-    """Days in order: features of the days before, rain as a share of `scale`; trained until `split`."""
+    """Days in order: features of the days before, rain as a share of `scale`; training ends at `split`."""
 
     x: np.ndarray
     y: np.ndarray
@@ -55,7 +55,7 @@ class Rain:
 
 
 def read_weather():
-    """The dates, and rain (mm), highest and lowest temperature and wind of each day in Seattle."""
+    """The dates, and the rain (mm), highest and lowest temperature and wind of each day in Seattle."""
     # The package is found without being imported: only its data file is of use here.
     package = importlib.util.find_spec("vega_datasets").submodule_search_locations[0]
     with open(Path(package) / "_data" / "seattle-weather.csv", newline="") as file:
@@ -65,7 +65,7 @@ def read_weather():
 
 
 def load_rain(year):
-    """A year to test on, and the years before it to train on and to estimate all scales from.
+    """A year to test on, and the years before it, to train on and to estimate all scales.
 
     A day is predicted from the `DAYS_BACK` before it and from the season.
     """
@@ -101,7 +101,7 @@ def build(features, loss):
 
 @dataclass
 class Result:
-    """A trained network and what it predicts for the days that it has not seen, as shares of the scale."""
+    """A trained network and its predictions for unseen days, as shares of the scale."""
 
     model: keras.Model
     predicted: np.ndarray
@@ -118,7 +118,7 @@ class Result:
         return self.predicted >= self.heavy
 
     def measures(self):
-        """Recall, alarms, share of them that are right, two errors in mm, and how well days are ranked."""
+        """Recall, alarms, the share of right alarms, two errors in mm, and how well days are ranked."""
         error = self.scale * (self.predicted - self.observed)
         above = self.predicted[self.is_heavy][:, None] - self.predicted[~self.is_heavy][None]
         return {
@@ -131,7 +131,7 @@ class Result:
         }
 
     def recall_with(self, alarms):
-        """The recall if the alarm were given on this many days: those predicted as the heaviest."""
+        """The recall if this many days, those with the largest predictions, were alarms."""
         return np.sum(self.is_heavy[np.argsort(-self.predicted)[:alarms]]) / self.is_heavy.sum()
 
 
@@ -212,7 +212,7 @@ print(json.dumps([model.fit(data["x"], data["y"], **fit).history["loss"] for mod
 
 
 def save_and_go_on(rain, models, out):
-    """Each saved model trains on in a new process, and the one that was saved trains on here."""
+    """Continue training each saved model in a new process, and the original here."""
     for name, model in models.items():
         print(f"{name}:")
         save_and_reload(model, *rain.test, out, f"rain_{name}")
@@ -227,18 +227,18 @@ def save_and_go_on(rain, models, out):
     for name, a, b in zip(models, here, there, strict=True):
         print(f"{name}, three more epochs: loss {a[-1]:.7f} here, {b[-1]:.7f} in a new process")
     if not np.allclose(here, there, rtol=1e-5, atol=0):
-        raise RuntimeError("a loaded model does not train on as the saved one does")
+        raise RuntimeError("a loaded model does not continue training like the saved one")
 
 
 def draw(rain, results, path):
-    """Predicted against observed, one panel a loss; what is above the line is an alarm."""
+    """Predicted against observed, one panel per loss; a point above the line is an alarm."""
     plt = pyplot()
     fig, axes = plt.subplots(1, 4, figsize=(15, 5.4), layout="constrained", sharex=True, sharey=True)
     fig.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
     weighted, plain = (means(results, loss) for loss in ("AmplitudeWeightedMSE", "MSE"))
     fig.suptitle(
-        f"Weighted by amplitude, the loss finds {weighted['recall']:.0%} of the heavy days, "
-        f"not {plain['recall']:.0%}; the overall error goes from {plain['rmse']:.1f} to "
+        f"Weighted by amplitude, the loss finds {weighted['recall']:.0%} of the heavy days instead "
+        f"of {plain['recall']:.0%}; the overall error rises from {plain['rmse']:.1f} to "
         f"{weighted['rmse']:.1f} mm",
         fontsize=15,
         fontweight="bold",
@@ -278,7 +278,7 @@ def draw_loss(axis, result, loss):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the models and the figure")
-    parser.add_argument("--year", type=int, choices=(2013, 2014, 2015), default=2015, help="to test on")
+    parser.add_argument("--year", type=int, choices=(2013, 2014, 2015), default=2015, help="year to test on")
     arguments = parser.parse_args()
     out, start = arguments.out, time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

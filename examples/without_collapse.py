@@ -1,7 +1,7 @@
-"""What keeps an encoder from collapsing that learns from two views of digits, without labels?
+"""What keeps an encoder that learns from two views of digits, without labels, from collapsing?
 
-The distance between the views alone, with `SIGReg`, with `KoLeo`, and `VICReg`; a linear classifier says what
-the features are worth. Run it from a clone with
+It compares the distance between the views alone, the same with `SIGReg` or `KoLeo`, and `VICReg`. A linear
+classifier tests the features. Run it from a clone with
 
     python examples/without_collapse.py --out out
 """
@@ -21,7 +21,7 @@ WAYS = ("untrained", "views alone", "VICReg", "SIGReg", "KoLeo")
 
 
 def learner(encode, way):
-    """A model whose only loss is the penalties of two views."""
+    """A model whose only losses are the penalties on two views."""
     augment = keras.Sequential(
         [
             keras.layers.RandomTranslation(0.12, 0.12, fill_mode="constant"),
@@ -64,7 +64,7 @@ def main():
     x, y = load_digits()
     test, accuracies = (x[:1000], y[:1000]), {way: [] for way in WAYS}
     for seed in range(arguments.seeds):
-        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other labelled rows by seed
+        order = 1000 + np.random.default_rng(seed).permutation(len(x) - 1000)  # other rows for each seed
         data = x[order], y[order]
         for way in WAYS:
             keras.utils.set_random_seed(seed)

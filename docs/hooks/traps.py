@@ -1,13 +1,13 @@
-"""The page of traps: the scripts in `docs/traps` run while the site is built, and it shows what they gave.
+"""Build the page of traps: run the scripts in `docs/traps`, and show their results on the page.
 
-A script has two functions, `plain_keras` and `ours`, and `EXPECTED`, what `ours` has to give: numbers, or a
-class of errors. It may name the BACKENDS that it is for, the number of DEVICES that it is handed, other
-RELEASES of Keras to show, and ENDED = False where this package has no remedy. A line of the page that is
-nothing but a link to the script becomes what it gave, and its code.
+A script defines two functions, `plain_keras` and `ours`, and `EXPECTED`, the right result: numbers, or an
+error class. It may set BACKENDS (where it runs), DEVICES (how many it gets), RELEASES (older releases to show
+as well) and ENDED = False (this package has no remedy). On the page, a line that holds only a link to
+the script is replaced by the script's results and its code.
 
     python docs/hooks/traps.py BACKEND [DEVICES [NAME ...]]
 
-runs them by hand and prints JSON.
+runs the scripts by hand and prints JSON.
 """
 
 import ast
@@ -29,9 +29,9 @@ BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 SETTINGS = {"BACKENDS": tuple(BACKENDS), "DEVICES": 1, "RELEASES": (), "ENDED": True}
 LINK = re.compile(r"^\[[^\]]*\]\(traps/(\w+)\.py\)$", re.MULTILINE)
 HEADING = re.compile(r"^### (.+?) \{#(\w+)\}$", re.MULTILINE)
-# What Keras puts before the message of an error.
+# What Keras writes before the message of an error.
 WRAPPED = re.compile(r"Exception encountered|Unable to automatically build the model")
-# What a reader runs before the code of a script that needs several devices.
+# The code that a reader runs first if a script needs several devices.
 SHARED = {
     "tensorflow": """import tensorflow as tf
 
@@ -52,7 +52,7 @@ VERSIONS = "<!-- versions -->"
 
 
 def settings(path) -> dict:
-    """What a script says of itself, without running it."""
+    """The settings of a script, read without running it."""
     found = dict(SETTINGS)
     for line in ast.parse(path.read_text()).body:
         name = getattr(line.targets[0], "id", "") if isinstance(line, ast.Assign) else ""
@@ -62,7 +62,7 @@ def settings(path) -> dict:
 
 
 def agrees(value, expected) -> bool:
-    """Whether a result is the expected one: numbers to 1e-4, all else exactly."""
+    """Whether a result is the expected one: numbers to a relative 1e-4, everything else exactly."""
     if isinstance(expected, type) or isinstance(value, Exception):
         return isinstance(expected, type) and isinstance(value, expected)
     if isinstance(expected, (list, tuple)):
@@ -81,7 +81,7 @@ def outcome(function):
 
 
 def shown(value) -> str:
-    """A result for a reader."""
+    """A result as text for the reader."""
     if isinstance(value, type):
         return value.__name__
     if isinstance(value, Exception):
@@ -97,7 +97,7 @@ def shown(value) -> str:
 
 
 def run(path, devices=(), ways=("plain_keras", "ours")) -> dict:
-    """What a script gives in this process: as text, and whether `ours` is right."""
+    """The results of a script in this process, as text, and whether `ours` is right."""
     import keras
 
     script, results = runpy.run_path(str(path)), {}
@@ -111,7 +111,7 @@ def run(path, devices=(), ways=("plain_keras", "ours")) -> dict:
 
 
 def shared(backend, count) -> list:
-    """The devices to hand to the scripts, parts of the processor; before anything has used it."""
+    """The devices for the scripts: logical parts of the CPU, created before anything uses it."""
     os.environ.update(KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     if count == 1:
         return []
@@ -122,7 +122,7 @@ def shared(backend, count) -> list:
 
 @functools.cache
 def measured(backend, count, release, sources) -> dict:
-    """What the scripts give in another process, by name; nothing where backend or release is missing."""
+    """The results of the scripts in another process, by name; empty if the backend or release is missing."""
     older = Path(sys.prefix) / f"keras-{release}"
     if importlib.util.find_spec(backend) is None or (release and not older.is_dir()):
         return {}
@@ -141,7 +141,7 @@ def measured(backend, count, release, sources) -> dict:
 
 
 def all_measured(names) -> dict:
-    """The results of each script: a list of (where, result), result None where it could not be run."""
+    """The results of each script: a list of (where, result). The result is None if it could not run."""
     setups = {}
     for name in names:
         said = settings(FOLDER / f"{name}.py")
@@ -159,7 +159,7 @@ def all_measured(names) -> dict:
 
 
 def grouped(results) -> list:
-    """Places with the same result together."""
+    """The results, with places that share one merged."""
     groups = {}
     for where, result in results:
         groups.setdefault(json.dumps(result), []).append(where)
@@ -178,24 +178,24 @@ def listed(places) -> str:
 
 
 def cell(text) -> str:
-    """A result in a table: what may hold signs of Markdown as code."""
+    """A result in a table cell, as code if it may contain Markdown."""
     text = text.replace("|", "\\|")
     return f"`{text.replace('`', '')}`" if re.search(r"[_*<>`{}\[\]]", text) else text
 
 
 def section(name, results) -> str:
-    """What a script gave, and its code."""
+    """The section of one trap: the results of its script, and its code."""
     path = FOLDER / f"{name}.py"
     said, code = settings(path), path.read_text().strip()
-    lines = [f"*{ast.get_docstring(ast.parse(code))}*", "", "| | plain Keras | this package | right |"]
+    lines = [f"*{ast.get_docstring(ast.parse(code))}*", "", "| | plain Keras | right | this package |"]
     lines.append("|---|---|---|---|")
     for places, result in grouped(results):
         figures = (
-            [cell(result[key]) for key in ("plain_keras", "ours", "expected")]
+            [cell(result[key]) for key in ("plain_keras", "expected", "ours")]
             if result
             else ["not run here"] * 3
         )
-        figures[1] += " ✓" if result and result["right"] else ""
+        figures[2] += " ✓" if result and result["right"] else ""
         lines.append(f"| {' | '.join([places, *figures])} |")
     given = ""
     if said["DEVICES"] > 1:
@@ -207,38 +207,38 @@ def section(name, results) -> str:
 
 
 def summary(titles, found) -> str:
-    """The table at the top: for each trap the worst that Keras gives, and what this package gives."""
-    lines = ["| trap | plain Keras | this package |", "|---|---|---|"]
+    """The table at the top: for each trap what Keras gives, what is right, and what this package gives."""
+    lines = ["| trap | plain Keras | right | this package |", "|---|---|---|---|"]
     for title, name in titles:
         results = [(where, result) for where, result in found[name] if result is not None]
         if not results:
-            lines.append(f"| [{title}](#{name}) | not run here | not run here |")
+            lines.append(f"| [{title}](#{name}) | not run here | not run here | not run here |")
             continue
-        theirs, ours = (by_place(results, way) for way in ("plain_keras", "ours"))
+        theirs, right, ours = (by_place(results, key) for key in ("plain_keras", "expected", "ours"))
         mark = " ✓" if all(r["right"] for _, r in results) else ""
-        lines.append(f"| [{title}](#{name}) | {theirs} | {ours}{mark} |")
+        lines.append(f"| [{title}](#{name}) | {theirs} | {right} | {ours}{mark} |")
     return "\n".join(lines)
 
 
-def by_place(results, way) -> str:
-    """What a way gives; where, if that differs."""
+def by_place(results, key) -> str:
+    """One of the figures of a trap, with the places if it differs between them."""
     groups = {}
     for where, result in results:
-        groups.setdefault(short(result[way]), []).append(where)
+        groups.setdefault(short(result[key]), []).append(where)
     if len(groups) == 1:
         return next(iter(groups))
     return "; ".join(f"{figure} on {listed(places)}" for figure, places in groups.items())
 
 
 def versions() -> str:
-    """What is installed."""
+    """The installed versions."""
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     names = [("keras", "Keras"), *((name, BACKENDS[name]) for name in installed)]
     return ", ".join(f"{title} {importlib.metadata.version(name).split('+')[0]}" for name, title in names)
 
 
 def short(text) -> str:
-    """An error by its class alone."""
+    """A result, an error as its class alone."""
     found = re.match(r"(\w+Error)\b", text)
     return f"`{found[1]}`" if found else cell(text)
 

@@ -25,6 +25,10 @@ def plain_keras():
 
 
 def ours():
-    model = kp.penalize(keras.Model(start, hidden), {"hidden": kp.regularizers.L2(1.0)})
+    model = kp.penalize(
+        keras.Model(start, hidden),
+        {"hidden": kp.regularizers.L2(1.0)},
+    )
     model.compile("sgd", "mse")
-    return model.evaluate(x, np.full((8, 3), 2.0), verbose=0, return_dict=True)["loss"]
+    y = np.full((8, 3), 2.0)
+    return model.evaluate(x, y, verbose=0, return_dict=True)["loss"]

@@ -1,4 +1,4 @@
-"""The output of an attention layer: how many losses it adds."""
+"""How many losses a penalty on the output of an attention layer adds."""
 
 import keras
 import numpy as np
@@ -13,7 +13,10 @@ x = np.ones((8, 4, 2), "float32")
 
 def losses(regularizer=None, after=None):
     steps = keras.Input((4, 2))
-    h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(steps, steps)
+    h = layers.MultiHeadAttention(2, 3, activity_regularizer=regularizer)(
+        steps,
+        steps,
+    )
     model = keras.Model(steps, after(h) if after else h)
     model(x)
     return len(model.losses)

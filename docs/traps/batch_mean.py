@@ -21,7 +21,11 @@ class Ours(kp.regularizers.BatchStatisticPenalty):
 
 
 def losses(regularizer):
-    dense = layers.Dense(5, kernel_initializer="ones", activity_regularizer=regularizer)
+    dense = layers.Dense(
+        5,
+        kernel_initializer="ones",
+        activity_regularizer=regularizer,
+    )
     found = []
     for rows in (1, 5, 50):
         dense(2 * np.ones((rows, 5), "float32"))

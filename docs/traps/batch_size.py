@@ -11,7 +11,11 @@ EXPECTED = 5.0  # 0.01 * 5 * 10**2 for each example
 
 
 def loss(regularizer):
-    dense = layers.Dense(5, kernel_initializer="ones", activity_regularizer=regularizer)
+    dense = layers.Dense(
+        5,
+        kernel_initializer="ones",
+        activity_regularizer=regularizer,
+    )
     dense(2 * np.ones((50, 5), "float32"))
     return float(dense.losses[0])
 

@@ -1,4 +1,4 @@
-"""A registered regularizer by its name, as Keras' own can be given."""
+"""A registered regularizer, passed by its name as Keras' own can be."""
 
 import keras
 
@@ -18,5 +18,7 @@ def plain_keras():
 
 
 def ours():
-    assert kp.regularizers.L2 is keras.saving.get_registered_object("keras_penalties>L2")
+    assert kp.regularizers.L2 is keras.saving.get_registered_object(
+        "keras_penalties>L2",
+    )
     return type(keras.regularizers.get("keras_penalties>L2")).__name__

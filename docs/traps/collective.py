@@ -1,4 +1,4 @@
-"""A mean over all devices, as a penalty: what two TensorFlow replicas log."""
+"""A mean over all devices as a penalty: what two TensorFlow replicas log."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ BACKENDS = ("tensorflow",)
 DEVICES = 2
 
 x = np.arange(16, dtype="float32").reshape(8, 2)
-EXPECTED = 4.0 * (7**2 + 8**2)  # four penalties, each the squared means of the columns
+EXPECTED = 4.0 * (7**2 + 8**2)  # four penalties: the squared means of the columns
 
 
 class Centers(layers.Layer):
@@ -21,7 +21,10 @@ class Centers(layers.Layer):
         total = ops.sum(h, axis=0)
         rows = ops.cast(ops.shape(h)[0], "float32")
         if context is not None:
-            total, rows = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, rows])
+            total, rows = context.all_reduce(
+                tf.distribute.ReduceOp.SUM,
+                [total, rows],
+            )
         self.add_loss(ops.sum(ops.square(total / rows)))
         return h
 

@@ -13,7 +13,9 @@ x = np.ones((8, 2), "float32")
 
 def networks():
     norm = layers.BatchNormalization(momentum=0.5, name="norm")
-    student = keras.Sequential([keras.Input((2,)), norm, layers.Dense(2, name="hidden")])
+    student = keras.Sequential(
+        [keras.Input((2,)), norm, layers.Dense(2, name="hidden")],
+    )
     teacher = keras.Sequential([keras.Input((2,)), layers.Dense(2, name="hidden")])
     teacher.trainable = False
     return student, teacher
@@ -35,4 +37,7 @@ def ours():
     student, teacher = networks()
     start = keras.Input((2,))
     hint = kp.layers.ActivityPenalty(kp.regularizers.Hint(1.0), name="hint")
-    return moving_mean(keras.Model(start, hint([student(start), teacher(start)])[0]), student)
+    return moving_mean(
+        keras.Model(start, hint([student(start), teacher(start)])[0]),
+        student,
+    )

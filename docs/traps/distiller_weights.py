@@ -1,4 +1,4 @@
-"""A student that is wrong by 2 on half of the rows, which have a weight of 0."""
+"""A student that is wrong by 2 on half of the rows, whose weight is 0."""
 
 import keras
 import numpy as np
@@ -14,17 +14,25 @@ weights = np.repeat([1.0, 0.0], 4)
 
 
 def network():
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3, kernel_initializer="ones")])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, kernel_initializer="ones")],
+    )
 
 
 def loss(model):
     model.compile("sgd", "mse")
-    return model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)["loss"]
+    logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    return logs["loss"]
 
 
 def plain_keras():
     loss_to_teacher = keras.distillation.LogitsDistillation()
-    distiller = keras.distillation.Distiller(network(), network(), loss_to_teacher, student_loss_weight=1.0)
+    distiller = keras.distillation.Distiller(
+        network(),
+        network(),
+        loss_to_teacher,
+        student_loss_weight=1.0,
+    )
     return loss(distiller)
 
 

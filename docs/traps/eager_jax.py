@@ -1,4 +1,4 @@
-"""Ten layers that call `add_loss`, without compilation: in how many of 30 batches is the loss too small?"""
+"""Ten `add_loss` layers, not compiled: how many of 30 losses are too small?"""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A penalty's value from an endpoint of an exported model."""
+"""The value of a penalty, from an endpoint of an exported model."""
 
 import tempfile
 
@@ -13,7 +13,11 @@ EXPECTED = 12.0  # 3 units * 2**2
 
 x = np.ones((8, 2), "float32")
 start = keras.Input((2,))
-hidden = layers.Dense(3, kernel_initializer="ones", activity_regularizer=keras.regularizers.L2(1.0))(start)
+hidden = layers.Dense(
+    3,
+    kernel_initializer="ones",
+    activity_regularizer=keras.regularizers.L2(1.0),
+)(start)
 model = keras.Model(start, hidden)
 
 
@@ -22,7 +26,11 @@ def exported(model, function):
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("penalty", function, [keras.InputSpec(shape=(8, 2), dtype="float32")])
+    archive.add_endpoint(
+        "penalty",
+        function,
+        [keras.InputSpec(shape=(8, 2), dtype="float32")],
+    )
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         served = tf.saved_model.load(folder)
@@ -38,4 +46,7 @@ def plain_keras():
 
 
 def ours():
-    return exported(model, lambda batch: kp.regularizers.L2(1.0).measure(model(batch)))
+    return exported(
+        model,
+        lambda batch: kp.regularizers.L2(1.0).measure(model(batch)),
+    )

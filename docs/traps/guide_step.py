@@ -1,4 +1,4 @@
-"""A value by name in a step from Keras' guide, which calls `update_state(y, y_pred)` on each metric."""
+"""A named value in the training step of Keras' guide."""
 
 import keras
 import numpy as np

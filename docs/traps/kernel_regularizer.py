@@ -1,4 +1,4 @@
-"""A penalty of activations, given to the weights by mistake."""
+"""A penalty on activations, given to the weights by mistake."""
 
 import keras
 import numpy as np
@@ -16,7 +16,11 @@ class Covariances(keras.regularizers.Regularizer):
 
 
 def loss(regularizer):
-    dense = layers.Dense(3, kernel_initializer="identity", kernel_regularizer=regularizer)
+    dense = layers.Dense(
+        3,
+        kernel_initializer="identity",
+        kernel_regularizer=regularizer,
+    )
     model = keras.Sequential([keras.Input((2,)), dense])
     model.compile("sgd", "mse")
     x = np.ones((8, 2), "float32")

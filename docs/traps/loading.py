@@ -1,4 +1,4 @@
-"""A saved model with a penalty of its own, loaded by plain Keras."""
+"""A saved model with a penalty of your own, loaded by plain Keras."""
 
 import os
 import subprocess
@@ -37,12 +37,18 @@ def loaded(model):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "model.keras")
         model.save(file)
-        done = subprocess.run([sys.executable, "-c", LOAD, file], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD, file],
+            capture_output=True,
+            text=True,
+        )
     return done.stdout.strip()
 
 
 def network(regularizer):
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3, activity_regularizer=regularizer)])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, activity_regularizer=regularizer)],
+    )
 
 
 def plain_keras():

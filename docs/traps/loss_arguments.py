@@ -1,4 +1,4 @@
-"""A Huber loss with a threshold of 0.1, after the compiled model was saved and loaded."""
+"""A Huber loss with a threshold of 0.1, in a model that is saved and loaded."""
 
 import os
 import tempfile
@@ -15,14 +15,21 @@ x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 
 
 def network():
-    return keras.Sequential([keras.Input((2,)), layers.Dense(1, kernel_initializer="ones", name="out")])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(1, kernel_initializer="ones", name="out")],
+    )
 
 
 def loss_of_loaded(model):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "model.keras")
         model.save(file)
-        return keras.saving.load_model(file).evaluate(x, y, verbose=0, return_dict=True)["loss"]
+        return keras.saving.load_model(file).evaluate(
+            x,
+            y,
+            verbose=0,
+            return_dict=True,
+        )["loss"]
 
 
 def plain_keras():

@@ -1,4 +1,4 @@
-"""A loss with a centre that moves half-way to the rows in each batch: where is it, and is it saved?"""
+"""A centre that moves halfway to the rows in a batch: its place, and is it saved?"""
 
 import keras
 import numpy as np
@@ -13,7 +13,10 @@ x, y = np.full((4, 1), 2.0, "float32"), np.zeros((4, 1), "float32")
 
 def network():
     start = keras.Input((1,))
-    return keras.Model(start, layers.Dense(1, kernel_initializer="ones", name="hidden")(start))
+    return keras.Model(
+        start,
+        layers.Dense(1, kernel_initializer="ones", name="hidden")(start),
+    )
 
 
 class Center(keras.losses.Loss):
@@ -23,7 +26,9 @@ class Center(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         rows = ops.cast(ops.shape(y_pred)[0], "float32")
-        self.center.assign_add(0.5 * ops.sum(ops.stop_gradient(y_pred) - self.center) / (1 + rows))
+        self.center.assign_add(
+            0.5 * ops.sum(ops.stop_gradient(y_pred) - self.center) / (1 + rows),
+        )
         return ops.square(y_pred - self.center)
 
 
@@ -41,7 +46,10 @@ def plain_keras():
 
 def ours():
     model = kp.models.HiddenOutputs(network(), hidden=["hidden"])
-    model.compile(keras.optimizers.SGD(0.0), hidden_losses={"hidden": kp.losses.Center(1)})
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        hidden_losses={"hidden": kp.losses.Center(1)},
+    )
     model.fit(x, y, verbose=0)
     (center,) = model.non_trainable_weights
     return state(model, center, center[0][0])

@@ -1,4 +1,4 @@
-"""The output of an LSTM that also returns its states: how many losses it adds."""
+"""How many losses a penalty on the output of an LSTM with states adds."""
 
 import keras
 import numpy as np
@@ -14,7 +14,11 @@ x = np.ones((8, 4, 2), "float32")
 def model_of(regularizer=None):
     steps = keras.Input((4, 2))
     lstm = layers.LSTM(
-        3, return_sequences=True, return_state=True, activity_regularizer=regularizer, name="lstm"
+        3,
+        return_sequences=True,
+        return_state=True,
+        activity_regularizer=regularizer,
+        name="lstm",
     )
     return keras.Model(steps, lstm(steps)[0])
 

@@ -1,4 +1,4 @@
-"""A penalty before a synchronized batch normalization: how far two replicas end from one device."""
+"""A penalty before synchronized batch normalization: how far replicas are off."""
 
 import contextlib
 
@@ -32,10 +32,16 @@ def difference(make, devices):
 
 
 def plain_keras(devices):
-    return difference(lambda x: layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(x), devices)
+    return difference(
+        lambda x: layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(x),
+        devices,
+    )
 
 
 def ours(devices):
     return difference(
-        lambda x: kp.layers.ActivityPenalty(kp.regularizers.L2(1.0))(layers.Dense(4)(x)), devices
+        lambda x: kp.layers.ActivityPenalty(kp.regularizers.L2(1.0))(
+            layers.Dense(4)(x),
+        ),
+        devices,
     )

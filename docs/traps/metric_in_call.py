@@ -1,4 +1,4 @@
-"""A penalty's value by name in the logs."""
+"""The value of a penalty by name in the logs."""
 
 import keras
 import numpy as np
@@ -25,7 +25,10 @@ class Penalizes(layers.Layer):
 
 def logged(layer):
     start = keras.Input((2,))
-    model = keras.Model(start, layer(layers.Dense(3, kernel_initializer="ones")(start)))
+    model = keras.Model(
+        start,
+        layer(layers.Dense(3, kernel_initializer="ones")(start)),
+    )
     model.compile("sgd", "mse")
     return model.fit(x, np.full((8, 3), 2.0), verbose=0).history["size"][0]
 

@@ -1,4 +1,4 @@
-"""A metric of the predictions of a model that also returns a hidden layer."""
+"""A metric of the predictions, in a model that also returns a hidden layer."""
 
 import keras
 import numpy as np
@@ -22,5 +22,10 @@ def plain_keras():
 
 def ours():
     model = kp.models.HiddenOutputs(keras.Model(start, answer), hidden=["hidden"])
-    model.compile("sgd", "mse", metrics=["mae"], hidden_losses={"hidden": kp.regularizers.L2(1.0)})
+    model.compile(
+        "sgd",
+        "mse",
+        metrics=["mae"],
+        hidden_losses={"hidden": kp.regularizers.L2(1.0)},
+    )
     return model.evaluate(x, y, verbose=0, return_dict=True)["mae"]

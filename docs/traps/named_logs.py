@@ -1,4 +1,4 @@
-"""What three named values cost in a compiled training step: operations for each, as XLA counts them."""
+"""What a named value costs in a compiled step: operations, counted by XLA."""
 
 import keras
 import numpy as np
@@ -20,7 +20,14 @@ class Penalizes(layers.Layer):
 
 
 class Named(keras.Model):
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x=None,
+        y=None,
+        y_pred=None,
+        sample_weight=None,
+        training=True,
+    ):
         for layer, mean in zip(self.penalized, self.means, strict=True):
             mean.update_state(layer.last)
         return super().compute_loss(x, y, y_pred, sample_weight)
@@ -33,7 +40,8 @@ def network(make, model=keras.Model):
         h = layer(layers.Dense(64, activation="relu")(h))
     built = model(start, layers.Dense(10)(h))
     if model is Named:
-        built.penalized, built.means = after, [keras.metrics.Mean(name=f"size_{i}") for i in range(3)]
+        built.penalized = after
+        built.means = [keras.metrics.Mean(name=f"size_{i}") for i in range(3)]
     return built
 
 
@@ -43,9 +51,15 @@ def operations(model):
     y = np.ones((32, 10), "float32")
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.train_on_batch(x, y)
-    parts = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
-    state = tuple([v.value for v in variables] for variables in (*parts, model.metrics_variables))
-    return jax.jit(model.train_step).lower(state, (x, y)).compile().cost_analysis()["flops"]
+    parts = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+    )
+    parts += (model.metrics_variables,)
+    state = tuple([v.value for v in variables] for variables in parts)
+    compiled = jax.jit(model.train_step).lower(state, (x, y)).compile()
+    return compiled.cost_analysis()["flops"]
 
 
 def for_each(named, unnamed):
@@ -53,7 +67,10 @@ def for_each(named, unnamed):
 
 
 def plain_keras():
-    return for_each(network(lambda i: Penalizes(), Named), network(lambda i: Penalizes()))
+    return for_each(
+        network(lambda i: Penalizes(), Named),
+        network(lambda i: Penalizes()),
+    )
 
 
 def ours():

@@ -1,4 +1,4 @@
-"""A layer of a model inside a model."""
+"""A layer of a model inside another model."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""How much two features vary together, in a batch that is split between two devices."""
+"""How much two features vary together, in a batch split between two devices."""
 
 import keras
 import numpy as np
@@ -9,7 +9,10 @@ import keras_penalties as kp
 BACKENDS = ("tensorflow", "jax")
 DEVICES = 2
 
-x = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [4, 4], [5, 4], [4, 5], [5, 5]], "float32")
+x = np.array(
+    [[0, 0], [1, 0], [0, 1], [1, 1], [4, 4], [5, 4], [4, 5], [5, 5]],
+    "float32",
+)
 EXPECTED = 16.0  # the covariance of the two columns is 4
 
 
@@ -23,7 +26,10 @@ class Decorrelates(layers.Layer):
 def loss(make, devices):
     with devices.scope():
         start = keras.Input((2,))
-        model = keras.Model(start, make()(layers.Dense(2, kernel_initializer="identity")(start)))
+        model = keras.Model(
+            start,
+            make()(layers.Dense(2, kernel_initializer="identity")(start)),
+        )
         model.compile("sgd", "mse")
         return model.fit(x, x, batch_size=8, verbose=0).history["loss"][0]
 
@@ -33,4 +39,7 @@ def plain_keras(devices):
 
 
 def ours(devices):
-    return loss(lambda: kp.layers.ActivityPenalty(kp.regularizers.DeCov(1.0)), devices)
+    return loss(
+        lambda: kp.layers.ActivityPenalty(kp.regularizers.DeCov(1.0)),
+        devices,
+    )

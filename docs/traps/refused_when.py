@@ -1,4 +1,4 @@
-"""A penalty that needs a time axis, on a layer without one: when does the error come?"""
+"""A penalty that needs a time axis, on a layer without one: when is the error?"""
 
 import keras
 import numpy as np
@@ -35,5 +35,7 @@ def plain_keras():
 
 def ours():
     return when(
-        lambda x: kp.layers.ActivityPenalty(kp.regularizers.TemporalSmoothness(1.0))(layers.Dense(3)(x))
+        lambda x: kp.layers.ActivityPenalty(kp.regularizers.TemporalSmoothness(1.0))(
+            layers.Dense(3)(x),
+        ),
     )

@@ -1,4 +1,4 @@
-"""A layer that calls `add_loss`, among layers whose activations are recomputed in the backward pass."""
+"""An `add_loss` layer where activations are recomputed in the backward pass."""
 
 import keras
 import numpy as np

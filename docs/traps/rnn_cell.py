@@ -1,4 +1,4 @@
-"""The state of a recurrent cell at each of four steps."""
+"""A penalty on the state of a recurrent cell at each of four steps."""
 
 import keras
 import numpy as np
@@ -9,7 +9,11 @@ import keras_penalties as kp
 EXPECTED = 48.0  # 4 steps * 3 units * 2**2
 
 x = np.ones((8, 4, 2), "float32")
-options = {"kernel_initializer": "ones", "recurrent_initializer": "zeros", "activation": None}
+options = {
+    "kernel_initializer": "ones",
+    "recurrent_initializer": "zeros",
+    "activation": None,
+}
 
 
 class Cell(layers.SimpleRNNCell):

@@ -1,4 +1,4 @@
-"""A compiled model that was trained and saved on PyTorch: does it train on TensorFlow?"""
+"""A model trained and saved on PyTorch: does it train on TensorFlow?"""
 
 import os
 import subprocess
@@ -35,11 +35,18 @@ def trained_elsewhere(model):
             [sys.executable, "-c", LOAD, file],
             {**os.environ, "KERAS_BACKEND": "tensorflow"},
         )
-        return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
 
 def network():
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3, name="hidden"), layers.Dense(1)])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, name="hidden"), layers.Dense(1)],
+    )
 
 
 def plain_keras():

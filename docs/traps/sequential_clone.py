@@ -1,4 +1,4 @@
-"""A layer put after each layer of a Sequential model."""
+"""A new layer after each layer of a Sequential model."""
 
 import keras
 import numpy as np
@@ -8,7 +8,9 @@ import keras_penalties as kp
 
 EXPECTED = "Sequential, 12"  # 3 units * 2**2
 
-model = keras.Sequential([keras.Input((2,)), layers.Dense(3, kernel_initializer="ones", name="hidden")])
+model = keras.Sequential(
+    [keras.Input((2,)), layers.Dense(3, kernel_initializer="ones", name="hidden")],
+)
 
 
 def loss(model):
@@ -22,7 +24,13 @@ def plain_keras():
     def after(layer, *args, **kwargs):
         return penalty(layer(*args, **kwargs))
 
-    return loss(keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=after))
+    return loss(
+        keras.models.clone_model(
+            model,
+            clone_function=lambda layer: layer,
+            call_function=after,
+        ),
+    )
 
 
 def ours():

@@ -1,4 +1,4 @@
-"""Two processes that split each batch with TensorFlow's strategy for several machines."""
+"""Two processes with TensorFlow's strategy for several machines."""
 
 import functools
 import json
@@ -41,11 +41,25 @@ def trained():
         workers = [f"localhost:{found.getsockname()[1]}" for found in (one, two)]
     running = []
     for index in range(2):
-        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        config = {
+            "cluster": {"worker": workers},
+            "task": {"type": "worker", "index": index},
+        }
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        running.append(subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, **options))
-    said = [process.communicate(timeout=120)[0].strip().splitlines() for process in running]
+        options = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.DEVNULL,
+            "text": True,
+        }
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", TRAIN],
+                env=environment,
+                **options,
+            ),
+        )
+    said = [process.communicate(timeout=120)[0] for process in running]
+    said = [text.strip().splitlines() for text in said]
     return said[0]
 
 

@@ -26,4 +26,7 @@ def plain_keras():
 
 def ours():
     L2 = kp.regularizers.L2(1.0)
-    return loss(layers.Dense(1, kernel_initializer="ones"), kp.layers.ActivityPenalty(L2))
+    return loss(
+        layers.Dense(1, kernel_initializer="ones"),
+        kp.layers.ActivityPenalty(L2),
+    )

@@ -1,4 +1,4 @@
-"""Four training batches, counted by a layer that is used twice, with gradients accumulated over two."""
+"""Four batches, counted by a layer used twice, with gradients accumulated."""
 
 import keras
 import numpy as np
@@ -13,7 +13,12 @@ x = np.ones((32, 2), "float32")
 
 class Counts(layers.Layer):
     def build(self, shape):
-        self.steps = self.add_weight(name="steps", initializer="zeros", trainable=False, dtype="int32")
+        self.steps = self.add_weight(
+            name="steps",
+            initializer="zeros",
+            trainable=False,
+            dtype="int32",
+        )
 
     def call(self, h, training=None):
         if training:
@@ -35,5 +40,9 @@ def plain_keras():
 
 
 def ours():
-    strength = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=8, end_learning_rate=0.1)
+    strength = keras.optimizers.schedules.PolynomialDecay(
+        0.0,
+        decay_steps=8,
+        end_learning_rate=0.1,
+    )
     return steps(kp.layers.ActivityPenalty(kp.regularizers.L2(strength)))

@@ -1,4 +1,4 @@
-"""A strength that is an attribute of a layer, and doubles at the second epoch."""
+"""A strength that is an attribute of a layer and doubles at the second epoch."""
 
 import keras
 import numpy as np
@@ -26,9 +26,18 @@ class Doubles(keras.callbacks.Callback):
 
 def losses(layer, *callbacks):
     start = keras.Input((2,))
-    model = keras.Model(start, layer(layers.Dense(3, kernel_initializer="ones")(start)))
+    model = keras.Model(
+        start,
+        layer(layers.Dense(3, kernel_initializer="ones")(start)),
+    )
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    return model.fit(x, np.full((8, 3), 2.0), epochs=2, verbose=0, callbacks=callbacks).history["loss"]
+    return model.fit(
+        x,
+        np.full((8, 3), 2.0),
+        epochs=2,
+        verbose=0,
+        callbacks=callbacks,
+    ).history["loss"]
 
 
 def plain_keras():
@@ -36,5 +45,8 @@ def plain_keras():
 
 
 def ours():
-    strength = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries=[0], values=[1.0, 2.0])
+    strength = keras.optimizers.schedules.PiecewiseConstantDecay(
+        boundaries=[0],
+        values=[1.0, 2.0],
+    )
     return losses(kp.layers.ActivityPenalty(kp.regularizers.L2(strength)))

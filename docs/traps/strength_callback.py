@@ -1,4 +1,4 @@
-"""A strength that is a weight of a layer, and that a callback sets to 1, 2 and 3 for three batches."""
+"""A strength that callbacks set to 1, 2 and 3 for three batches."""
 
 import keras
 import numpy as np
@@ -13,7 +13,11 @@ x = np.ones((24, 2), "float32")
 
 class Penalizes(layers.Layer):
     def build(self, shape):
-        self.strength = self.add_weight(name="strength", initializer="ones", trainable=False)
+        self.strength = self.add_weight(
+            name="strength",
+            initializer="ones",
+            trainable=False,
+        )
 
     def call(self, h):
         self.add_loss(self.strength * ops.mean(ops.sum(ops.square(h), axis=-1)))
@@ -30,10 +34,14 @@ class Counts(keras.callbacks.Callback):
 
 def loss(layer, *callbacks):
     start = keras.Input((2,))
-    model = keras.Model(start, layer(layers.Dense(3, kernel_initializer="ones")(start)))
+    model = keras.Model(
+        start,
+        layer(layers.Dense(3, kernel_initializer="ones")(start)),
+    )
     model.compile(keras.optimizers.SGD(0.0), "mse")
     y = np.full((24, 3), 2.0)
-    return model.fit(x, y, batch_size=8, verbose=0, callbacks=callbacks).history["loss"][0]
+    history = model.fit(x, y, batch_size=8, verbose=0, callbacks=callbacks).history
+    return history["loss"][0]
 
 
 def plain_keras():
@@ -42,5 +50,8 @@ def plain_keras():
 
 
 def ours():
-    strength = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [1.0, 2.0, 3.0])
+    strength = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [0, 1],
+        [1.0, 2.0, 3.0],
+    )
     return loss(kp.layers.ActivityPenalty(kp.regularizers.L2(strength)))

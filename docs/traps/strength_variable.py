@@ -1,4 +1,4 @@
-"""A strength that is a variable of a regularizer, and doubles at the second epoch."""
+"""A strength that is a variable of a regularizer and doubles in epoch 2."""
 
 import keras
 import numpy as np
@@ -21,17 +21,30 @@ class Penalizes(keras.regularizers.Regularizer):
 
 class Doubles(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.get_layer("dense").activity_regularizer.strength.assign(1.0 + epoch)
+        self.model.get_layer("dense").activity_regularizer.strength.assign(
+            1.0 + epoch,
+        )
 
 
 def losses(regularizer, *after, callbacks=()):
     start = keras.Input((2,))
-    h = layers.Dense(3, kernel_initializer="ones", activity_regularizer=regularizer, name="dense")(start)
+    h = layers.Dense(
+        3,
+        kernel_initializer="ones",
+        activity_regularizer=regularizer,
+        name="dense",
+    )(start)
     for layer in after:
         h = layer(h)
     model = keras.Model(start, h)
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    return model.fit(x, np.full((8, 3), 2.0), epochs=2, verbose=0, callbacks=callbacks).history["loss"]
+    return model.fit(
+        x,
+        np.full((8, 3), 2.0),
+        epochs=2,
+        verbose=0,
+        callbacks=callbacks,
+    ).history["loss"]
 
 
 def plain_keras():
@@ -39,5 +52,8 @@ def plain_keras():
 
 
 def ours():
-    strength = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries=[0], values=[1.0, 2.0])
+    strength = keras.optimizers.schedules.PiecewiseConstantDecay(
+        boundaries=[0],
+        values=[1.0, 2.0],
+    )
     return losses(None, kp.layers.ActivityPenalty(kp.regularizers.L2(strength)))

@@ -13,7 +13,11 @@ x = np.ones((8, 4, 2), "float32")
 
 def loss(regularizer=None, after=None):
     steps = keras.Input((4, 2))
-    dense = layers.Dense(3, kernel_initializer="ones", activity_regularizer=regularizer)
+    dense = layers.Dense(
+        3,
+        kernel_initializer="ones",
+        activity_regularizer=regularizer,
+    )
     h = layers.TimeDistributed(dense)(steps)
     model = keras.Model(steps, after(h) if after else h)
     model(x)

@@ -11,7 +11,9 @@ EXPECTED = 9.0  # 9 units * (3 - 2)**2
 x, y = np.ones((8, 2), "float32"), np.full((8, 9), 2.0)
 start = keras.Input((2,))
 a = layers.Dense(9, kernel_initializer="ones", name="a")(start)
-b = layers.Dense(9, kernel_initializer="ones", bias_initializer="ones", name="b")(start)
+b = layers.Dense(9, kernel_initializer="ones", bias_initializer="ones", name="b")(
+    start,
+)
 
 
 def distance(y_true, hidden):

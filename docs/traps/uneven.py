@@ -1,4 +1,4 @@
-"""A last batch of one row, for two TensorFlow replicas: how far the weights end from one device's."""
+"""A last batch of one row, on two TensorFlow replicas: how far weights are off."""
 
 import contextlib
 
@@ -36,4 +36,7 @@ def plain_keras(devices):
 
 
 def ours(devices):
-    return difference(lambda: kp.layers.ActivityPenalty(kp.regularizers.L2(0.1)), devices)
+    return difference(
+        lambda: kp.layers.ActivityPenalty(kp.regularizers.L2(0.1)),
+        devices,
+    )

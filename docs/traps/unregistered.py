@@ -1,4 +1,4 @@
-"""A penalty that is not registered: what happens when a model with it is saved, and loaded again."""
+"""An unregistered penalty: what happens when its model is saved and loaded?"""
 
 import os
 import tempfile
@@ -25,7 +25,9 @@ class Ours(kp.regularizers.PerExamplePenalty):
 
 
 def saved(regularizer):
-    model = keras.Sequential([keras.Input((2,)), layers.Dense(3, activity_regularizer=regularizer)])
+    model = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, activity_regularizer=regularizer)],
+    )
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "model.keras")
         try:

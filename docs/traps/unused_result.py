@@ -18,7 +18,10 @@ class Sampling(layers.Layer):
 
     def call(self, inputs):
         mean, log_var = inputs
-        return mean + ops.exp(0.5 * log_var) * keras.random.normal(ops.shape(mean), seed=self.seed)
+        return mean + ops.exp(0.5 * log_var) * keras.random.normal(
+            ops.shape(mean),
+            seed=self.seed,
+        )
 
 
 class Divergence(layers.Layer):
@@ -45,5 +48,8 @@ def plain_keras():
 
 
 def ours():
-    penalty = kp.layers.ActivityPenalty(kp.regularizers.GaussianKL(1.0), name="divergence")
+    penalty = kp.layers.ActivityPenalty(
+        kp.regularizers.GaussianKL(1.0),
+        name="divergence",
+    )
     return loss_of(penalty, use_its_result=True)

@@ -18,7 +18,12 @@ def loss(model):
 
 def model_of(regularizer=None):
     start = keras.Input((1,))
-    dense = layers.Dense(1, kernel_initializer="ones", activity_regularizer=regularizer, name="dense")
+    dense = layers.Dense(
+        1,
+        kernel_initializer="ones",
+        activity_regularizer=regularizer,
+        name="dense",
+    )
     return keras.Model(start, layers.Subtract()([dense(start), dense(2 * start)]))
 
 

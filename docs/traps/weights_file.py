@@ -1,4 +1,4 @@
-"""A weight file of the unpenalized model, loaded into one with a penalty whose strength changes."""
+"""Weights of the unpenalized model, loaded into one with a changing strength."""
 
 import os
 import tempfile
@@ -16,14 +16,20 @@ x = np.ones((8, 2), "float32")
 
 class Penalizes(layers.Layer):
     def build(self, shape):
-        self.steps = self.add_weight(name="steps", initializer="zeros", trainable=False)
+        self.steps = self.add_weight(
+            name="steps",
+            initializer="zeros",
+            trainable=False,
+        )
 
     def call(self, h):
         return h
 
 
 def network(*after):
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3), *after, layers.Dense(1)])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3), *after, layers.Dense(1)],
+    )
 
 
 def loads(layer):
@@ -44,5 +50,9 @@ def plain_keras():
 
 
 def ours():
-    strength = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=8, end_learning_rate=0.1)
+    strength = keras.optimizers.schedules.PolynomialDecay(
+        0.0,
+        decay_steps=8,
+        end_learning_rate=0.1,
+    )
     return loads(kp.layers.ActivityPenalty(kp.regularizers.L2(strength)))
