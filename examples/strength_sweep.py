@@ -99,23 +99,24 @@ def draw_trade_off(axis, results, chosen):
     without = accuracy[NONE].mean()
 
     axis.axhline(without, color=GREY, ls="--", lw=1.5)
-    axis.text(0.99, without + 0.1, "accuracy without a penalty", **at_right(axis), va="bottom")
+    axis.text(0.45, without + 0.05, "accuracy without a penalty", **in_the_middle(axis), va="bottom")
     axis.axhline(without - 100 * ALLOWED, color=GREY, ls=":", lw=1.5)
-    axis.text(0.99, without - 100 * ALLOWED - 0.1, "one point less", **at_right(axis), va="top")
+    axis.text(0.45, without - 100 * ALLOWED - 0.05, "one point less", **in_the_middle(axis), va="top")
     axis.plot([activation[s] for s in alive], [accuracy[s].mean() for s in alive], color=BLUE, lw=2)
     for s in alive:
         colour, size = {NONE: (GREY, 9), chosen: (PINK, 15)}.get(s, (BLUE, 9))
         axis.plot([activation[s]] * 2, [accuracy[s].min(), accuracy[s].max()], color=colour, lw=2)
         axis.plot(activation[s], accuracy[s].mean(), "o", color=colour, ms=size, zorder=3)
         if s != chosen:
-            top, label = (activation[s], accuracy[s].max()), "none" if s == NONE else f"{s:g}"
-            above = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
-            axis.annotate(label, top, color=colour, **above)
+            above = f"{s:g}", accuracy[s].max(), 8
+            label, end, points = above if s != NONE else ("none", accuracy[s].min(), -18)
+            place = {"xytext": (0, points), "textcoords": "offset points", "ha": "center"}
+            axis.annotate(label, (activation[s], end), color=colour, **place)
     fewer = activation[NONE] / activation[chosen]
     axis.annotate(
         f"trade-off: strength {chosen:g},\nactivations {fewer:.0f} times smaller",
         (activation[chosen], accuracy[chosen].max()),
-        xytext=(0, 14),
+        xytext=(20, 30),
         textcoords="offset points",
         ha="center",
         color=PINK,
@@ -135,8 +136,8 @@ def draw_trade_off(axis, results, chosen):
     axis.minorticks_off()
 
 
-def at_right(axis):
-    return {"transform": axis.get_yaxis_transform(), "ha": "right", "color": GREY, "fontsize": 10}
+def in_the_middle(axis):
+    return {"transform": axis.get_yaxis_transform(), "ha": "center", "color": GREY, "fontsize": 10}
 
 
 def draw_gradients(axis, results, chosen):
