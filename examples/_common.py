@@ -1,6 +1,7 @@
 """Code that the examples share: the digits, a check of the saved files, and the style of the figures."""
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -10,8 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+@contextlib.contextmanager
+def without_stderr():
+    """Hide what C++ code writes to the standard error, which Python's `sys.stderr` does not see."""
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
+with without_stderr():  # TensorFlow writes some lines before it reads the level
+    import keras
 
 BLUE, ORANGE, PINK, GREY = "#0072B2", "#D55E00", "#CC79A7", "#595959"  # told apart without colour vision
 
@@ -51,7 +68,6 @@ def load_digits():
 
 def load_small_digits():
     """The 1,797 digits of scikit-learn, scaled from 8x8 to images (28, 28, 1) in [0, 1], and shuffled."""
-    import keras
     from sklearn.datasets import load_digits as load
 
     digits = load()

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import keras_penalties as kp
@@ -243,12 +244,15 @@ def main():
         results[way] = train(train_set, held_out, way, epochs=epochs, verbose=1)
     print_table(console, plain, results)
 
+    console.rule("saved, and loaded in new processes")
     loaded, exported = save_and_reload(results, held_out, out)
     print(f"Loaded in a new process: the largest difference of a loss is {loaded:.1e}.")
     print(f"Exported, read by TensorFlow alone: the largest difference of an answer is {exported:.1e}.")
 
-    penalized = results["layer"]
-    sweep = {s: train(train_set, held_out, "layer", s, epochs) for s in SWEEP} | {STRENGTH: penalized}
+    console.rule("other strengths")
+    penalized, sweep = results["layer"], {STRENGTH: results["layer"]}
+    for strength in track(SWEEP, "training", console=console):
+        sweep[strength] = train(train_set, held_out, "layer", strength, epochs)
     draw(plain, penalized, sweep, out / "quickstart.png")
     values = [result.penalty for result in results.values()]
     print(

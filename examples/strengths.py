@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import keras_penalties as kp
@@ -176,9 +177,9 @@ def main():
     begun, console = time.time(), Console(width=110)
     data, held_out = split()
 
-    plain = [trained(0.0, seed, data, held_out)[-1] for seed in SEEDS]
+    plain = [trained(0.0, seed, data, held_out)[-1] for seed in track(SEEDS, "no penalty", console=console)]
     driven = {}
-    for target in TARGETS:
+    for target in track(TARGETS, "targets", console=console):
         runs = [trained(kp.schedules.Target(target), seed, data, held_out) for seed in SEEDS]
         model, driven[target] = runs[-1][0], [run[1:] for run in runs]
     schedules = {
@@ -186,7 +187,8 @@ def main():
         "cycles: Cyclical": kp.schedules.Cyclical(0.8, STEPS // 4),
     }
     moving = {name: trained(schedule, 0, data, held_out)[1] for name, schedule in schedules.items()}
-    halves = {(name, conv): halved(name, conv, data) for name in PENALTIES for conv in (False, True)}
+    cases = [(name, conv) for name in PENALTIES for conv in (False, True)]
+    halves = {case: halved(*case, data) for case in track(cases, "half of other measures", console=console)}
 
     columns = (
         "target",

@@ -13,7 +13,7 @@ from tests.support.helpers import ROOT
 
 MODULES = ["keras_penalties"]
 MODULES += [m.name for m in pkgutil.walk_packages(keras_penalties.__path__, "keras_penalties.")]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "llms.txt"])
 
 # A block whose first line has `no-run` after `python` is shown and not run.
 FENCE = re.compile(
