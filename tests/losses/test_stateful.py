@@ -155,7 +155,7 @@ def test_an_argument_that_is_not_kept():
         def __init__(self, width):
             super().__init__()
 
-    with pytest.raises(ValueError, match="Forgetful cannot be saved: its arguments width are not kept"):
+    with pytest.raises(ValueError, match="Forgetful cannot be saved: its arguments width are not stored"):
         Forgetful(3).get_config()
 
 
