@@ -1,7 +1,7 @@
 """The figures of the pages in `docs/recipes`.
 
-Each page trains on the digits of scikit-learn; this runs the code of a page and draws what it trained. Run it
-from a clone with
+Each page trains on the digits of scikit-learn. This runs the code of three of the pages, and draws what it
+trained. Run it from a clone with
 
     python examples/recipes.py --out out
 """
@@ -63,8 +63,8 @@ def vae(of):
             axis.plot(epochs, scale * np.array(history[key]), label=label, **style)
         axis.set(title=title, xlabel="epoch")
         axis.legend()
-    digits, again = of["new_x"][:12], of["again"].predict(of["new_x"][:12], verbose=0)
-    codes = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    digits, again = of["new_x"][:8], of["again"].predict(of["new_x"][:8], verbose=0)
+    codes = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     drawn = of["again"].get_layer("decoder").predict(codes, verbose=0)
     tiles(axes[2], {"new": digits, "decoded": again, "drawn": drawn}, "The model after loading")
     return fig
@@ -84,7 +84,7 @@ def sparse_autoencoder(of):
     axes[0].set(title="Mean activity of each of 100 units", xlabel="mean over new digits", ylabel="units")
     axes[0].legend()
     for axis, model, title in zip(
-        axes[1:], ("old_model", "model"), ("The usual class", "KLSparsity"), strict=True
+        axes[1:], ("old_model", "model"), ("the usual class", "KLSparsity"), strict=True
     ):
         codes = of["code_of"](of[model], of["new_x"][:60])
         shown = axis.imshow(codes, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
