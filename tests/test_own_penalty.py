@@ -209,5 +209,7 @@ class TestUnregistered:
                 super().__init__(strength)
                 self._width = width
 
-        with pytest.raises(ValueError, match=r"Forgetful cannot be saved: its arguments width are not stored"):
+        with pytest.raises(
+            ValueError, match=r"Forgetful cannot be saved: its arguments width are not stored"
+        ):
             Forgetful(0.1, width=3).get_config()
