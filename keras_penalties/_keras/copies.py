@@ -114,8 +114,8 @@ def swap(layer, others: dict):
 
 
 def remove_attribute(layer, name):
-    """Delete an attribute of `layer`. Keras (`src/backend/tensorflow/layer.py`) does not forget that it tracks
-    a deleted list, and looks for it when the model is exported to a SavedModel."""
+    """Delete an attribute of `layer`. Keras (`src/backend/tensorflow/layer.py`) goes on to list the names of
+    deleted lists that it tracked, and reads each when the model is exported to a SavedModel."""
     delattr(layer, name)
     tracked = vars(layer).get("_tracked", [])
     tracked[:] = [other for other in tracked if other != name]
