@@ -95,6 +95,19 @@ def test_nothing_is_left_and_all_else_is_equal(name):
     assert_same(outputs(model, x), before)
 
 
+@pytest.mark.default_backend_only
+@pytest.mark.parametrize("name", MODELS)
+def test_it_exports(name, tmp_path):
+    import tensorflow as tf
+
+    model = kp.strip(MODELS[name]())
+    x = batch_for(model)
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    for value, expected in zip(tf.nest.flatten(exported.serve(x)), outputs(model, x), strict=True):
+        np.testing.assert_allclose(to_numpy(value), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("build", "pattern"),
     [(sequential, "?"), (branched, "conv_?"), (recurrent, "both"), (branched, "out"), (blocks, "inner")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_penalties._keras import graphs
+from keras_penalties._keras import copies, graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.rebuild import Rebuild
 from keras_penalties._tensors.tapped import RecordedActivation, Tapped, is_mixed, tapped_class, unmixed
@@ -77,8 +77,8 @@ class Untapping(Rebuild):
         left = self._left(layer)
         gone = [receiver.layer for receiver in layer.receivers.all if self.goes(receiver.layer)]
         keras_layers.forget(new, [self.made.get(id(receiver), receiver) for receiver in gone])
-        del new.receivers
-        del new.activity_penalties
+        copies.remove_attribute(new, "receivers")
+        copies.remove_attribute(new, "activity_penalties")
         if isinstance(vars(new).get("activation"), RecordedActivation):
             new.activation = new.activation.activation
         if left:

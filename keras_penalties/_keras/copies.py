@@ -113,6 +113,14 @@ def swap(layer, others: dict):
     tracker.stored_ids["layers"] = {id(inner) for inner in kept}
 
 
+def remove_attribute(layer, name):
+    """Delete an attribute of `layer`. Keras (`src/backend/tensorflow/layer.py`) goes on to list the names of
+    deleted lists that it tracked, and reads each when the model is exported to a SavedModel."""
+    delattr(layer, name)
+    tracked = vars(layer).get("_tracked", [])
+    tracked[:] = [other for other in tracked if other != name]
+
+
 def _unbuilt_stack(model, others):
     return [replaced(layer, others) for layer in private.of(model, "_layers")]
 
