@@ -130,7 +130,7 @@ for way in WAYS:
 # hint, all images: 90.2% (90.1 to 90.3)
 # ```
 #
-# In parentheses are the worst and the best seed. A hint on the 500 labelled images gives
+# The worst and the best seed are in parentheses. A hint on the 500 labelled images gives
 # two points. A hint on all images gives four, and brings the student within a point of the
 # teacher, which has ten times as many weights. The ranges do not overlap. The strength was
 # chosen between 1 and 10 on the same 1,000 digits: with 1, two seeds gave 88.4 and 89.6%.
@@ -179,7 +179,7 @@ print(f"student: {loaded.count_params():,} weights, accuracy {accuracy(loaded):.
 #
 # ## The figure
 #
-# Each orange point is one seed, and the blue line is the mean. Right is the hint over the
+# Each orange point is one seed, and the blue line is the mean. On the right: the hint over the
 # epochs, for each seed.
 
 # %%

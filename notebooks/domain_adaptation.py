@@ -155,7 +155,7 @@ for way in WAYS:
 # MMD: on MNIST 90.8%, on the other set 66.7% (65.6 to 68.0)
 # ```
 #
-# In parentheses are the worst and the best seed. Both losses help with every seed: `CORAL`
+# The worst and the best seed are in parentheses. Both losses help with every seed: `CORAL`
 # by 4 points, `MinDiff` by 5. Neither makes the two sets equal: a third of the second set is
 # still read wrong. On MNIST the accuracy hardly changes.
 #
@@ -204,7 +204,7 @@ for way in ("CORAL", "MMD"):
 #
 # ## Look at the features
 #
-# Left, each orange point is one seed, and the blue line is the mean. Right are the features
+# On the left, each orange point is one seed, and the blue line is the mean. On the right: the features
 # of 400 images of each set, in the plane in which they vary most.
 
 # %%

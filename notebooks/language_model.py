@@ -3,7 +3,7 @@
 #
 # You train a small transformer on text, character by character. Then you reach into its
 # third block by name, and penalize the layer in the middle of the feed-forward part. Its
-# units are off more often afterwards, which a fast implementation can exploit.
+# units are zero more often afterwards, which a sparse implementation can skip.
 # The model's code stays as it is.
 #
 # **Time:** a minute on two cores. **Data:** Python's own reference manual, which is

@@ -130,7 +130,7 @@ for name, model in (("plain", plain), ("sparse", sparse)):
 #
 # ## Look at the units
 #
-# Left are the weights of 32 units, each as an image. Right are the activations of all 64
+# On the left: the weights of 32 units, each as an image. On the right: the activations of all 64
 # units on new digits.
 
 # %%

@@ -130,7 +130,7 @@ for contrastive in (False, True):
 # with:    accuracy 89.9% (89.4 to 90.2), error of the slant 0.095 (0.093 to 0.097)
 # ```
 #
-# In parentheses are the worst and the best seed. The contrastive loss gives about one
+# The worst and the best seed are in parentheses. The contrastive loss gives about one
 # point of accuracy: the worst seed with it is better than the best without. It does
 # nothing for the slant, whose labels it never sees. With 100 labels instead of 1,000 there
 # would be no gain, because a batch would have about one labelled image per digit, and so
