@@ -91,6 +91,8 @@ def pytest_collection_modifyitems(config, items):
         kept = list(without_repetition(items))
         config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
         items[:] = kept
+    # Replicas take minutes each, in processes of their own. At the end, one worker would run them alone.
+    items.sort(key=lambda item: item.path.name != "test_replicas.py")
     for item in items:
         if item.get_closest_marker("default_backend_only") and backend != "tensorflow":
             item.add_marker(pytest.mark.skip(reason="needs the TensorFlow backend"))
