@@ -55,5 +55,5 @@ def test_an_output_that_a_layer_does_not_have():
     config = penalized.get_config()
     config["penalties"][0]["part"] = ["output", 10**30]
     again = type(penalized).from_config(config)
-    with pytest.raises(ValueError, match="the index must be at most 0"):
+    with pytest.raises(ValueError, match="name one of at most 0"):
         again(X)
