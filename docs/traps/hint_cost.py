@@ -37,8 +37,8 @@ def cost(model, y, **losses):
         model.trainable_variables,
         model.non_trainable_variables,
         model.optimizer.variables,
+        model.metrics_variables,
     )
-    parts += (model.metrics_variables,)
     state = tuple([v.value for v in variables] for variables in parts)
     counted = jax.jit(model.train_step).lower(state, (x, y)).compile().cost_analysis()
     return round(counted["flops"] / BY_HAND, 1)

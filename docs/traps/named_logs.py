@@ -55,8 +55,8 @@ def operations(model):
         model.trainable_variables,
         model.non_trainable_variables,
         model.optimizer.variables,
+        model.metrics_variables,
     )
-    parts += (model.metrics_variables,)
     state = tuple([v.value for v in variables] for variables in parts)
     compiled = jax.jit(model.train_step).lower(state, (x, y)).compile()
     return compiled.cost_analysis()["flops"]

@@ -72,7 +72,7 @@ class Match(Penalty):
     0.443776
 
     Raises:
-        TypeError: if `strength` or `temperature` is not a number, or `loss` is none of the above.
+        TypeError: if `strength` or `temperature` is not a number; if `loss` is no name, loss or function.
         ValueError: if `strength` is negative or not finite; if `temperature` is not positive; if `detach` is
             not one of the values above; if the loss is unknown, is a lambda, needs labels or a state, has a
             reduction that is not a mean, or takes logits while a temperature is given; if the shapes differ;
