@@ -25,6 +25,7 @@ def of_lightly():
     terms = importlib.import_module("lightly.loss.vicreg_loss")
     for name in [name for name, module in sys.modules.items() if isinstance(module, MagicMock)]:
         del sys.modules[name]
+    sigreg = importlib.import_module("lightly.loss.lejepa_loss").SIGReg()
     ntxent = losses.NTXentLoss(TEMPERATURE)
 
     def two_views(y, p):
@@ -41,6 +42,8 @@ def of_lightly():
         "NTXent": two_views,
         "InfoNCE": ntxent,
         "Match, cosine": losses.NegativeCosineSimilarity(),
+        "KoLeo": losses.KoLeoLoss(),
+        "SIGReg": sigreg,
         "NTXent, neighbours": lambda y, p: ntxent(p[::2], p[1::2]),
     }
 
@@ -71,6 +74,20 @@ def of_metric_learning():
         "Triplet hard, squared": triplet(2, "hard"),
         # Of another formula, without squares.
         "PairwiseContrastive": lambda y, p: pairwise(p, y),
+    }
+
+
+def of_torchdistill():
+    losses = importlib.import_module("torchdistill.losses.mid_level")
+    attention = losses.ATLoss({}, mode="paper")
+    relations = losses.RKDLoss("s", "t", dist_factor=1, angle_factor=2, reduction="mean")
+    return {
+        # Of the paper's formula without its half; torchdistill's maps have their channels first.
+        "AttentionTransfer": lambda s, t: (
+            0.5 * attention.compute_at_loss_paper(*(x.movedim(-1, 1) for x in (s, t.detach()))) / len(s)
+        ),
+        # Of means that count each row with itself.
+        "RelationalKD": lambda s, t: relations({"s": {"output": s}}, {"t": {"output": t}}),
     }
 
 
@@ -186,10 +203,17 @@ def of_addons():
     }
 
 
+def of_remediation():
+    losses = importlib.import_module("tensorflow_model_remediation.min_diff.losses.mmd_loss")
+    # Of the kernel exp(-d**2 / length**2), as ours.
+    return {"MinDiff": losses.MMDLoss(enable_summary_histogram=False)}
+
+
 # By package: on which backend it runs (None: on any), and what makes its functions.
 PEERS = {
     "lightly": ("torch", of_lightly),
     "pytorch-metric-learning": ("torch", of_metric_learning),
+    "torchdistill": ("torch", of_torchdistill),
     "torch": ("torch", of_torch),
     "kornia": ("torch", of_kornia),
     "torchmetrics": ("torch", of_torchmetrics),
@@ -197,6 +221,7 @@ PEERS = {
     "keras-bcr": ("tensorflow", of_batch_correlation),
     "tensorflow": ("tensorflow", of_tensorflow),
     "tensorflow-probability": ("tensorflow", of_probability),
+    "tensorflow-model-remediation": ("tensorflow", of_remediation),
     "tensorflow-addons": ("tensorflow", of_addons),
     "optax": ("jax", of_optax),
 }
