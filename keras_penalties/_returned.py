@@ -22,7 +22,7 @@ def floats(value, source, expected) -> Any:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
     try:
-        value = ops.convert_to_tensor(value)
+        value = value if ops.is_tensor(value) else ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(
             f"{source} must return {expected}, as a tensor. Received: {value!r:.80} (of type "
@@ -44,7 +44,7 @@ def floats_of_shape(value, shape, source, expected, like) -> Any:
     known = tuple(None if ops.is_tensor(size) else size for size in shape)
     if len(received) != len(known) or not all(map(_fits, received, known)):
         raise ValueError(f"{source} must return {expected}: shape {known}. Received: shape {received}.")
-    value = ops.cast(value, like.dtype)
+    value = value if value.dtype == like.dtype else ops.cast(value, like.dtype)
     # TensorFlow knows some sizes only when the step runs: a wrong number of values raises an error then.
     return ops.reshape(value, shape) if None in known else value
 

@@ -38,7 +38,10 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
         penalties: a dict. A key is a layer's name (`"dense_4"`), a path through the layers around it
             (`"vgg16/block3_conv3"`, `"transformer_layer_3/feedforward_intermediate_dense"`), a shell pattern
             (`"block*_conv*"`, `"vgg16/*"`), or a class of layers (`keras.layers.Dense`). A name or pattern
-            matches every layer whose path ends with it; a whole path matches only that layer. `"lstm:1"` is a
+            matches every layer whose path ends with it; a whole path matches only that layer. Where no name
+            matches, the attributes of your classes do: `"hidden"` for `self.hidden`, `"blocks.0/up"` for
+            `self.blocks[0].up`. The log key is then that of the attribute, which unlike a generated name is
+            the same in each process. `"lstm:1"` is a
             layer's second output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` the
             input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
             names. A value is a penalty, a `keras.regularizers` object, or a list of these.
@@ -166,7 +169,7 @@ def names_for(tensors, model) -> list[str]:
     """A name for the logs for each tensor: the layer's name, after as much of the path as is needed to
     distinguish the layers."""
     taken = {layer.name for layer in [model, *keras_layers.all_sublayers(model)]}
-    paths = [(*tensor.place.path[:-1], tensor.name) for tensor in tensors]
+    paths = [(*_around(tensor), tensor.name) for tensor in tensors]
     names = []
     for path, tensor in zip(paths, tensors, strict=True):
         others = {other for other in paths if other != path}
@@ -178,6 +181,13 @@ def names_for(tensors, model) -> list[str]:
         )  # otherwise it looks like a validation key
         names.append(unique(f"{name}{tensor.part.suffix}_penalty", taken))
     return names
+
+
+def _around(tensor) -> list[str]:
+    """The names of the layers around `tensor`; if the user named it by attributes, those of the layers."""
+    holders, by_name = tensor.place.holders[::-1], tensor.name == tensor.place.operation.name
+    called = [[] if by_name else [a.replace(".", "_") for a in holder.attributes] for holder in holders]
+    return [(names or [holder.path[-1]])[0] for names, holder in zip(called, holders, strict=True)]
 
 
 def unique(name: str, taken: set) -> str:

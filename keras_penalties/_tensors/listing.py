@@ -7,15 +7,21 @@ import io
 
 import keras
 
+from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import Search
 
 
 class TensorList(list):
-    """Names of tensors. Printed, it is a tree, with the shapes that are known."""
+    """Names of tensors. Printed, it is a tree.
 
-    def __init__(self, names, title: str, shapes: dict):
+    Attributes:
+        title: the name of the model.
+        notes: by name, what is printed after it: the attribute that contains the layer, and known shapes.
+    """
+
+    def __init__(self, names, title: str, notes: dict):
         super().__init__(names)
-        self.title, self.shapes = title, shapes
+        self.title, self.notes = title, notes
 
     def __repr__(self):
         from rich.console import Console
@@ -28,8 +34,7 @@ class TensorList(list):
             for i in range(len(path) - 1):
                 if path[: i + 1] not in branches:
                     branches[path[: i + 1]] = branches[path[:i]].add(path[i], highlight=False)
-            shape = self.shapes.get(name)
-            label = path[-1] if shape is None else f"{path[-1]}  {shape}"
+            label = "  ".join([path[-1], *self.notes.get(name, [])])
             branches[path] = branches[path[:-1]].add(label, highlight=False)
         text = io.StringIO()
         # In a notebook rich would show the tree itself, not write it to `text`; FORCE_COLOR would add codes.
@@ -45,11 +50,19 @@ class TensorList(list):
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
+def _is_generated(place) -> bool:
+    """Whether Keras has generated the name of a layer from its class: `dense`, `multi_head_attention_2`."""
+    name, kind = (text.replace("_", "").lower() for text in (place.path[-1], type(place.operation).__name__))
+    return name.rstrip("0123456789") == kind.rstrip("0123456789")
+
+
 def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
-    Each has the path of its layer as its name. Append `:preactivation` for the input of the layer's
-    activation, `:input` for the input of the layer, `:1` for its second output, and `@1` for its second use.
+    Each has the path of its layer as its name. For a layer with a generated name, the attribute of your class
+    that contains it is shown too, such as `self.hidden`; `"hidden"` also names it. Append `:preactivation`
+    for the input of the layer's activation, `:input` for the input of the layer, `:1` for its second output,
+    and `@1` for its second use.
 
     Args:
         model: a built Keras model.
@@ -73,17 +86,14 @@ def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
 
     Raises:
         TypeError: if `model` is not a Keras model.
+        ValueError: if `model` is not built.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` of list_tensors must be a Keras model. Received: {model!r} (of type "
-            f"{type(model).__name__})."
-        )
+    check_built(model, "list_tensors")
     search = Search(model, "pattern", "list_tensors")
-    names, shapes = [], {}
+    notes = {}
     for place in search.reachable():
         if pattern is None or fnmatch.fnmatchcase(place.name, pattern):
-            names.append(place.name)
-            if place.calls:
-                shapes[place.name] = ", ".join(str(tuple(x.shape)) for x in place.calls[0][1])
-    return TensorList(dict.fromkeys(names), model.name, shapes)
+            held = [f"self.{a}" for a in place.attributes[:1] if _is_generated(place)]
+            shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
+            notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
+    return TensorList(notes, model.name, notes)

@@ -60,8 +60,15 @@ class Search:
         self.paths = {place.name for place in self.places}
 
     def reachable(self) -> list[Place]:
-        """The layers whose output is accessible: not those in a loop over time or a rematerialized block."""
-        return [place for place in self.places if place.is_called_layer and not self._obstacles(place)]
+        """The layers whose output is accessible, itself or as that of the loop around it."""
+        return [place for place in self.places if place.is_called_layer and self._is_reachable(place)]
+
+    def _is_reachable(self, place: Place) -> bool:
+        try:
+            self._reachable(place, Part(), None)
+        except ValueError:
+            return False
+        return True
 
     def all(self, key: str | type) -> list[Tensor]:
         """Each tensor that `key`, a name, shell pattern or class, refers to: one for each place and use."""
@@ -101,7 +108,10 @@ class Search:
         )
 
     def _places(self, key, name: TensorName | None) -> list[Place]:
-        places = [place for place in self.places if _may_be_input(place, name) and _matches(place, key, name)]
+        named = [place for place in self.places if _may_be_input(place, name)]
+        places = [place for place in named if _matches(place, key, name)]
+        if not places and name is not None:
+            places = [place for place in named if _matches(place, key, name, by_attribute=True)]
         whole = [place for place in places if name is not None and place.path == name.layers]
         return whole or places
 
@@ -114,7 +124,7 @@ class Search:
         own = target.calls if target is place else place.calls or target.calls
         uses = sorted(number for number, _ in own) or [None]
         for number in uses if use is None else [use]:
-            yield Tensor(target, (number,), part, place.operation.name, use is not None)
+            yield Tensor(target, (number,), part, _meant(place, name), use is not None)
 
     def _one(self, place: Place, name: TensorName) -> Tensor:
         target, part = self._reachable(place, name.part, name)
@@ -131,7 +141,7 @@ class Search:
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
-        return Tensor(target, tuple(uses), part, place.operation.name)
+        return Tensor(target, tuple(uses), part, _meant(place, name))
 
     def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):
         if not place.calls:
@@ -192,6 +202,7 @@ class Search:
             classes = Counter(type(place.operation).__name__ for place in layers)
             return f"{text} It has {', '.join(f'{count} {c}' for c, count in classes.most_common(12))}."
         names = [place.name for place in layers]
+        names += ["/".join([*place.path[:-1], a]) for place in layers for a in place.attributes]
         if key in self.paths:
             return f"{text} It is an input. Name a layer instead."
         wanted = name.path.translate(str.maketrans("", "", "*?[]"))
@@ -200,7 +211,11 @@ class Search:
         last = wanted.rsplit("/", 1)[-1]
         near += [ends[end] for end in difflib.get_close_matches(last, ends, n=3, cutoff=0.5)]
         near = list(dict.fromkeys(near))[:3]
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_some(names)}."
+        hint = (
+            f"Did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"It has {_some(p.name for p in layers)}."
+        )
         return f"{text} {hint} `kp.list_tensors(model)` lists the names."
 
 
@@ -211,18 +226,33 @@ def _may_be_input(place: Place, name: TensorName | None) -> bool:
     )
 
 
-def _matches(place: Place, key, name: TensorName | None) -> bool:
-    """Whether `place` matches: its layer is an instance of the class `key`, or its path ends with `name`."""
+def _matches(place: Place, key, name: TensorName | None, by_attribute: bool = False) -> bool:
+    """Whether `place` matches: its layer is an instance of the class `key`, or its path ends with `name`, in
+    which the attributes that contain the layers may stand for their names."""
     layer = place.operation
     plain = place.is_layer and not graphs.is_graph(layer)
     if name is None:
         return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
     if set(name.layers[-1]) & set("*?[") and not plain:
         return False  # a pattern matches layers, not the model around them, nor the operations of a mask
-    tail = place.path[-len(name.layers) :]
+    if not by_attribute:
+        tail = [[layer] for layer in place.path[-len(name.layers) :]]
+    else:
+        chain = [*reversed(place.holders), place][-len(name.layers) :]
+        tail = [[step.path[-1], *step.attributes] for step in chain]
     return len(tail) == len(name.layers) and all(
-        fnmatch.fnmatchcase(name, pattern) for name, pattern in zip(tail, name.layers, strict=True)
+        any(fnmatch.fnmatchcase(called, pattern) for called in names)
+        for names, pattern in zip(tail, name.layers, strict=True)
     )
+
+
+def _meant(place: Place, name: TensorName | None) -> str:
+    """What the user calls the layer at `place`: its name, or the attribute that contains it."""
+    called = place.operation.name
+    if name is None or fnmatch.fnmatchcase(called, name.layers[-1]):
+        return called
+    attributes = [a for a in place.attributes if fnmatch.fnmatchcase(a, name.layers[-1])]
+    return attributes[0].replace(".", "_") if attributes else called
 
 
 def _check_activation(place: Place, argument: str, owner: str):

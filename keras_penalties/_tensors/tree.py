@@ -40,6 +40,15 @@ class Place:
         return "/".join(self.path)
 
     @property
+    def attributes(self) -> list[str]:
+        """The public attributes of its holder that contain it: `hidden` for `self.hidden`, `blocks.0` for the
+        first of a list."""
+        if self.holder is None:
+            return []
+        found = _steps(self.holder.operation, self.operation)
+        return [".".join(map(str, step)) for step in found if not step[0].startswith("_")]
+
+    @property
     def is_layer(self) -> bool:
         return isinstance(self.operation, keras.layers.Layer)
 
