@@ -9,14 +9,20 @@ from keras_penalties import _numerics
 
 # The lowest finite float32, in place of -inf.
 LOWEST = -3.4028234e38
+# A logarithm of a probability that changes no entropy, but not 0: rows of -inf alone are divided by it.
+SMALLEST = -80.0
 
 
 def below_largest(x):
     """Each row less its largest entry, so that a constant added to a row costs no digits."""
-    x = ops.where(x > LOWEST, x, _numerics.constant(LOWEST, x))
-    least = {} if all(x.shape) else {"initial": LOWEST}  # without rows there is no largest entry
-    largest = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, **least))
+    x = ops.where(x < LOWEST, _numerics.constant(LOWEST, x), x)
+    largest = _largest(x)
     return x - largest, largest
+
+
+def _largest(x):
+    least = {} if all(x.shape) else {"initial": LOWEST}  # without rows there is no largest entry
+    return ops.maximum(ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, **least)), LOWEST)
 
 
 def logsumexp(x):
@@ -44,9 +50,8 @@ def softmax(x):
 
 def entropy(x):
     """The entropy of the softmax along the last axis, in nats."""
-    x, _ = below_largest(x)
+    x = x - _largest(x)
+    x = ops.where(x < SMALLEST, SMALLEST, x)  # finite, so that no product is NaN
     exponentials = ops.exp(x)
     total = ops.sum(exponentials, axis=-1)
-    # The difference of two logits may be infinite.
-    products = exponentials * ops.where(exponentials > 0, x, 0)
-    return ops.log(total) - ops.sum(products, axis=-1) / total
+    return ops.log(total) - ops.sum(exponentials * x, axis=-1) / total

@@ -142,8 +142,9 @@ def constant(number, like):
 
 
 def absolute(x):
-    """The absolute value, with gradient 0 at 0; that of `ops.abs` is 1 there on JAX."""
-    return x * ops.sign(ops.stop_gradient(x))
+    """The absolute value, with gradient 0 at 0; that of `ops.abs` is 1 there on JAX, whose compiler makes one
+    pass of these two."""
+    return ops.relu(x) + ops.relu(-x) if keras.backend.backend() == "jax" else ops.abs(x)
 
 
 def clip(x, low, high):
@@ -225,10 +226,15 @@ def centered(rows, weights):
 
     The mean is subtracted twice: for rows far from zero, the first mean is rounded.
     """
+    return _centered(rows, weights)[0]
+
+
+def _centered(rows, weights):
+    """`centered(rows, weights)`, and the mean as it is first rounded."""
     # A sum of shares is no larger than the largest row.
     first = ops.stop_gradient(replicas.total(ops.sum(rows * shares(rows, weights), axis=0)))
     rows = _less(rows, first, weights)
-    return _less(rows, weighted_mean(rows, weights), weights)
+    return _less(rows, weighted_mean(rows, weights), weights), first
 
 
 def _less(rows, mean, weights):
@@ -238,9 +244,9 @@ def _less(rows, mean, weights):
 def standardize(rows, weights):
     """Columns minus their mean, divided by their standard deviation (of the population). A column that
     is constant apart from rounding becomes zeros, with gradient 0."""
-    columns = centered(rows, weights)
-    size, of_rows = (replicas.largest(largest(x, 0)) for x in (columns, rows))
-    varies = ops.logical_and(size > 1e-6 * of_rows, size > 1e-36)
+    columns, mean = _centered(rows, weights)
+    size = replicas.largest(largest(columns, 0))
+    varies = ops.logical_and(size > 1e-6 * (size + ops.abs(mean)), size > 1e-36)
     # Always scaled, which takes fewer operations than to ask whether it is needed.
     columns = columns / ops.where(varies, size / 8.0, 1)
     return columns * inverse_sqrt(weighted_sum(ops.square(columns), shares(rows, weights)), varies)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_penalties import _checks, _numerics
@@ -88,8 +89,9 @@ class GaussianKL(Penalty):
 
 def _beyond_the_tangent(v):
     """`exp(v) - 1 - v`, computed from its series where the difference would lose digits."""
-    near = ops.abs(v) < 1 / 16
-    small, series = ops.where(near, v, 0), 0.0
-    for k in range(9, 1, -1):
+    bound, terms = (1 / 16, 9) if keras.backend.standardize_dtype(v.dtype) == "float64" else (1 / 32, 4)
+    near = ops.abs(v) < bound
+    small, series = ops.where(near, v, 0), 1.0 / math.factorial(terms)
+    for k in range(terms - 1, 1, -1):
         series = 1.0 / math.factorial(k) + small * series
     return ops.where(near, ops.square(small) * series, ops.expm1(v) - v)

@@ -95,7 +95,7 @@ class SIGReg(BatchStatisticPenalty):
         (x,) = xs
         shape = (x.shape[-1], self.slices)
         directions = _random.normal(shape, self.seed, learned.get("step", 0), x.dtype)
-        directions = ops.transpose(_numerics.unit(ops.transpose(directions)))
+        directions = _numerics.unit(directions, 0)
         return [_numerics.clip(x, -FAR, FAR) @ directions]
 
     def statistic(self, rows: Tensors, weights: Tensors) -> Tensor:
