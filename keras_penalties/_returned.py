@@ -22,19 +22,19 @@ def floats(value, source, expected) -> Any:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
     try:
-        value = value if ops.is_tensor(value) else ops.convert_to_tensor(value)
+        tensor: Any = value if ops.is_tensor(value) else ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(
             f"{source} must return {expected}, as a tensor. Received: {value!r:.80} (of type "
             f"{type(value).__name__})."
         ) from error
-    dtype = keras.backend.standardize_dtype(value.dtype)
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
     if not _numerics.is_float(dtype):
         raise TypeError(
             f"{source} must return {expected}, in floats. Received: dtype={dtype}. "
             "Comparisons, counts and rounded numbers have no gradient, so training could not change them."
         )
-    return value
+    return tensor
 
 
 def floats_of_shape(value, shape, source, expected, like) -> Any:
