@@ -1,4 +1,7 @@
-"""One picture of the record: ours against each peer, and each way of attaching against Keras' own."""
+"""One picture of the record: ours against other packages, and each way of attaching against Keras' own."""
+
+import math
+import statistics
 
 import matplotlib
 
@@ -6,71 +9,54 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-SIZES = {"64 x 64": "o", "256 x 256": "s", "1024 x 256": "^", "256 x 1024": "D", "128 x 4096": "v"}
-WAYS = ("no penalty", "add_loss layers by hand", "ours, argument", "ours, ten named layers", "ours, penalize")
-WAYS += ("ours, HiddenOutputs",)
+COLORS = {"tensorflow": "C1", "jax": "C0", "torch": "C3"}
+WAYS = {"ours, argument": "argument", "ours, penalize": "by name", "ours, HiddenOutputs": "HiddenOutputs"}
 BASE = "Keras' L2, argument"
 
 
 def draw(record, path):
-    peers = [
-        (f"{row['name']}  |  {row['beside']}{_on(name, row['beside'])}", row["time"])
-        for name, part in record.items()
-        if name.startswith("costs-")
-        for row in part["rows"]
-        if row["beside"]
-    ]
-    attached = [(name, part) for name, part in record.items() if name.startswith("attach-")]
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(13, 2 + 0.27 * max(len(peers), 12)), width_ratios=(3, 2), layout="constrained"
-    )
-    _of_peers(left, peers)
-    _of_ways(right, attached)
+    """Each dot on the left is a size and a package, on the right a model."""
+    figure, (left, right) = plt.subplots(2, 1, figsize=(9, 9), height_ratios=(17, 4), layout="constrained")
+    peers, ways = {}, {}
+    for name, part in record.items():
+        kind, _, backend = name.partition("-")
+        for row in part["rows"] if kind == "costs" else ():
+            if row["beside"]:
+                peers.setdefault(_family(row["name"]), []).extend(
+                    (t, backend) for t in row["time"].values() if not math.isnan(t)
+                )
+        for rows in part["models"].values() if kind == "attach" else ():
+            for way, label in WAYS.items():
+                ways.setdefault(label, []).append((rows[way][BASE], backend))
+    left.set_xscale("log")
+    peers = dict(sorted(peers.items(), key=lambda item: statistics.median(time for time, _ in item[1])))
+    _dots(left, peers, "A penalty or loss, forward and backward: time of ours / time of another package's")
+    left.legend(*_handles(), fontsize=9)
+    _dots(right, ways, "A training step with ten L2 penalties: time of ours / time of Keras' own")
+    right.set_xlim(0.8, 1.25)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def _on(part, peer):
-    """The backend, of a peer that runs on all of them."""
-    return f" on {part.removeprefix('costs-')}" if peer.startswith("keras ") else ""
+def _family(name):
+    """The class, with its terms and options in one row."""
+    name = name.removesuffix("'s covariance").removesuffix("'s variance").split(",")[0].split()[0]
+    return "L1, L2" if name in ("L1", "L2") else name
 
 
-def _of_peers(axes, peers):
-    for y, (_, times) in enumerate(peers):
-        axes.plot(list(times.values()), [y] * len(times), color="0.8", zorder=1)
-        for i, (size, marker) in enumerate(SIZES.items()):
-            axes.scatter(
-                times[size], y, marker=marker, color=f"C{i}", s=28, zorder=2, label=size if not y else None
-            )
+def _dots(axes, rows, title):
+    for y, found in enumerate(rows.values()):
+        for backend, color in COLORS.items():
+            times = [time for time, on in found if on == backend]
+            axes.scatter(times, [y] * len(times), color=color, s=26, alpha=0.6)
     axes.axvline(1, color="black", linewidth=1)
-    axes.set(xscale="log", title="Forward and backward: time of ours / time of theirs")
-    axes.set_yticks(range(len(peers)), [label for label, _ in peers], fontsize=8)
-    _common(axes)
-    if peers:
-        axes.legend(title="rows x features", fontsize=8)
-
-
-def _of_ways(axes, attached):
-    y, ticks, labels = 0, [], []
-    for i, (name, part) in enumerate(attached):
-        for j, (model, rows) in enumerate(part["models"].items()):
-            for way in WAYS:
-                label = name.removeprefix("attach-") if way == WAYS[0] and not j else None
-                axes.scatter(rows[way][BASE], y, color=f"C{i}", s=28, label=label)
-                ticks.append(y)
-                labels.append(f"{model}: {way}")
-                y += 1
-            y += 1
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set(title="A training step with ten L2 penalties\n/ the step with Keras' own ten")
-    axes.set_yticks(ticks, labels, fontsize=7)
-    axes.set_xlim(0.5, 1.5)
-    _common(axes)
-    if attached:
-        axes.legend(fontsize=8)
-
-
-def _common(axes):
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_title(title, fontsize=10)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _handles():
+    dots = [plt.Line2D([], [], marker="o", linestyle="", color=color) for color in COLORS.values()]
+    return dots, list(COLORS)
