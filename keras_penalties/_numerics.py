@@ -170,12 +170,6 @@ def inverse(x):
     return ops.where(x > 0, 1.0 / nonzero(x), 0)
 
 
-def inverse_sqrt(x, exists=True):
-    """`1 / sqrt(x)`; 0, with gradient 0, where `x` is not positive or `exists` is false."""
-    positive = x > 0 if exists is True else ops.logical_and(x > 0, exists)
-    return ops.where(positive, 1.0 / ops.sqrt(ops.where(positive, x, 1)), 0)
-
-
 def sqrt(x):
     """The square root, with gradient 0 at 0."""
     positive = x > 0
@@ -209,7 +203,7 @@ def norm(x, axis):
 def unit(x, axis: int | tuple = -1):
     """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
     x = x / scale(largest(x, axis))
-    # Not `inverse_sqrt`, for which XLA takes an approximation: differences of units would lose digits.
+    # Not `1 / ops.sqrt(...)`, for which XLA takes an approximation: differences of units would lose digits.
     return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
 
 
@@ -246,7 +240,8 @@ def standardize(rows, weights):
     is constant apart from rounding becomes zeros, with gradient 0."""
     columns, mean = _centered(rows, weights)
     size = replicas.largest(largest(columns, 0))
-    varies = ops.logical_and(size > 1e-6 * (size + ops.abs(mean)), size > 1e-36)
+    varies = size > 1e-6 * (size + ops.abs(mean)) + 1e-36
     # Always scaled, which takes fewer operations than to ask whether it is needed.
-    columns = columns / ops.where(varies, size / 8.0, 1)
-    return columns * inverse_sqrt(weighted_sum(ops.square(columns), shares(rows, weights)), varies)
+    columns = columns / ops.where(varies, size / 8.0, math.inf)
+    squares = weighted_sum(ops.square(columns), shares(rows, weights))
+    return columns * (1.0 / ops.sqrt(ops.where(varies, squares, 1)))
