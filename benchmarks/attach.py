@@ -31,17 +31,17 @@ class AddLoss(layers.Layer):
         return x
 
 
-def mlp(punished):
+def mlp(penalized):
     start = h = keras.Input((256,))
     for i in range(TEN):
-        h = punished(layers.Dense, 512, activation="relu", name=f"hidden_{i}")(h)
+        h = penalized(layers.Dense, 512, activation="relu", name=f"hidden_{i}")(h)
     return keras.Model(start, layers.Dense(10)(h))
 
 
-def cnn(punished):
+def cnn(penalized):
     start = h = keras.Input((32, 32, 3))
     for i in range(TEN):
-        h = punished(
+        h = penalized(
             *(layers.Conv2D, 16 if i < 5 else 32, 3, 2 if i in (4, 8) else 1, "same"),
             activation="relu",
             name=f"hidden_{i}",
@@ -49,12 +49,12 @@ def cnn(punished):
     return keras.Model(start, layers.Dense(10)(layers.GlobalAveragePooling2D()(h)))
 
 
-def transformer(punished):
+def transformer(penalized):
     start = h = keras.Input((32, 64))
     for i in range(TEN // 2):
         h = layers.LayerNormalization()(h + layers.MultiHeadAttention(4, 16, dropout=0.1)(h, h))
-        inner = punished(layers.Dense, 128, activation="gelu", name=f"hidden_{2 * i}")(h)
-        h = layers.LayerNormalization()(h + punished(layers.Dense, 64, name=f"hidden_{2 * i + 1}")(inner))
+        inner = penalized(layers.Dense, 128, activation="gelu", name=f"hidden_{2 * i}")(h)
+        h = layers.LayerNormalization()(h + penalized(layers.Dense, 64, name=f"hidden_{2 * i + 1}")(inner))
     return keras.Model(start, layers.Dense(10)(layers.GlobalAveragePooling1D()(h)))
 
 
@@ -62,12 +62,12 @@ def with_argument(regularizer):
     return lambda layer, *args, **kwargs: layer(*args, activity_regularizer=regularizer, **kwargs)
 
 
-def with_layer_behind(make):
-    def punished(layer, *args, name, **kwargs):
-        inner, behind = layer(*args, name=name, **kwargs), make(f"{name}_penalty")
-        return lambda x: behind(inner(x))
+def with_layer_after(make):
+    def penalized(layer, *args, name, **kwargs):
+        inner, after = layer(*args, name=name, **kwargs), make(f"{name}_penalty")
+        return lambda x: after(inner(x))
 
-    return punished
+    return penalized
 
 
 def plain(layer, *args, **kwargs):
@@ -81,11 +81,11 @@ def hidden_outputs(build):
 
 def ways(build):
     """For each way a model, and what it is compiled with."""
-    named = with_layer_behind(lambda name: kp.layers.ActivityPenalty(OURS, name=name))
+    named = with_layer_after(lambda name: kp.layers.ActivityPenalty(OURS, name=name))
     return {
         "no penalty": (build(plain), {}),
         "Keras' L2, argument": (build(with_argument(KERAS)), {}),
-        "add_loss layers by hand": (build(with_layer_behind(lambda name: AddLoss(name=name))), {}),
+        "add_loss layers by hand": (build(with_layer_after(lambda name: AddLoss(name=name))), {}),
         "ours, argument": (build(with_argument(OURS)), {}),
         "ours, ten named layers": (build(named), {}),
         "ours, penalize": (kp.penalize(build(plain), {"hidden_*": OURS}), {}),

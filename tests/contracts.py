@@ -95,7 +95,7 @@ class PenaltyCase:
         return [way for way in ways if way != "argument" or not self.cls.counts_steps]
 
     def accepts(self, x):
-        """Whether the values of `x` can be meant."""
+        """Whether the values of `x` are valid input."""
         low, high = self.inside
         return self.takes(x.shape) and (not x.size or (x.min() >= low and x.max() <= high))
 

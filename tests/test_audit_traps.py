@@ -196,12 +196,12 @@ def test_a_layer_that_is_never_called():
 
 
 def test_what_moves_no_weight_is_detached():
-    class Punishes(layers.Layer):
+    class Penalizes(layers.Layer):
         def call(self, x):
             self.add_loss(0.1 * ops.mean(ops.square(ops.stop_gradient(x))))
             return x
 
-    assert verdicts(model_of(lambda x: Punishes(name="own")(layers.Dense(4)(x)))) == {"own": "detached"}
+    assert verdicts(model_of(lambda x: Penalizes(name="own")(layers.Dense(4)(x)))) == {"own": "detached"}
     frozen = model_of(
         lambda x: kp.layers.ActivityPenalty(L2(0.1), name="quiet")(layers.Dense(4, name="f")(x))
     )

@@ -11,12 +11,12 @@ from benchmarks import measure
 pytestmark = pytest.mark.backends("jax")
 
 
-def mlp(regularizer=None, behind=None):
+def mlp(regularizer=None, after=None):
     start = h = keras.Input((64,))
     for i in range(6):
         h = layers.Dense(64, activation="relu", name=f"hidden_{i}", activity_regularizer=regularizer)(h)
-        if behind is not None:
-            h = behind(i)(h)
+        if after is not None:
+            h = after(i)(h)
     return keras.Model(start, layers.Dense(10)(h))
 
 
@@ -37,7 +37,7 @@ def test_l2_on_six_layers_costs_what_keras_own_costs():
     def named(i):
         return kp.layers.ActivityPenalty(kp.regularizers.L2(1e-3), name=f"penalty_{i}")
 
-    flops, accessed = cost(mlp(behind=named))
+    flops, accessed = cost(mlp(after=named))
     assert flops <= keras_flops + 6 * 10  # the means that are shown: scalars, ten operations each at most
     assert accessed <= 1.01 * keras_bytes
 

@@ -86,11 +86,11 @@ class Seen(layers.Layer):
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
 
-def build(plan, regularizer=None, behind=None):
-    """The model of `plan`, the same weights each time, with `behind` after the penalized layer."""
+def build(plan, regularizer=None, after=None):
+    """The model of `plan`, the same weights each time, with `after` after the penalized layer."""
     first = layers.Dense(plan.features, "tanh", name="first")
     target = layers.Dense(plan.units, plan.activation, name="target", activity_regularizer=regularizer)
-    stack = [first, target, *([behind] if behind is not None else [])]
+    stack = [first, target, *([after] if after is not None else [])]
     if plan.normalized:
         stack.append(layers.LayerNormalization(name="normalized"))
     for level in reversed(range(plan.depth)):
@@ -136,7 +136,7 @@ def data(plan, rows, seed=0):
 def hidden_of(plan, x):
     """The output of the penalized layer in each of its uses, with the mask there."""
     kept = []
-    build(plan, behind=Seen(kept.append))(x)
+    build(plan, after=Seen(kept.append))(x)
     return kept
 
 
@@ -148,7 +148,7 @@ def attach(plan, way, penalty):
     if way == "argument":
         return build(plan, regularizer=penalty), {}, []
     if way == "layer":
-        return build(plan, behind=kp.layers.ActivityPenalty(penalty, name="shown")), {}, ["shown"]
+        return build(plan, after=kp.layers.ActivityPenalty(penalty, name="shown")), {}, ["shown"]
     if way == "name":
         model = kp.penalize(build(plan), {"*target": penalty})
         found = [v for v in model._flatten_layers() if isinstance(v, kp.layers.ActivityPenalty)]
