@@ -63,9 +63,9 @@ def sound():
     padded[:8, 3:] = 0.0
     twice = layers.Dense(6, name="twice")
     inputs = keras.Input((6,))
-    penalized = kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name="each_use")
+    each_use = kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name="each_use")
     shared = keras.Model(
-        inputs, layers.Dense(3, activation="softmax")(penalized(twice(penalized(twice(inputs)))))
+        inputs, layers.Dense(3, activation="softmax")(each_use(twice(each_use(twice(inputs)))))
     )
     return {
         "an argument, a layer, batch normalization, dropout": (compiled(mlp()), X),
