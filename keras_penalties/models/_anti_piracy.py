@@ -12,6 +12,7 @@ from keras_penalties._keras.losses import weights_for
 from keras_penalties._serialization import made, register
 from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
+from keras_penalties.losses._class_ids import class_ids, warn_about_signs, weights_of_labelled
 from keras_penalties.models._base import ModelOfModels, input_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
@@ -125,7 +126,7 @@ class AntiPiracy(ModelOfModels):
         sample_weight: Tensors = None,
         training: bool | None = True,
     ) -> Tensor:
-        x, y = ops.convert_to_tensor(x), self._one_hot(y)
+        x, (y, sample_weight) = ops.convert_to_tensor(x), self._labels(y, sample_weight)
 
         def loss_of(loss, output):
             return loss(y, y_pred[output], weights_for(sample_weight, y_pred[output]))
@@ -145,11 +146,17 @@ class AntiPiracy(ModelOfModels):
         return sum(losses[1:], start=losses[0])
 
     def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
-        labels = ops.argmax(self._one_hot(y), axis=-1)
+        y, sample_weight = self._labels(y, sample_weight)
+        labels = ops.argmax(y, axis=-1)
         for key, name in zip(_ACCURACIES, ("authorized", "raw"), strict=True):
             right = ops.cast(ops.equal(ops.argmax(y_pred[name], axis=-1), labels), "float32")
             keras.metrics.Mean.update_state(self._shown.means[key], right, sample_weight=sample_weight)
         return self.get_metrics_result()
+
+    def _labels(self, y, sample_weight):
+        """One-hot labels, and the weights of rows, 0 for those without a label."""
+        y = self._one_hot(y)
+        return y, weights_of_labelled(class_ids(y), sample_weight)
 
     def _one_hot(self, y):
         y = ops.convert_to_tensor(y)
@@ -188,9 +195,11 @@ class AntiPiracy(ModelOfModels):
         labels = np.asarray(y)
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
             _checks.unit_interval(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
-        elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
+        elif labels.size != len(labels) or labels.max() >= self.classes:
             received = f"shape {labels.shape}, from {labels.min()} to {labels.max()}"
             raise ValueError(self._about_labels(received))
+        else:
+            warn_about_signs(labels, "y", "AntiPiracy.fit")
         outputs = self(x)
         answer = keras.ops.convert_to_numpy(outputs["authorized"])
         if not self.from_logits:
