@@ -14,12 +14,13 @@ def class_labels(y_true, y_pred, owner, **_):
     """Reject labels, a NumPy array, that are neither class ids nor one-hot rows."""
     numbers = y_true.astype("float64")
     if y_true.ndim == 2 and y_true.shape[1] > 1:
-        if not (np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) <= 1).all()):
+        sums = numbers.sum(axis=1)
+        if not (np.isin(numbers, (0, 1)).all() and (sums <= 1).all()):
             raise ValueError(
-                f"`y_true` of {owner} must be one-hot if it has more than one column: a single 1 in each row, "
-                f"or zeros if it has no label. Received rows with sums from {numbers.sum(axis=1).min():g} to "
-                f"{numbers.sum(axis=1).max():g}, and values from {numbers.min():g} to "
-                f"{numbers.max():g}. Pass integer class ids of shape (batch,)."
+                f"`y_true` of {owner} must be one-hot if it has more than one column: a single 1 in each "
+                f"row, or zeros without a label. Received rows with sums from {sums.min():g} to "
+                f"{sums.max():g}, and values from {numbers.min():g} to {numbers.max():g}. Pass integer class "
+                "ids of shape (batch,)."
             )
     elif numbers.size and not (numbers == np.round(numbers)).all():
         raise ValueError(
@@ -79,4 +80,5 @@ def weights_of_labelled(ids, sample_weight):
     if sample_weight is None:
         return labelled
     sample_weight = ops.convert_to_tensor(sample_weight)
-    return sample_weight * ops.reshape(labelled, (-1,) + (1,) * (len(sample_weight.shape) - 1))
+    labelled = ops.reshape(labelled, (-1,) + (1,) * (len(sample_weight.shape) - 1))
+    return ops.multiply(sample_weight, labelled)

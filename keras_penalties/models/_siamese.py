@@ -164,7 +164,8 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
     if len(classes) < 2 or sizes.min() < 2:
         raise ValueError(
             "`labels` of balanced_pairs must have at least two classes, each with at least two rows; a "
-            f"negative label means none. Received: {dict(zip(classes.tolist(), sizes.tolist(), strict=True))}."
+            "negative label means none. "
+            f"Received: {dict(zip(classes.tolist(), sizes.tolist(), strict=True))}."
         )
     count = 2 * len(x) if count is None else count
     if count < 2 or count % 2:

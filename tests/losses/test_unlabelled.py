@@ -173,7 +173,7 @@ def test_of_anti_piracy_its_labelled_rows_count():
     found = logs_of(y)
     assert_same(found, logs_of(other, weight))
     assert_same(found, logs_of(np.eye(4)[other] * weight[:, None]))
-    assert found[0]["processed_accuracy"] != logs_of(other)[0]["processed_accuracy"]
+    assert found[0]["processed_loss"] != logs_of(other)[0]["processed_loss"]
 
 
 def test_rows_without_a_label_are_in_no_pair():
