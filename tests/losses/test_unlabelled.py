@@ -97,7 +97,7 @@ def test_centres_are_those_of_the_labelled_rows(y, weight, reduction, seed):
     np.testing.assert_allclose(same, found, **CLOSE)
 
 
-LOSSES = [*{case.cls: case.cls for case in BATCH_CASES}, lambda **options: kp.losses.Center(4, **options)]
+CLASSES = list({case.cls: case.cls for case in BATCH_CASES})
 # The rows without a label come after the first 32, which are checked before a step.
 KNOWN = np.arange(48) < 36
 
@@ -124,9 +124,9 @@ def assert_same(one, two):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: getattr(loss, "__name__", "").strip("<>"))
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
-def test_inside_a_compiled_fit_of_hidden_outputs(loss, reduction):
+@pytest.mark.parametrize("cls", [*CLASSES, kp.losses.Center], ids=lambda cls: cls.__name__)
+def test_inside_a_compiled_fit_of_hidden_outputs(cls):
+    arguments = {"classes": 4} if cls is kp.losses.Center else {}
     x, y, other, weight = labelled()
 
     def train(labels, sample_weight=None):
@@ -134,7 +134,7 @@ def test_inside_a_compiled_fit_of_hidden_outputs(loss, reduction):
         model.compile(
             keras.optimizers.SGD(0.1),
             "mse",
-            hidden_losses={"h": loss(reduction=reduction)},
+            hidden_losses={"h": cls(reduction="mean_with_sample_weight", **arguments)},
             hidden_targets={"h": "who"},
         )
         options = {"batch_size": 16, "epochs": 2, "shuffle": False, "verbose": 0}
@@ -145,14 +145,14 @@ def test_inside_a_compiled_fit_of_hidden_outputs(loss, reduction):
     assert_same(train(y), train(other, {"out": np.ones(48, "float32"), "who": weight}))
 
 
-@by_case
-def test_inside_a_compiled_fit_of_a_model_of_keras(case):
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_inside_a_compiled_fit_of_a_model_of_keras(cls):
     x, y, other, weight = labelled()
 
     def train(labels, sample_weight=None):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "tanh")])
-        model.compile(keras.optimizers.SGD(0.1), case.make())
+        model.compile(keras.optimizers.SGD(0.1), cls())
         options = {"batch_size": 16, "epochs": 2, "shuffle": False, "verbose": 0}
         return model.fit(x, labels, sample_weight=sample_weight, **options).history, model.get_weights()
 
