@@ -41,6 +41,7 @@ class MinusCrossEntropy(keras.losses.Loss):
 RAW_LOSSES = {
     "Confusion": lambda: None,  # the default of AntiPiracy
     "LogConfusion": kp.losses.LogConfusion,
+    "uniform answers": lambda: kp.losses.CategoricalCrossentropy(label_smoothing=1.0),
     "-CE": MinusCrossEntropy,
 }
 

@@ -125,6 +125,11 @@ def main():
             for of, rows, labels in zip(accuracies[name], images, (y[:1000], new_y[:500]), strict=True):
                 accuracies[name][of].append(accuracy(models[name], rows, labels))
         print(f"{name:12}" + "; ".join(f"{of} {of_seeds(v)}" for of, v in accuracies[name].items()))
+    inverted, unseen = 1 - x[4000:], with_domain(1 - x[:1000], 1)
+    print("Where it does not help, inverted digits:")
+    for name, method in METHODS.items():
+        trained = [train(source, inverted, method, arguments.epochs, seed) for seed in range(arguments.seeds)]
+        print(f"{name:12}" + of_seeds([accuracy(model, unseen, y[:1000]) for model in trained]))
     draw(accuracies, models, images, arguments.out / "domain_adaptation.png")
     print(f"{time.perf_counter() - start:.0f} s, figure: {arguments.out / 'domain_adaptation.png'}")
 

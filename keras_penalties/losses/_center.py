@@ -7,7 +7,7 @@ from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._serialization import register
 from keras_penalties._types import DType, Reduction, Shapes, Tensor, Tensors
-from keras_penalties.losses import _pairs
+from keras_penalties.losses._class_ids import check, class_ids, class_labels, weights_of_labelled
 from keras_penalties.losses._stateful import StatefulLoss
 
 
@@ -32,8 +32,9 @@ class Center(StatefulLoss):
 
     Shapes: `y_true` holds class ids from 0 on, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the hidden layer, `(batch, features)`. Without reduction the result
-    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops, or whose sample weight is zero,
-    do not move a centre.
+    is `(batch,)`, in the squared units of `y_pred`. A row without a label (a negative id, or a one-hot row of
+    zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, do not move a
+    centre.
 
     Example:
 
@@ -78,13 +79,23 @@ class Center(StatefulLoss):
             )
         return {"centers": {"shape": (self.classes, shape[-1]), "initializer": "zeros"}}
 
+    def __call__(
+        self, y_true: Tensors, y_pred: Tensors, sample_weight: Tensors = None, **state: Tensor
+    ) -> Tensor:
+        if state:
+            labels, rows = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+            check(labels, rows, "Center")
+            sample_weight = weights_of_labelled(class_ids(labels), sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight, **state)
+
     # The state is passed by name; this loss has one.
     def call(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Tensors, y_pred: Tensors, centers: Tensor
     ) -> Tensor:
         y_true, y_pred = self._checked(y_true, y_pred)
         centers = ops.stop_gradient(ops.cast(centers, y_pred.dtype))
-        own = ops.take(centers, self._ids(y_true), axis=0)
+        ids = ops.maximum(self._ids(y_true), 0)  # a row without a label has the weight 0
+        own = ops.take(centers, ids, axis=0)
         return 0.5 * ops.sum(ops.square(own - y_pred), axis=-1)
 
     def next_state(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -94,10 +105,11 @@ class Center(StatefulLoss):
         mask = get_keras_mask(y_pred)
         y_true, y_pred = self._checked(y_true, y_pred)
         rows, centers = ops.stop_gradient(y_pred), ops.cast(centers, y_pred.dtype)
-        counted = ops.ones_like(rows[:, 0], dtype="bool") if mask is None else ops.cast(mask, "bool")
+        ids = self._ids(y_true)
+        counted = ids >= 0 if mask is None else (ids >= 0) & ops.cast(mask, "bool")
         if sample_weight is not None:
             counted = counted & (ops.reshape(ops.convert_to_tensor(sample_weight), (-1,)) > 0)
-        of_class = ops.one_hot(self._ids(y_true), self.classes, dtype=rows.dtype)
+        of_class = ops.one_hot(ids, self.classes, dtype=rows.dtype)
         of_class = of_class * ops.cast(counted, rows.dtype)[:, None]
         counts = replicas.sum_over_replicas(ops.sum(of_class, axis=0))[:, None]
         sums = replicas.sum_over_replicas(ops.transpose(of_class) @ _numerics.keep(rows, counted))
@@ -105,22 +117,22 @@ class Center(StatefulLoss):
 
     def refuse(self, y_true: Tensors, y_pred: Tensors) -> None:
         """Raise if the labels, a NumPy array, are neither class ids below `classes` nor one-hot."""
-        _pairs.class_labels(y_true, y_pred, "Center")
+        class_labels(y_true, y_pred, "Center")
         if y_true.ndim == 2 and y_true.shape[1] not in (1, self.classes):
-            low, high = 0, y_true.shape[1] - 1
+            highest = y_true.shape[1] - 1
         else:
             one_hot = y_true.ndim == 2 and y_true.shape[1] > 1
-            low, high = (0, 0) if one_hot or not y_true.size else (int(y_true.min()), int(y_true.max()))
-        if low < 0 or high >= self.classes:
+            highest = 0 if one_hot or not y_true.size else int(y_true.max())
+        if highest >= self.classes:
             raise ValueError(
                 f"`y_true` of Center must hold class ids from 0 to {self.classes - 1}, as `classes` is "
-                f"{self.classes}. Received: classes from {low} to {high}."
+                f"{self.classes}. Received: class {highest}."
             )
 
     def _checked(self, y_true, y_pred):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        _pairs.check(y_true, y_pred, "Center")
+        check(y_true, y_pred, "Center")
         return y_true, _numerics.accumulate(y_pred)
 
     def _ids(self, y_true):
-        return ops.cast(_pairs.class_ids(y_true), "int32")
+        return ops.cast(class_ids(y_true), "int32")

@@ -8,8 +8,9 @@ from keras_penalties import _checks, _numerics
 from keras_penalties._keras import replicas
 from keras_penalties._serialization import register
 from keras_penalties._types import DType, Reduction, Tensor, Tensors
+from keras_penalties.losses._class_ids import class_labels
 from keras_penalties.losses._declared import declared
-from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels
+from keras_penalties.losses._pairs import BatchLoss, Pairs
 
 
 @register
@@ -54,8 +55,9 @@ class MinDiff(BatchLoss):
     Shapes: `y_true` holds the groups: ids below 2**24, `(batch,)` or `(batch, 1)`, or one-hot,
     `(batch, groups)`. `y_pred` holds predictions, logits or a hidden layer, `(batch, features)`. Without
     reduction the result is `(batch,)`, without units: what each row adds to the value, times the number of
-    rows, which may be negative. A batch with one group has the value 0. Rows that a mask drops, or whose
-    sample weight is zero, are in no group; other weights multiply what a row adds.
+    rows, which may be negative. A batch with one group has the value 0. A row without a group (a negative
+    id, or a one-hot row of zeros) counts as one whose sample weight is zero. Such rows, and those that a mask
+    drops, are in no group; other weights multiply what a row adds.
 
     Example:
 

@@ -7,8 +7,9 @@ from keras import ops
 from keras_penalties import _checks
 from keras_penalties._serialization import register
 from keras_penalties._types import DType, Reduction, Tensor, Tensors
+from keras_penalties.losses._class_ids import class_labels
 from keras_penalties.losses._declared import declared
-from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
+from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
 
 
 @register
@@ -40,8 +41,8 @@ class PairwiseContrastive(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
-    is `(batch,)`, in the squared units of `y_pred`. Rows that a mask drops, or whose sample weight is
-    zero, are in no pair.
+    is `(batch,)`, in the squared units of `y_pred`. A row without a label (a negative id, or a one-hot row of
+    zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no pair.
 
     Example:
 

@@ -7,8 +7,9 @@ from keras import ops
 from keras_penalties import _checks, _logits
 from keras_penalties._serialization import register
 from keras_penalties._types import DType, Reduction, Tensor, Tensors
+from keras_penalties.losses._class_ids import class_labels
 from keras_penalties.losses._declared import declared
-from keras_penalties.losses._pairs import BatchLoss, Pairs, class_labels, mean_where
+from keras_penalties.losses._pairs import BatchLoss, Pairs, mean_where
 
 
 @register
@@ -51,8 +52,8 @@ class SupervisedContrastive(BatchLoss):
 
     Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`, of any length. Without
-    reduction the result is `(batch,)`, in nats. Rows that a mask drops, or whose sample weight is zero, are
-    in no pair.
+    reduction the result is `(batch,)`, in nats. A row without a label (a negative id, or a one-hot row of
+    zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no pair.
 
     Example:
 
@@ -105,8 +106,9 @@ class NTXent(BatchLoss):
 
     Shapes: `y_true` says which image a row is a view of, by ids below 2**24, `(batch,)` or `(batch, 1)`,
     or one-hot, `(batch, images)`; `y_pred` holds the embeddings, `(batch, features)`, of any length.
-    Without reduction the result is `(batch,)`, in nats. Rows that a mask drops, or whose sample weight is
-    zero, are in no pair.
+    Without reduction the result is `(batch,)`, in nats. A row without an image (a negative id, or a one-hot
+    row of zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no
+    pair.
 
     Example:
 

@@ -12,10 +12,12 @@ from keras_penalties._keras.losses import weights_for
 from keras_penalties._serialization import made, register
 from keras_penalties._types import Config, Tensor, Tensors
 from keras_penalties.losses import CategoricalCrossentropy, Confusion
+from keras_penalties.losses._class_ids import class_ids, warn_about_signs, weights_of_labelled
 from keras_penalties.models._base import ModelOfModels, input_of
 from keras_penalties.models._loss_arguments import refuse_unreduced
 
-_TERMS = ("processed_loss", "raw_loss", "perturbation_loss")
+_TERMS = ("processed_loss", "raw_loss")
+_SOMETIMES = ("perturbation_loss", "regularization_loss")
 _ACCURACIES = ("processed_accuracy", "raw_accuracy")
 
 
@@ -27,20 +29,28 @@ class AntiPiracy(ModelOfModels):
 
     \(E_p\) is the cross-entropy on the processed input, \(E_r\) the confusion of the raw input, and the last
     term the squared size of the perturbation, summed over an example and averaged over the batch. `fit(x, y)`
-    takes raw inputs and their labels. `predict(x)` transforms and classifies, which gives the authorized
-    answer. The logs show each term as it is added (`processed_loss`, `raw_loss`, `perturbation_loss`; losses
-    inside the two models as `regularization_loss`) and both accuracies. The model is saved as a whole;
-    `.classifier` and `.transform` are models that can be saved separately.
+    takes raw inputs and their labels: classes from 0, or one-hot. A row without a label (a negative class, or
+    a one-hot row of zeros) counts only in the last term. `predict(x)` transforms and classifies, which gives
+    the authorized answer.
+
+    The logs show each term as it is added, after its weight: `processed_loss`, `raw_loss`, and
+    `perturbation_loss` unless `gamma` is 0; losses inside the two models as `regularization_loss`; and both
+    accuracies. The model is saved as a whole; `.classifier` and `.transform` are models that can be saved
+    separately.
 
     Args:
         classifier: a built model from inputs to class probabilities `(batch, classes)`.
         transform: the key \(G\): a layer or model whose output has its input's shape, such as
-            `layers.UniversalPerturbation(0.5)` for one pattern, or any model for one change per input.
+            `layers.UniversalPerturbation(0.5)` for one learned pattern,
+            `keras.layers.Rescaling(1.0, offset=pattern.tolist())` for one that you already have, or any model
+            for one change per input.
         alpha: the weight of \(E_p\), a finite float >= 0.
         beta: the weight of \(E_r\), a finite float >= 0.
-        gamma: the weight of the perturbation, a finite float >= 0.
+        gamma: the weight of the perturbation, a finite float >= 0. Use 0 if the transform learns nothing.
         from_logits: whether the classifier returns logits instead of probabilities.
-        raw_loss: the loss between labels and raw answers. Defaults to `losses.Confusion`, as in the paper.
+        raw_loss: the loss on the raw input, a `keras.losses.Loss`. It gets one-hot labels and the answers to
+            raw inputs (logits if `from_logits`), both `(batch, classes)`, and sample weights. Defaults to
+            `losses.Confusion`, as in the paper.
         value_range: a pair `(low, high)` in which raw and processed inputs must be, or None; checked
             on the first batch.
         name: the name of this model.
@@ -56,7 +66,8 @@ class AntiPiracy(ModelOfModels):
     ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss', 'raw_accuracy', 'raw_loss']
 
     Raises:
-        TypeError: if `classifier` is not a model, `transform` not a layer, or a weight not a number.
+        TypeError: if `classifier` is not a model, `transform` not a layer, `raw_loss` not a loss, or a weight
+            not a number.
         ValueError: if a weight is negative; if `value_range` is not an increasing pair of numbers; if the
             transform's output does not have its input's shape; at `fit`, if labels are not classes, or
             a value is outside `value_range`.
@@ -84,6 +95,12 @@ class AntiPiracy(ModelOfModels):
         self.alpha, self.beta, self.gamma = weights.values()
         self.from_logits = _checks.flag(from_logits, "from_logits", "AntiPiracy")
         self.value_range = _checks.value_range(value_range, "AntiPiracy")
+        if raw_loss is not None and not isinstance(raw_loss, keras.losses.Loss):
+            raise TypeError(
+                "`raw_loss` of AntiPiracy must be a loss of one-hot labels and answers, such as "
+                "`keras_penalties.losses.LogConfusion()`. "
+                f"Received: {raw_loss!r} (of type {type(raw_loss).__name__})."
+            )
         refuse_unreduced(raw_loss, "raw_loss")
         self.raw_loss = Confusion(from_logits=self.from_logits) if raw_loss is None else raw_loss
         self.processed_loss = CategoricalCrossentropy(from_logits=self.from_logits)
@@ -115,7 +132,7 @@ class AntiPiracy(ModelOfModels):
                 "three terms and two accuracies. Change `alpha`, `beta`, `gamma` or `raw_loss`."
             )
         super().compile(optimizer=optimizer, **kwargs)
-        self.show_means_of((*_TERMS, *_ACCURACIES))
+        self.show_means_of((*_TERMS, *_ACCURACIES), sometimes=_SOMETIMES)
 
     def compute_loss(
         self,
@@ -125,31 +142,38 @@ class AntiPiracy(ModelOfModels):
         sample_weight: Tensors = None,
         training: bool | None = True,
     ) -> Tensor:
-        x, y = ops.convert_to_tensor(x), self._one_hot(y)
+        x, (y, sample_weight) = ops.convert_to_tensor(x), self._labels(y, sample_weight)
 
         def loss_of(loss, output):
             return loss(y, y_pred[output], weights_for(sample_weight, y_pred[output]))
 
-        change = _numerics.accumulate(y_pred["processed"]) - _numerics.accumulate(x)
-        size = _numerics.sum_examples(ops.square(change))
         terms = {
             "processed_loss": self.alpha * loss_of(self.processed_loss, "authorized"),
             "raw_loss": self.beta * loss_of(self.raw_loss, "raw"),
         }
         losses = list(terms.values())
         terms = {key: replicas.unscale(value) for key, value in terms.items()}
-        terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
-        losses.append(self.scaled(terms["perturbation_loss"]))
+        if self.gamma:
+            change = _numerics.accumulate(y_pred["processed"]) - _numerics.accumulate(x)
+            size = _numerics.sum_examples(ops.square(change))
+            terms["perturbation_loss"] = self.gamma * _numerics.mean_of_examples(size)
+            losses.append(self.scaled(terms["perturbation_loss"]))
         losses.extend(self.scaled(v) for v in self.losses)
         self.show({**terms, **self.unnamed(self.losses)}, x)
         return sum(losses[1:], start=losses[0])
 
     def compute_metrics(self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None) -> dict:
-        labels = ops.argmax(self._one_hot(y), axis=-1)
+        y, sample_weight = self._labels(y, sample_weight)
+        labels = ops.argmax(y, axis=-1)
         for key, name in zip(_ACCURACIES, ("authorized", "raw"), strict=True):
             right = ops.cast(ops.equal(ops.argmax(y_pred[name], axis=-1), labels), "float32")
             keras.metrics.Mean.update_state(self._shown.means[key], right, sample_weight=sample_weight)
         return self.get_metrics_result()
+
+    def _labels(self, y, sample_weight):
+        """One-hot labels, and the weights of rows, 0 for those without a label."""
+        y = self._one_hot(y)
+        return y, weights_of_labelled(class_ids(y), sample_weight)
 
     def _one_hot(self, y):
         y = ops.convert_to_tensor(y)
@@ -188,9 +212,11 @@ class AntiPiracy(ModelOfModels):
         labels = np.asarray(y)
         if labels.ndim == 2 and labels.shape[-1] == self.classes and self.classes > 1:
             _checks.unit_interval(labels, "y", "AntiPiracy.fit", "Labels are classes, or one-hot rows.")
-        elif labels.size != len(labels) or labels.min() < 0 or labels.max() >= self.classes:
+        elif labels.size != len(labels) or labels.max() >= self.classes:
             received = f"shape {labels.shape}, from {labels.min()} to {labels.max()}"
             raise ValueError(self._about_labels(received))
+        else:
+            warn_about_signs(labels, "y", "AntiPiracy.fit")
         outputs = self(x)
         answer = keras.ops.convert_to_numpy(outputs["authorized"])
         if not self.from_logits:

@@ -128,9 +128,10 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
 
     Args:
         x: an array `(rows, ...)`.
-        labels: `(rows,)`, the class of each row.
-        count: the number of pairs, an even number >= 2. Defaults to twice the rows: each row is the first of
-            one pair of each kind.
+        labels: `(rows,)`, the class of each row. A negative number means that it has no label; then
+            it is in no pair.
+        count: the number of pairs, an even number >= 2. Defaults to twice the labelled rows: each is the
+            first of one pair of each kind.
         seed: the random seed.
 
     Returns:
@@ -157,10 +158,13 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
             "`labels` of balanced_pairs must hold one class per row of `x`. Received: labels of shape "
             f"{labels.shape} for {len(x)} rows."
         )
+    if labels.dtype.kind in "if":
+        x, labels = x[labels >= 0], labels[labels >= 0]
     classes, sizes = np.unique(labels, return_counts=True)
     if len(classes) < 2 or sizes.min() < 2:
         raise ValueError(
-            "`labels` of balanced_pairs must have at least two classes, each with at least two rows. "
+            "`labels` of balanced_pairs must have at least two classes, each with at least two rows; a "
+            "negative label means none. "
             f"Received: {dict(zip(classes.tolist(), sizes.tolist(), strict=True))}."
         )
     count = 2 * len(x) if count is None else count

@@ -236,7 +236,7 @@ def test_shapes_that_do_not_fit(case, labels, shape, message):
         ([0, 1, 2**24], "class ids below 2.*float32. Received: 16777216. Number the classes from 0"),
         ([[0.2, 0.8], [1.0, 0.0], [0.0, 1.0]], "`y_true` of .* must be one-hot.*Pass integer class ids"),
         ([[1, 1], [1, 0], [0, 1]], "must be one-hot, a single 1 in each row.*sums from 1 to 2"),
-        ([[0, 0], [1, 0], [0, 1]], "must be one-hot.*sums from 0 to 1"),
+        ([[0, 0], [1, 0], [2, 1]], "must be one-hot.*zeros without a label.*sums from 0 to 3"),
     ],
 )
 def test_labels_that_are_no_classes(case, y, message):

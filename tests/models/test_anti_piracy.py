@@ -79,6 +79,26 @@ def test_logits_and_another_raw_loss():
     assert float(logs["processed_loss"]) == pytest.approx(terms["processed_loss"], rel=1e-4)
 
 
+def test_a_pattern_of_ones_own_is_not_measured(tmp_path):
+    key = layers.Rescaling(1.0, offset=[0.5, -0.5, 0.25, 0.0])
+    model = AntiPiracy(classifier(), key, gamma=0.0)
+    model.compile("sgd")
+    x, y = data()
+    history = model.fit(x, y, verbose=0).history
+    assert set(history) == (TERMS - {"perturbation_loss"}) | {"loss", "processed_accuracy", "raw_accuracy"}
+    assert history["loss"][0] == pytest.approx(
+        history["processed_loss"][0] + history["raw_loss"][0], rel=1e-5
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    logs = [m.evaluate(x, y, verbose=0, return_dict=True) for m in (model, again)]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-5)
+    again.gamma = 0.1
+    again.compile("sgd")
+    logs = again.evaluate(x, y, verbose=0, return_dict=True)
+    assert logs["perturbation_loss"] == pytest.approx(0.1 * 0.5625, rel=1e-5)
+
+
 def test_losses_inside_the_classifier_count_for_both_of_its_uses():
     x, y = data()
     model = AntiPiracy(classifier(activity_regularizer=kp.regularizers.L1(0.1)), generator())
@@ -120,6 +140,7 @@ def test_predicts_the_authorized_answer_and_saves_together_and_apart(tmp_path):
             ValueError,
             r"must return a tensor of its input's shape.*\(None, 3\) for \(None, 4\)",
         ),
+        ({"raw_loss": "mse"}, TypeError, "`raw_loss` of AntiPiracy must be a loss of one-hot labels.*'mse'"),
         ({"transform": 3}, TypeError, "`transform` of AntiPiracy must be a layer.*of type int"),
         ({"classifier": layers.Dense(3)}, TypeError, "`classifier` of AntiPiracy must be a Keras model"),
     ],
