@@ -39,7 +39,7 @@ class Step:
         self.rows = len(tree.flatten(make_batch()[0])[0])
         self.total = self.main = None
         self.own_step, self.unchecked = steps.own_step(model), ""
-        self.untrained, self._unknown, self._masks = {}, set(), []
+        self.untrained, self._unknown, self._padding = {}, set(), {}
         self.evidence = list(self._evidence(self._uses()))
 
     def _recorder(self):
@@ -73,9 +73,9 @@ class Step:
             for i, penalty in enumerate(source.penalties):
                 known = found.pop((id(source.layer), source.way, i), [])
                 if known or source.way != "add_loss":
-                    yield evidence_of(source, penalty, i, known, self._unknown, self._masks)
+                    yield evidence_of(source, penalty, i, known, self._unknown, self._padding)
         for (_, _, i), known in found.items():
-            yield evidence_of(known[0].addition.source, None, i, known, self._unknown, self._masks)
+            yield evidence_of(known[0].addition.source, None, i, known, self._unknown, self._padding)
 
     # Keras' own step.
 
@@ -85,7 +85,7 @@ class Step:
             total, additions = recorder.step(model, self._make_batch())
             self.total = number(total)
             self.untrained, self._unknown = dict.fromkeys(recorder.untrained, "here"), recorder.unknown
-            self._masks = recorder.masks.all()
+            self._padding = recorder.masks.padding_in(_tensors(additions))
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
@@ -177,13 +177,18 @@ class Step:
             steps.build_for_own_step(self._model, *self._make_batch())
             with self._recorder() as recorder:
                 values, counts = recorder.own_step(self._model, self._make_batch())
-                self._masks = self._masks or recorder.masks.all()
+            additions = [_concrete(addition) for addition in recorder.additions]
+            self._padding |= recorder.masks.padding_in(_tensors(additions))
             self.untrained = dict.fromkeys(recorder.untrained, "here")
             return [
-                Use(_concrete(addition), i, values[place, i], count)
-                for place, (addition, count) in enumerate(zip(recorder.additions, counts, strict=True))
+                Use(addition, i, values[place, i], count)
+                for place, (addition, count) in enumerate(zip(additions, counts, strict=True))
                 for i in range(len(addition.values))
             ]
+
+
+def _tensors(additions):
+    return [x for addition in additions for x in addition.xs]
 
 
 def _concrete(addition):
