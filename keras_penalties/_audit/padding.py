@@ -95,10 +95,10 @@ class MaskTrace:
         given = {name: value for name, value in kwargs.items() if "mask" not in name}
         inputs = [(x, get_keras_mask(x)) for x in tree.flatten((args, given)) if ops.is_tensor(x)]
         call = Call(operation, self._running[-1] if self._running else None, inputs)
+        for _, mask in inputs:
+            self._remember(mask, operation.name, False)
         if isinstance(operation, keras.layers.Layer):
             call.named = named_inputs(operation, args, kwargs)
-            for _, mask in inputs:
-                self._remember(mask, operation.name, False)
             for name in _inputs_of(operation, call.named) - {"mask"}:  # in which Keras passes its own
                 if "mask" in name:
                     self._remember(call.named.get(name), name, True)
@@ -130,10 +130,10 @@ class MaskTrace:
         return sorted(found, key=lambda known: not known.is_input)
 
     def padding_in(self, tensors) -> dict[int, CountedPadding]:
-        """By id, the padding that each of `tensors` includes; only those that have no mask can be in it."""
+        """By id, the padding that each of `tensors`, which were penalized without a mask, includes."""
         known, found = self.known(), {}
         for x in tensors:
-            for mask in known if get_keras_mask(x) is None else []:
+            for mask in known:
                 rank = mask.counted.ndim
                 if rank < len(x.shape) and tuple(x.shape[:rank]) == mask.counted.shape:
                     found[id(x)] = self._counted(x, mask)

@@ -10,6 +10,7 @@ from keras_penalties._audit.evidence import Use, evidence_of, number
 from keras_penalties._audit.recorder import Recorder
 from keras_penalties._audit.sources import find_sources, needs_training
 from keras_penalties._keras import gradients, steps
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._keras.scopes import as_numpy
 from keras_penalties._keras.snapshots import Snapshot
 
@@ -85,7 +86,7 @@ class Step:
             total, additions = recorder.step(model, self._make_batch())
             self.total = number(total)
             self.untrained, self._unknown = dict.fromkeys(recorder.untrained, "here"), recorder.unknown
-            self._padding = recorder.masks.padding_in(_tensors(additions))
+            self._padding = recorder.masks.padding_in(_without_mask(additions))
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
@@ -178,7 +179,7 @@ class Step:
             with self._recorder() as recorder:
                 values, counts = recorder.own_step(self._model, self._make_batch())
             additions = [_concrete(addition) for addition in recorder.additions]
-            self._padding |= recorder.masks.padding_in(_tensors(additions))
+            self._padding |= recorder.masks.padding_in(_without_mask(additions))
             self.untrained = dict.fromkeys(recorder.untrained, "here")
             return [
                 Use(addition, i, values[place, i], count)
@@ -187,8 +188,15 @@ class Step:
             ]
 
 
-def _tensors(additions):
-    return [x for addition in additions for x in addition.xs]
+def _without_mask(additions):
+    """The tensors that were penalized without a mask. One that an `activity_regularizer=` penalized is not
+    among them if Keras keeps a mask with it."""
+    return [
+        x
+        for addition in additions
+        for x, mask in zip(addition.xs, addition.masks, strict=True)
+        if mask is None and (addition.source.way != "activity_regularizer" or get_keras_mask(x) is None)
+    ]
 
 
 def _concrete(addition):
