@@ -31,6 +31,12 @@ def as_loss(value):
     return ops.cast(value, dtype) if dtype in ("float32", "float64") else value
 
 
+def booleans(mask):
+    """`mask` as booleans: whatever is not zero counts. So the token ids of padded texts are a mask."""
+    is_boolean = mask is None or keras.backend.standardize_dtype(mask.dtype) == "bool"
+    return mask if is_boolean else ops.cast(mask, "bool")
+
+
 def expand_like(mask, x):
     """`mask` with axes of size one appended, so that it broadcasts against `x`."""
     return ops.reshape(mask, tuple(ops.shape(mask)) + (1,) * (len(x.shape) - len(mask.shape)))

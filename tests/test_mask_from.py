@@ -241,3 +241,26 @@ def test_a_mask_that_is_not_to_be_had(kind):
 def test_a_mask_that_hidden_outputs_cannot_hand_on():
     with pytest.raises(ValueError, match=r"'given', an argument of `call` of 'net' \(Net\).*penalize"):
         kp.models.HiddenOutputs(net(), hidden=["block/inner"], mask_from="given")
+
+
+@pytest.mark.parametrize("way", ["name", "compiled"])
+def test_a_preactivation_has_the_mask_of_the_output(way):
+    steps = keras.Input((5, 3))
+    h = layers.Dense(4, "relu", name="dense")(layers.Masking()(steps))
+    model = keras.Model(steps, layers.Dense(2, name="out")(layers.GlobalMaxPooling1D()(h)))
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+    x[TOKENS == 0] = 0.0
+    dense = model.get_layer("dense")
+    dense.bias.assign(np.ones(4, "float32"))
+    kernel, bias = dense.get_weights()
+    key, penalty = "dense:preactivation", kp.regularizers.L2(STRENGTH)
+    if way == "name":
+        model = kp.penalize(model, {key: penalty})
+        model.compile("sgd")
+        key = "dense_preactivation_penalty"
+    else:
+        model = kp.models.HiddenOutputs(model, hidden={"before": key})
+        model.compile(loss=None, hidden_losses={"before": penalty})
+        key = "before_loss"
+    found = model.evaluate(x, np.zeros((4, 2), "float32"), verbose=0, return_dict=True)[key]
+    np.testing.assert_allclose(found, l2_of(x @ kernel + bias, TOKENS > 0), rtol=1e-5)

@@ -26,8 +26,9 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     layers, returns bitwise equal outputs, and trains the same variables. `model` does not change. Each
     penalty is logged under the name of its layer: `dense_4_penalty`, or `dense_4_penalty_1` for the second
     use of the layer in a graph. If several layers have the same name, the log keys begin with the names of
-    the layers around them. Penalties use masks. The model saves to `.keras` with its penalties, its weight
-    files and those of `model` are interchangeable, and `strip` removes the penalties.
+    the layers around them. Penalties use the mask that Keras keeps with a tensor, if it keeps one. The model
+    saves to `.keras` with its penalties, its weight files and those of `model` are interchangeable, and
+    `strip` removes the penalties.
 
     Each named layer is replaced by a copy that shares its weights and calls the penalty itself, no matter
     whether a graph, a `call` or a `train_step` runs it. So a model built from parts of the new one keeps
@@ -45,9 +46,10 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
             layer's second output, `"encoder@1"` its second use in a graph, `"dense_4:preactivation"` the
             input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
             names. A value is a penalty, a `keras.regularizers` object, or a list of these.
-        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
-            dict from keys of `penalties` to such names. It is combined with the mask that Keras keeps with a
-            tensor.
+        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`, or
+            token ids padded with 0; or a dict from keys of `penalties` to such names. What is not zero
+            counts. It is combined with the mask that Keras keeps with a tensor. Inside a block of your own
+            Keras' mask is usually lost after an addition.
 
     Returns:
         A model of the class of `model`.

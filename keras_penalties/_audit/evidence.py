@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_penalties._audit.padding import KnownMask, counted_padding
+from keras_penalties import _numerics
+from keras_penalties._audit.padding import CountedPadding
 from keras_penalties._audit.recorder import Contribution
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras.masks import get_keras_mask
@@ -64,7 +65,7 @@ class Evidence:
         xs, masks: the penalized tensors of the first use, as arrays, and their masks.
         elements, masked: how many elements are counted, and how many are masked and not counted.
         padding: how many elements are counted although a mask drops them.
-        ignored: that mask, if it did not come with the tensor.
+        ignored: what is known about that padding, if the mask did not come with the tensor.
     """
 
     source: Source
@@ -83,7 +84,12 @@ class Evidence:
     elements: int
     masked: int
     padding: int
-    ignored: KnownMask | None
+    ignored: CountedPadding | None
+
+    @property
+    def axis(self) -> int:
+        """The axis of the features."""
+        return getattr(self.penalty, "_features", -1)
 
     @property
     def ratio(self) -> float | None:
@@ -93,16 +99,15 @@ class Evidence:
         return self.gradient / self.main_gradient
 
 
-def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
+def evidence_of(source, penalty, i, uses, unknown, padding) -> Evidence:
     """The evidence from the `uses` of the penalty at index `i` of `source`. `unknown` has the origins of
-    tensors that no layer computed, `known_masks` the masks in the model."""
+    tensors that no layer computed, `padding` what is known about the padding in tensors, by id."""
     additions = [use.addition for use in uses]
     tensors = [pair for a in additions for pair in zip(a.xs, a.masks, strict=True)]
     sizes = [_sizes(x, mask) for x, mask in tensors]
     dropped = [_sizes(x, get_keras_mask(x))[1] for x, _ in tensors]
     dropped = dropped if source.way == "activity_regularizer" else [0] * len(tensors)
-    bare = [x for x, mask in tensors if mask is None and get_keras_mask(x) is None]
-    ignored = [counted_padding(x, known_masks) for x in bare]
+    ignored = [padding[id(x)] for x, mask in tensors if mask is None and id(x) in padding]
     strength = next((a.strengths[i] for a in additions), getattr(penalty, "strength", None))
     is_known = strength is not None and ops.is_tensor(strength) and as_numpy(strength) is not None
     gradient, main_gradient = _norms_at_tensors(uses)
@@ -129,8 +134,8 @@ def evidence_of(source, penalty, i, uses, unknown, known_masks) -> Evidence:
         masks=[None if m is None else _array(m) for a in first for m in a.masks],
         elements=sum(counted for counted, _ in sizes),
         masked=sum(masked for _, masked in sizes),
-        padding=sum(dropped) + sum(count for count, _ in ignored),
-        ignored=None if sum(dropped) else next((mask for _, mask in ignored if mask is not None), None),
+        padding=sum(dropped) + sum(found.elements for found in ignored),
+        ignored=None if sum(dropped) else next(iter(ignored), None),
     )
 
 
@@ -150,6 +155,7 @@ def _sizes(x, mask):
     size = math.prod(x.shape)
     if mask is None:
         return size, 0
+    mask = _numerics.booleans(mask)
     kept = int(ops.convert_to_numpy(ops.sum(ops.cast(mask, "int32")))) * size // max(1, math.prod(mask.shape))
     return kept, size - kept
 

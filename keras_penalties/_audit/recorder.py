@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_penalties._audit.padding import KnownMasks
+from keras_penalties._audit.padding import MaskTrace
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras import gradients, graphs, masks, steps
 from keras_penalties._training.log_names import WEIGHT
@@ -52,7 +52,7 @@ class Recorder:
     Attributes:
         additions: the additions to the loss since `begin`.
         untrained: the ids of the penalty layers that were called without `training`.
-        masks: the masks that layers were called with.
+        masks: the masks in the pass, and which calls drop them.
         unknown: the origins of tensors that no layer computed, so their use by other layers is not traced.
     """
 
@@ -71,7 +71,7 @@ class Recorder:
         """
         self._shifts, self._offsets = shifts or {}, offsets
         self._on_value, self._on_slope = on_value, on_slope
-        self.additions, self.untrained, self.unknown, self.masks = [], set(), set(), KnownMasks()
+        self.additions, self.untrained, self.unknown, self.masks = [], set(), set(), MaskTrace()
         self._calls, self._regularized = Counter(), {}
         self._origins = {}  # by id: the origin of a tensor, and the tensor, so that no other gets its id
         self._shifted = {}  # by id of a tensor that no layer computed: that tensor, and its replacement
@@ -110,9 +110,11 @@ class Recorder:
 
     def _call(self, maker, old):
         def call(*args, **kwargs):
-            if isinstance(maker, keras.layers.Layer):
-                self.masks.see(maker, args, kwargs)
-            outputs = old(*args, **kwargs)
+            traced, outputs = self.masks.begin(maker, args, kwargs), None
+            try:
+                outputs = old(*args, **kwargs)
+            finally:
+                self.masks.end(traced, outputs)
             number = self._count(maker)
             flat = tree.flatten(outputs)
             shifted = [self._shift((id(maker), number, i), x) for i, x in enumerate(flat)]
@@ -131,7 +133,11 @@ class Recorder:
                     self.unknown.add((id(layer), number, i))
                     self._shifted[id(x)] = x, self._shift((id(layer), number, i), x)
                 flat.append(self._shifted[id(x)][1] if id(x) in self._shifted else x)
-            return old(tree.pack_sequence_as(inputs, flat), *args, **kwargs)
+            traced = self.masks.begin(layer, (inputs, *args), kwargs)
+            try:
+                return old(tree.pack_sequence_as(inputs, flat), *args, **kwargs)
+            finally:
+                self.masks.end(traced)
 
         return call
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_penalties._audit import figure, html, strength_verdicts, table, verdicts
+from keras_penalties._audit.padding import kept
 
 
 class Audit:
@@ -36,7 +37,10 @@ class Audit:
         """The penalized activations without masked elements: flat arrays, by name of the penalty."""
         return {
             evidence.source.name: np.concatenate(
-                [_counted(*pair) for pair in zip(evidence.xs, evidence.masks, strict=True)]
+                [
+                    kept(x, mask, evidence.axis).ravel()
+                    for x, mask in zip(evidence.xs, evidence.masks, strict=True)
+                ]
             )
             for evidence in self._evidence
             if evidence.xs
@@ -166,7 +170,3 @@ def _formula(penalty):
     """The formula in a class's docstring, in LaTeX."""
     found = re.search(r"\$\$(.+?)\$\$", inspect.getdoc(type(penalty)) or "", re.DOTALL)
     return " ".join(found.group(1).split()) if found else ""
-
-
-def _counted(x, mask):
-    return (x if mask is None else x[mask.astype(bool)]).ravel()

@@ -10,6 +10,7 @@ from keras_penalties._audit.evidence import Use, evidence_of, number
 from keras_penalties._audit.recorder import Recorder
 from keras_penalties._audit.sources import find_sources, needs_training
 from keras_penalties._keras import gradients, steps
+from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._keras.scopes import as_numpy
 from keras_penalties._keras.snapshots import Snapshot
 
@@ -39,7 +40,7 @@ class Step:
         self.rows = len(tree.flatten(make_batch()[0])[0])
         self.total = self.main = None
         self.own_step, self.unchecked = steps.own_step(model), ""
-        self.untrained, self._unknown, self._masks = {}, set(), []
+        self.untrained, self._unknown, self._padding = {}, set(), {}
         self.evidence = list(self._evidence(self._uses()))
 
     def _recorder(self):
@@ -73,9 +74,9 @@ class Step:
             for i, penalty in enumerate(source.penalties):
                 known = found.pop((id(source.layer), source.way, i), [])
                 if known or source.way != "add_loss":
-                    yield evidence_of(source, penalty, i, known, self._unknown, self._masks)
+                    yield evidence_of(source, penalty, i, known, self._unknown, self._padding)
         for (_, _, i), known in found.items():
-            yield evidence_of(known[0].addition.source, None, i, known, self._unknown, self._masks)
+            yield evidence_of(known[0].addition.source, None, i, known, self._unknown, self._padding)
 
     # Keras' own step.
 
@@ -85,7 +86,7 @@ class Step:
             total, additions = recorder.step(model, self._make_batch())
             self.total = number(total)
             self.untrained, self._unknown = dict.fromkeys(recorder.untrained, "here"), recorder.unknown
-            self._masks = recorder.masks.all()
+            self._padding = recorder.masks.padding_in(_without_mask(additions))
         counts, kept = self._counts(additions), self._kept_on_jax(additions)
         (_, of_main), *norms = self._norms(additions, counts)
         for origin in self._unknown & of_main.keys():
@@ -177,13 +178,25 @@ class Step:
             steps.build_for_own_step(self._model, *self._make_batch())
             with self._recorder() as recorder:
                 values, counts = recorder.own_step(self._model, self._make_batch())
-                self._masks = self._masks or recorder.masks.all()
+            additions = [_concrete(addition) for addition in recorder.additions]
+            self._padding |= recorder.masks.padding_in(_without_mask(additions))
             self.untrained = dict.fromkeys(recorder.untrained, "here")
             return [
-                Use(_concrete(addition), i, values[place, i], count)
-                for place, (addition, count) in enumerate(zip(recorder.additions, counts, strict=True))
+                Use(addition, i, values[place, i], count)
+                for place, (addition, count) in enumerate(zip(additions, counts, strict=True))
                 for i in range(len(addition.values))
             ]
+
+
+def _without_mask(additions):
+    """The tensors that were penalized without a mask. One that an `activity_regularizer=` penalized is not
+    among them if Keras keeps a mask with it."""
+    return [
+        x
+        for addition in additions
+        for x, mask in zip(addition.xs, addition.masks, strict=True)
+        if mask is None and (addition.source.way != "activity_regularizer" or get_keras_mask(x) is None)
+    ]
 
 
 def _concrete(addition):

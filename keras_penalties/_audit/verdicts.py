@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_penalties._audit import strength_verdicts
+from keras_penalties._audit.padding import kept
+from keras_penalties._audit.padding_verdicts import counts_padding
 from keras_penalties._audit.sources import is_distiller, needs_training
 from keras_penalties._keras import graphs, releases, replicas
 from keras_penalties._keras import layers as keras_layers
@@ -47,7 +49,7 @@ def _refusal(evidence) -> str:
     if not isinstance(evidence.penalty, Penalty):
         return ""
     for x, mask in zip(evidence.xs, evidence.masks, strict=True):
-        counted = x if mask is None else x[mask.astype(bool)]
+        counted = kept(x, mask, evidence.axis)
         try:
             if counted.size:
                 evidence.penalty.refuse(counted)
@@ -170,7 +172,7 @@ def _counted_elsewhere(evidence):
 def _wrong_number(evidence, model):
     name, argument = evidence.source.name, evidence.source.way == "activity_regularizer"
     if evidence.padding:
-        yield "counts padding", _padding(evidence, name)
+        yield "counts padding", counts_padding(evidence, name, AFTER.format(name))
     penalty = evidence.penalty
     foreign = isinstance(penalty, keras.regularizers.Regularizer) and not isinstance(penalty, Penalty)
     if not foreign or not evidence.xs:
@@ -196,23 +198,6 @@ def _wrong_number(evidence, model):
             f"{named} is a statistic of the batch, and each of {shared} replicas computes it over its own "
             "part. Write it as a `keras_penalties.regularizers.BatchStatisticPenalty`, which uses all rows.",
         )
-
-
-def _padding(evidence, name) -> str:
-    text, mask = f"{evidence.padding} of {evidence.elements} elements are padding", evidence.ignored
-    if mask is None:
-        return f"{text}: Keras passes no mask to an `activity_regularizer=`. {AFTER.format(name)}"
-    if mask.is_input:
-        return (
-            f"{text} according to the input {mask.name!r}, which the penalty does not get. Pass "
-            f"`mask_from={mask.name!r}` to `penalize` or `HiddenOutputs`, or the mask to an "
-            "`ActivityPenalty`."
-        )
-    return (
-        f"{text} according to the mask that Keras passes to '{mask.name}', but '{name}' gets no mask: it "
-        "comes before that mask, or after a layer that drops it. Set `supports_masking = True` in that "
-        "layer, or pass the mask to an `ActivityPenalty` as `mask=`."
-    )
 
 
 def _kind(regularizer, x):

@@ -100,10 +100,10 @@ class Capture:
         for key, name in self.inputs.items():
             if isinstance(inputs, dict) and name in inputs:
                 x = ops.convert_to_tensor(inputs[name])
-                inputs = {**inputs, name: forward.receive(key, x, get_keras_mask(x))}
+                inputs = {**inputs, name: forward.receive(key, x, masks.combined(None, x))}
             elif not tree.is_nested(inputs) and name == input_argument(self.model):
                 inputs = ops.convert_to_tensor(inputs)
-                inputs = forward.receive(key, inputs, get_keras_mask(inputs))
+                inputs = forward.receive(key, inputs, masks.combined(None, inputs))
             else:
                 raise ValueError(
                     f"A Gradient names {name!r}, which is neither a layer of '{self.model.name}' "

@@ -10,7 +10,9 @@ from typing import Any
 import keras
 from keras import tree
 
+from keras_penalties._checks import shapes_agree
 from keras_penalties._keras import hooks, scopes
+from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._tensors import masks
 from keras_penalties._tensors.names import Part
 from keras_penalties._tensors.search import gives_scores
@@ -27,6 +29,8 @@ class Tapped(hooks.HoldsHelpers):
     activity_penalties: list
     activation: Any
     name: str
+    supports_masking: bool
+    compute_mask: Any
 
     def __call__(self, *args, **kwargs):
         if any(isinstance(x, keras.KerasTensor) for x in tree.flatten((args, kwargs))):
@@ -39,7 +43,11 @@ class Tapped(hooks.HoldsHelpers):
         training = kwargs.get("training")
         args, kwargs = self._with_inputs(args, kwargs, training)
         activations = [self.activation] if any(part.kind == "preactivation" for part in parts) else []
-        replace = functools.partial(self._received, "preactivation", training=training, replaces=True)
+        mask = self._mask_of_output(args, kwargs) if activations else None
+
+        def replace(x):
+            return self._received("preactivation", with_mask(x, mask), training, replaces=True)
+
         with recorded(activations, replace) as preactivations, running(self):
             outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
         outputs = self._received("output", outputs, training, replaces=True)
@@ -47,12 +55,21 @@ class Tapped(hooks.HoldsHelpers):
             preactivations = [outputs]
         self._received("input", args[0] if args else next(iter(kwargs.values())), training)
         for tensor in preactivations:
-            self._received("preactivation", tensor, training)
+            self._received("preactivation", with_mask(tensor, mask), training)
         self._received("output", outputs, training)
         if hides_scores:
             outputs = [tensor for i, tensor in enumerate(outputs) if i != 1]
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
         return outputs
+
+    def _mask_of_output(self, args, kwargs):
+        """The mask that Keras keeps with the output, or None. The input of the activation has it too."""
+        inputs = args[0] if args else next(iter(kwargs.values()))
+        own = kwargs.get("mask")
+        own = tree.map_structure(get_keras_mask, inputs) if own is None else own
+        if not self.supports_masking or all(mask is None for mask in tree.flatten(own)):
+            return None
+        return next(iter(tree.flatten(self.compute_mask(inputs, own))), None)
 
     def _with_inputs(self, args, kwargs, training: bool | None):
         """The arguments of the call, with the inputs that receivers replace."""
@@ -90,6 +107,14 @@ class Tapped(hooks.HoldsHelpers):
     @property
     def helpers(self):
         return getattr(self, "activity_penalties", ())
+
+
+def with_mask(x, mask):
+    """`x`, which keeps `mask` if it has none, and if that fits."""
+    fits = mask is not None and get_keras_mask(x) is None and len(mask.shape) < len(x.shape)
+    if fits and shapes_agree(mask.shape, x.shape[: len(mask.shape)]):
+        set_keras_mask(x, mask)
+    return x
 
 
 class RecordedActivation:

@@ -149,7 +149,6 @@ def _of_keras(penalty, x, mask=None):
     zeros for masked elements."""
     _checks.tensor(x, type(penalty).__name__)
     _checks.mask(mask, x.shape, type(penalty).__name__)
-    mask = None if mask is None else ops.cast(mask, "bool")
     value = value_of_regularizer(penalty, _numerics.keep(_numerics.accumulate(x), mask))
     return value / _numerics.at_least_one(ops.cast(sizes.size(x), value.dtype))
 

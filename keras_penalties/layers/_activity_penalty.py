@@ -47,9 +47,9 @@ class ActivityPenalty(LayerWithLosses):
 
     Call arguments:
         inputs: a float tensor of any rank, or a list of them for a penalty that compares several.
-        mask: what to count; by default, the mask that Keras keeps with the tensor. A mask that you pass is
-            combined with it (an element counts if both keep it), and is for this penalty only: later layers
-            and the main loss see the mask that came with the tensor.
+        mask: what to count, where it is not zero; by default, the mask that Keras keeps with the tensor. A
+            mask that you pass is combined with it (an element counts if both keep it), and is for this
+            penalty only: later layers and the main loss see the mask that came with the tensor.
         training: whether this is a training step; by default, Keras' own value. In a subclassed model, pass
             it on: `self.penalty(x, training=training)`.
 

@@ -45,9 +45,10 @@ class HiddenOutputs(ModelAround, ModelOfModels):
             of the model or a `Gradient`, the derivative of one tensor with respect to another. A shell
             pattern in a list matches several tensors, each under its own name.
             `list_tensors` lists the names.
-        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`; or a
-            dict from names of hidden tensors to such names. It is combined with the mask that Keras keeps
-            with a tensor. Penalties and losses ignore what it drops.
+        mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`, or
+            token ids padded with 0; or a dict from names of hidden tensors to such names. What is not zero
+            counts. It is combined with the mask that Keras keeps with a tensor, which is usually lost after
+            an addition inside a block of your own. Penalties and losses ignore what it drops.
         name: the name of this model.
 
     Example:

@@ -289,7 +289,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         """`mask` in booleans as `value` takes it, for a prepared `x`."""
         if mask is None:
             return None
-        mask = ops.cast(mask, "bool")
+        mask = _numerics.booleans(mask)
         if len(mask.shape) < len(x.shape):
             return mask
         if self._features != -1:
