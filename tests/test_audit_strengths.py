@@ -51,9 +51,7 @@ def hidden(strengths):
         "b": [R.L2(s) for s in strengths.get("b_loss", (0.1, 20.0))],
         ("a", "b"): R.Hint(strengths.get("a_b_loss", 0.1), per="element", projection=True),
     }
-    return compiled(
-        model, hidden_losses=losses, hidden_loss_weights={"a": strengths.get("a_loss", 0.3)}
-    )
+    return compiled(model, hidden_losses=losses, hidden_loss_weights={"a": strengths.get("a_loss", 0.3)})
 
 
 @pytest.mark.parametrize("ratio", [0.1, 3.0])
@@ -84,7 +82,9 @@ def test_a_strength_that_changes_counts_as_it_is_in_this_step():
 
 
 def test_l1_l2_gets_a_factor_for_both():
-    factor = kp.audit(compiled(kp.penalize(network(), {"a": R.L1L2(1.0, 0.5)})), X, Y).strengths()["a_penalty"]
+    factor = kp.audit(compiled(kp.penalize(network(), {"a": R.L1L2(1.0, 0.5)})), X, Y).strengths()[
+        "a_penalty"
+    ]
     scaled = kp.penalize(network(), {"a": R.L1L2(factor, 0.5 * factor)})
     assert kp.audit(compiled(scaled), X, Y).records[0]["ratio"] == pytest.approx(0.1, rel=1e-3)
 
@@ -105,8 +105,33 @@ def test_it_needs_a_main_loss():
         audit.strengths()
 
 
-@pytest.mark.parametrize(("ratio", "error"), [("0.1", TypeError), (0.0, ValueError), (float("inf"), ValueError)])
+@pytest.mark.parametrize(
+    ("ratio", "error"), [("0.1", TypeError), (0.0, ValueError), (float("inf"), ValueError)]
+)
 def test_a_ratio_is_a_number_above_0(ratio, error):
     audit = kp.audit(by_name({}), X, Y)
     with pytest.raises(error, match="`ratio` of Audit.strengths must be a finite number > 0"):
         audit.strengths(ratio)
+
+
+@pytest.mark.parametrize(
+    "attach", [lambda m, p: kp.penalize(m, {"a:preactivation": p}), kp.models.HiddenOutputs]
+)
+@pytest.mark.parametrize("activation", ["tanh", "softmax"])
+def test_what_goes_into_an_activation_is_compared_with_the_main_loss(attach, activation):
+    """Against the same network with the activation as a layer of its own."""
+    inputs, penalty = keras.Input((6,)), R.L2(0.5)
+    a, out = layers.Dense(8, activation, name="a"), layers.Dense(3, "softmax", name="out")
+    if attach is kp.models.HiddenOutputs:
+        model = compiled(
+            attach(keras.Model(inputs, out(a(inputs))), hidden={"h": "a:preactivation"}),
+            hidden_losses={"h": penalty},
+        )
+    else:
+        model = compiled(attach(keras.Model(inputs, out(a(inputs))), penalty))
+    linear = layers.Dense(8)
+    h = kp.layers.ActivityPenalty(penalty)(linear(inputs))
+    apart = compiled(keras.Model(inputs, out(layers.Activation(activation)(h))))
+    linear.set_weights(a.get_weights())
+    ratios = [kp.audit(m, X, Y).records[0]["ratio"] for m in (model, apart)]
+    assert ratios[0] == pytest.approx(ratios[1], rel=1e-4)
