@@ -24,7 +24,7 @@ class KLSparsity(BatchStatisticPenalty):
     stay finite, and a dead or saturated feature still has a gradient towards the target.
 
     A sigmoid starts near 0.5. In a short training, start it at the target: `bias_initializer=
-    keras.initializers.Constant(log(target / (1 - target)))`. The mean of a small batch is noisy, and that
+    keras.initializers.Constant(log(target / (1 - target)))`. The mean of a small batch is noisy, which
     adds to the penalty: use batches of 100 rows or more. Its gradient should be about the main loss's,
     a `ratio` of 1 in `audit`.
 
