@@ -135,6 +135,11 @@ print(kp.audit(penalized, x_train[:50], y_train[:50]))
 # loss's. Its activations fall all the same (below), because what comes before it is
 # smaller. To press on it directly, give it a larger strength of its own.
 #
+# The strength 0.05 was not computed: it is one value for all layers, below
+# [the usual start](../docs/strengths.md#a-ratio-of-gradients), a gradient of a tenth. For that, audit
+# after an epoch at a strength of 1e-6, when the new head has learned something:
+# `kp.audit(...).strengths(ratio=0.1)` returns one strength for each layer.
+#
 # ## Ship it
 #
 # `kp.strip` takes all penalties off. What is left is a plain Keras model. We save it to a

@@ -13,6 +13,7 @@ from keras import ops, tree
 from keras_penalties._audit.padding import MaskTrace
 from keras_penalties._audit.sources import Source
 from keras_penalties._keras import gradients, graphs, masks, steps
+from keras_penalties._tensors.tapped import Tapped
 from keras_penalties._training.log_names import WEIGHT
 
 
@@ -105,6 +106,8 @@ class Recorder:
                 instead(layer, "activity_regularizer", lambda old: self._regularizer(layer, old))
             for operation in [layer, *_operations(layer)]:
                 instead(operation, "call", lambda old, maker=operation: self._call(maker, old))
+            if isinstance(layer, Tapped):
+                instead(layer, "_received", lambda old: self._received(layer, old))
 
     # The replacements of the methods.
 
@@ -122,6 +125,19 @@ class Recorder:
             return outputs if same else tree.pack_sequence_as(outputs, shifted)
 
         return call
+
+    def _received(self, layer, old):
+        """Shift what goes into the activation of `layer`, which no layer returns."""
+
+        def received(kind, tensors, training, replaces=False):
+            tensors = old(kind, tensors, training, replaces)
+            if kind != "preactivation" or not replaces:
+                return tensors
+            place = id(layer), kind
+            self._calls[place] += 1
+            return self._shift((*place, self._calls[place]), tensors)
+
+        return received
 
     def _penalty_call(self, layer, old):
         def call(inputs, *args, **kwargs):

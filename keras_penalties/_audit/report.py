@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_penalties import _checks
 from keras_penalties._audit import figure, html, strength_verdicts, table, verdicts
 from keras_penalties._audit.padding import kept
 
@@ -32,6 +33,54 @@ class Audit:
     def problems(self) -> list:
         """The records of penalties that have a problem."""
         return [record for record in self.records if record["why"]]
+
+    def strengths(self, ratio: float = 0.1) -> dict:
+        """The strength that gives each penalty a gradient of `ratio` times the main loss's, by name.
+
+        A penalty's gradient is proportional to its strength, and the main loss's gradient contains no
+        penalty. So one audit is enough for any number of penalties, at any strength above 0.
+
+        Args:
+            ratio: the `ratio` that the records should have, a float > 0.
+
+        Returns:
+            A dict from each name in `records` to a strength: for a hidden loss its weight, for `L1L2` the
+            factor on `l1` and `l2`. It is None if no strength can be computed: the gradient is 0 or unknown,
+            the strength is 0 in this step, or the penalty has none, as those of Keras. If several penalties
+            have one name, it is a list, in their order.
+
+        Example:
+
+        >>> import keras, numpy as np, keras_penalties as kp
+        >>> def build(small, unlike):
+        ...     keras.utils.set_random_seed(0)
+        ...     inputs = keras.Input((2,))
+        ...     h = keras.layers.Dense(3)(inputs)
+        ...     h = kp.layers.ActivityPenalty(kp.regularizers.L2(small), name="small")(h)
+        ...     h = kp.layers.ActivityPenalty(kp.regularizers.DeCov(unlike), name="unlike")(h)
+        ...     model = keras.Model(inputs, keras.layers.Dense(1)(h))
+        ...     model.compile(loss="mse")
+        ...     return model
+        >>> x = np.random.default_rng(0).normal(size=(16, 2)).astype("float32")
+        >>> strengths = kp.audit(build(1.0, 1.0), x, x[:, :1]).strengths(ratio=0.1)
+        >>> audit = kp.audit(build(**strengths), x, x[:, :1])
+        >>> [(record["name"], round(record["ratio"], 3)) for record in audit.records]
+        [('small', 0.1), ('unlike', 0.1)]
+
+        Raises:
+            TypeError: if `ratio` is not a number.
+            ValueError: if `ratio` is not finite and above 0, or the audit has no main loss.
+        """
+        ratio = _checks.number(ratio, "ratio", "Audit.strengths", above=0.0)
+        if self.main_loss is None:
+            raise ValueError(
+                "Audit.strengths compares gradients with the main loss's, but there is no main loss. Compile "
+                "the model with a loss, and pass `y` to `audit`."
+            )
+        found = {}
+        for record in self.records:
+            found.setdefault(record["name"], []).append(_strength_at(ratio, record))
+        return {name: each if len(each) > 1 else each[0] for name, each in found.items()}
 
     def activations(self) -> dict:
         """The penalized activations without masked elements: flat arrays, by name of the penalty."""
@@ -146,6 +195,14 @@ def _record(evidence, model, step, has_main):
         "verdict": verdict,
         "why": why,
     }
+
+
+def _strength_at(ratio, record):
+    """The strength at which a record would have this ratio, or None."""
+    if not record["strength"] or not record["ratio"]:
+        return None
+    strength = ratio * record["strength"] / record["ratio"]
+    return strength if math.isfinite(strength) else None
 
 
 def _described(penalty):

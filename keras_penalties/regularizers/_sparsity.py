@@ -23,8 +23,14 @@ class KLSparsity(BatchStatisticPenalty):
     \(1 - \hat\rho_j\) is below 1e-7, its logarithm is replaced by its tangent at 1e-7: value and gradient
     stay finite, and a dead or saturated feature still has a gradient towards the target.
 
+    A sigmoid starts near 0.5. In a short training, start it at the target: `bias_initializer=
+    keras.initializers.Constant(log(target / (1 - target)))`. The mean of a small batch is noisy, which
+    adds to the penalty: use batches of 100 rows or more. Its gradient should be about the main loss's,
+    a `ratio` of 1 in `audit`.
+
     Args:
-        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; Ng's notes use 3.
+        strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. Ng's notes use 3,
+            with half a squared error summed over n outputs: 6 / n with Keras' `"mse"`.
         target: the mean activation to aim at, between 0 and 1.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
