@@ -19,3 +19,9 @@ def float64():
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
+
+
+def rounds_float64() -> bool:
+    """Whether operations of Keras itself round float64 to float32, as `ops.mean` and `ops.maximum` do on torch
+    (keras/src/backend/torch/numpy.py)."""
+    return keras.backend.backend() == "torch"

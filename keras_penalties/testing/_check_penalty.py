@@ -15,8 +15,9 @@ def check_penalty(
 ) -> None:
     """Check that a penalty of your own keeps the rules that every penalty of this package keeps.
 
-    Call it in a test of your project, once for each set of arguments that matters. It returns nothing if all
-    rules are kept, and takes a few seconds. `penalty` itself is not attached or changed.
+    Call it in a test of your project, once for each set of arguments that matters. It takes a few seconds,
+    and returns nothing if all rules are kept. It attaches copies of `penalty`, made from its config: by an
+    `ActivityPenalty` and, if it measures one tensor, by `activity_regularizer=` and `penalize` too.
 
     | rule | what is checked |
     |---|---|
@@ -29,7 +30,7 @@ def check_penalty(
     | `"gradient"` | the gradient agrees with finite differences in float64 |
     | `"config"` | `get_config` and `from_config` give the same penalty back |
     | `"strength"` | `measure` leaves the strength out |
-    | `"attaching"` | an `ActivityPenalty` adds strength times measure; for one tensor, also an `activity_regularizer=` and `penalize` |
+    | `"attaching"` | each way of attaching it adds strength times measure to the loss |
     | `"saving"` | a saved model, loaded again, adds the same number |
     | `"compiled"` | a step of `fit` adds and logs the same number |
 
@@ -40,7 +41,7 @@ def check_penalty(
             between 0 and 1 if the penalty sets `outside_0_and_1`.
         inputs: activations to use instead, for a penalty that accepts only some values, or tensors of
             different shapes: an array, or a list of arrays if the penalty compares several tensors.
-        skip: names of rules to leave out, for a penalty that breaks one on purpose.
+        skip: names of rules to leave out, for a penalty that breaks one on purpose. Defaults to none.
 
     Example:
 
@@ -65,7 +66,7 @@ def check_penalty(
     if not isinstance(penalty, Penalty):
         raise TypeError(
             "`penalty` of check_penalty must be an instance of a subclass of "
-            f"`keras_penalties.regularizers.Penalty`. Received: {penalty!r} (of type {type(penalty).__name__})."
+            f"`keras_penalties.regularizers.Penalty`. Received: {penalty!r} (type {type(penalty).__name__})."
         )
     unknown = sorted(set(skip) - set(RULES))
     if unknown:

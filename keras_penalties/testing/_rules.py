@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_penalties._keras.precision import float64
+from keras_penalties._keras.precision import float64, rounds_float64
 from keras_penalties.testing._subject import STRENGTH, Broken, Case, Subject
 
 LARGEST = 1e37  # larger numbers may overflow float32
-STEP, DIRECTIONS = 1e-7, 3
+DIRECTIONS = 3  # in which the value is compared with its gradient
 
 
 def expect_close(received, expected, source, rtol=1e-4, atol=1e-6):
@@ -48,17 +48,23 @@ def check_value(subject: Subject):
 
 
 def check_float64(subject: Subject):
+    value, is_rounded = _in_float64(subject)
+    if value.dtype != "float64":
+        raise Broken("a scalar of float64", f"{value.dtype}")
+    if is_rounded and not rounds_float64():
+        raise Broken("another value after `x` was rounded to float32", f"{value} in both cases")
+    expect_close(subject.measure(Case(subject.about, subject.xs)), value, "in float64")
+
+
+def _in_float64(subject):
+    """The value in float64, and whether it is that of float32 although the gradient is not 0."""
     nudges = [1.0 - 1e-9 * subject.random.uniform(0.5, 1.0, x.shape) for x in subject.xs]
     xs = [x * nudge for x, nudge in zip(subject.xs, nudges, strict=True)]
     with float64():
         of_rounded = subject.measure(Case("", [_rounded(x) for x in xs], dtype="float64"))
         case = Case(subject.about, xs, dtype="float64")
         value, slopes = subject.measure(case), subject.gradients(case)
-    if value.dtype != "float64":
-        raise Broken("a scalar of float64", f"{value.dtype}")
-    if value == of_rounded and any(map(np.any, slopes)):
-        raise Broken("another value after `x` was rounded to float32", f"{value!r} in both cases")
-    expect_close(subject.measure(Case(subject.about, subject.xs)), value, "in float64")
+    return value, value == of_rounded and any(map(np.any, slopes))
 
 
 def check_half_precision(subject: Subject):
@@ -151,15 +157,16 @@ def check_finite(subject: Subject):
 
 
 def check_gradient(subject: Subject):
-    xs = subject.xs
+    xs, (_, is_rounded) = subject.xs, _in_float64(subject)
+    size, slack, noise = (1e-3, 1e-2, 1e-3) if is_rounded else (1e-7, 1e-3, 1e-7)
     with float64():
         case = Case(subject.about, xs, dtype="float64")
         here, slopes = float(subject.measure(case)), subject.gradients(case)
         # A tensor without any gradient is detached, as a teacher is, unless no other has one.
         reached = [i for i, slope in enumerate(slopes) if np.any(slope)]
         for i in reached or range(len(xs)):
-            step = STEP * (np.max(np.abs(xs[i])) or 1.0)
-            room = 1e-3 * np.linalg.norm(slopes[i]) + 1e-7 * abs(here) + 1e-8
+            step = size * (np.max(np.abs(xs[i])) or 1.0)
+            room = slack * np.linalg.norm(slopes[i]) + noise * abs(here) + 1e-8
             for _ in range(DIRECTIONS):
                 direction = subject.random.normal(size=xs[i].shape)
                 direction /= np.linalg.norm(direction)
@@ -229,8 +236,8 @@ class Rule(NamedTuple):
 
 
 WEIGHTED = (
-    "Dropped rows are zeros when the formula gets them, and no longer after a mean was subtracted. Multiply by "
-    "`weights`, or use `ops.where` with the mask, and take means over what counts, not over all rows."
+    "Dropped rows are zeros when the formula gets them, and no longer after a mean was subtracted. Multiply "
+    "by `weights`, or use `ops.where` with the mask, and take means over what counts, not over all rows."
 )
 REGISTERED = (
     "Put `@keras.saving.register_keras_serializable(package='my_project')` above the class, and store each "
