@@ -22,6 +22,6 @@ def float64():
 
 
 def rounds_float64() -> bool:
-    """Whether operations of Keras itself round float64 to float32, as `ops.mean` and `ops.maximum` do on torch
-    (keras/src/backend/torch/numpy.py)."""
-    return keras.backend.backend() == "torch"
+    """Whether operations of Keras itself round float64 to float32, as `ops.mean` does on JAX and torch (in
+    keras/src/backend/jax/numpy.py and keras/src/backend/torch/numpy.py)."""
+    return keras.backend.backend() != "tensorflow"

@@ -22,7 +22,7 @@ def check_penalty(
     | rule | what is checked |
     |---|---|
     | `"value"` | the value is one finite number of float32, the same each time |
-    | `"float64"` | float64 stays float64, and agrees with float32 |
+    | `"float64"` | float64 stays float64, if Keras' operations keep it, and agrees with float32 |
     | `"half precision"` | float16 and bfloat16 give the number of float64, also for activations of 300 |
     | `"mask"` | what a mask drops counts for nothing, even a NaN: in the value and in the gradient |
     | `"padding"` | more padding, in the batch and in each position axis, changes nothing |
