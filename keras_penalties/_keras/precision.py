@@ -1,6 +1,7 @@
 """float64, which JAX rounds to float32 unless it is told otherwise."""
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -13,12 +14,13 @@ def float64():
         return
     import jax
 
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
+    config: Any = jax.config
+    before = config.jax_enable_x64
+    config.update("jax_enable_x64", True)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_x64", before)
+        config.update("jax_enable_x64", before)
 
 
 def rounds_float64() -> bool:
