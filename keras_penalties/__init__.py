@@ -5,6 +5,7 @@ from keras_penalties import losses as losses
 from keras_penalties import models as models
 from keras_penalties import regularizers as regularizers
 from keras_penalties import schedules as schedules
+from keras_penalties import testing as testing
 from keras_penalties._attach import penalize as penalize
 from keras_penalties._attach import strip as strip
 from keras_penalties._audit import audit as audit
@@ -19,6 +20,7 @@ __all__ = [
     "models",
     "regularizers",
     "schedules",
+    "testing",
     "penalize",
     "strip",
     "audit",

@@ -4,6 +4,7 @@ Sums over the rows of a table are those of all replicas: see `replicas.own_rows`
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -31,7 +32,7 @@ def as_loss(value):
     return ops.cast(value, dtype) if dtype in ("float32", "float64") else value
 
 
-def booleans(mask):
+def booleans(mask) -> Any:
     """`mask` as booleans: whatever is not zero counts. So the token ids of padded texts are a mask."""
     is_boolean = mask is None or keras.backend.standardize_dtype(mask.dtype) == "bool"
     return mask if is_boolean else ops.cast(mask, "bool")

@@ -22,7 +22,7 @@ LEVELS = [
     ["_tensors"],
     ["models"],
     ["_attach", "_audit"],
-    ["_plots"],
+    ["_plots", "testing"],
     ["__init__"],
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import keras_penalties as kp
 from tests.support.helpers import ROOT
 from tests.test_docs import blocks
 
@@ -81,3 +82,13 @@ def test_is_its_formula_and_masks_rows(page, name):
     np.testing.assert_allclose(measured(xs), formula(*xs), rtol=1e-4)
     kept = np.array([True, True, False, True, True, True])
     np.testing.assert_allclose(measured(xs, kept), formula(*(x[kept] for x in xs)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_keeps_the_rules(page, name):
+    xs = [page[letter] for letter in FORMULAS[name][1]]
+    kp.testing.check_penalty(page[name](0.1), inputs=xs)
+
+
+def test_matrices_keep_the_rules(page):
+    kp.testing.check_penalty(page["Orthogonality"](0.1), shape=(4, 3, 3), skip=["padding"])

@@ -35,7 +35,8 @@ def _why(padding) -> str:
 
 
 def _advice(padding, way: str) -> str:
-    found, layer = [], padding.dropped_by
+    found: list[str] = []
+    layer: Any = padding.dropped_by
     if padding.masked_input is not None:
         name, by_name = padding.masked_input.name, "`penalize`"
         by_name += " or `HiddenOutputs`" if padding.masked_input.for_hidden_outputs else ""

@@ -34,9 +34,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     `regularization_loss`, the sum of its other losses, if it has any. `evaluate` returns a list, or a dict
     with `return_dict=True`. Checkpoints of the wrapped model load into this one, and the reverse.
 
-    A penalty that compares tensors, such as `Hint`, gets a tuple of names as its key:
-    `hidden_losses={("student/dense", "teacher/dense"): Hint(1.0, projection=True)}`. Both tensors have to be
-    in `model`, which runs once per step.
+    A penalty that compares tensors of `model`, such as `Hint`, has a tuple of names as its key:
+    `hidden_losses={("student/dense", "teacher/dense"): Hint(1.0, projection=True)}`.
 
     Args:
         model: a built Keras model: functional, Sequential, or subclassed with only a `call`. For a model

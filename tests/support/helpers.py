@@ -1,6 +1,5 @@
 """What tests need of a backend or of another process."""
 
-import contextlib
 import functools
 import os
 import subprocess
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from keras import ops
+
+from keras_penalties._keras.precision import float64 as float64
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
@@ -41,22 +42,6 @@ def to_numpy(x):
     if dtype_of(x) == "bfloat16":
         x = ops.cast(x, "float32")
     return np.asarray(ops.convert_to_numpy(x))
-
-
-@contextlib.contextmanager
-def float64():
-    """Where float64 stays float64: JAX needs to be told."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
 
 
 def gradient(fn, x, *others, scale=1.0):

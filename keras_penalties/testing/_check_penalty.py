@@ -1,0 +1,110 @@
+"""Check that a penalty keeps the rules of this package."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_penalties._types import Tensors
+from keras_penalties.regularizers import Penalty
+from keras_penalties.testing._rules import RULES
+from keras_penalties.testing._subject import Broken, Subject
+
+
+def check_penalty(
+    penalty: Penalty, shape: Sequence[int] = (8, 6), inputs: Tensors = None, skip: Sequence[str] = ()
+) -> None:
+    """Check that a penalty of your own keeps the rules that every penalty of this package keeps.
+
+    Call it in a test of your project, once for each set of arguments that matters. It takes a few seconds,
+    and returns nothing if all rules are kept. It attaches copies of `penalty`, made from its config: by an
+    `ActivityPenalty` and, if it measures one tensor, by `activity_regularizer=` and `penalize` too.
+
+    | rule | what is checked |
+    |---|---|
+    | `"value"` | the value is one finite number of float32, the same each time |
+    | `"float64"` | float64 stays float64, if Keras' operations keep it, and agrees with float32 |
+    | `"half precision"` | float16 and bfloat16 give the number of float64, also for activations of 300 |
+    | `"mask"` | what a mask drops counts for nothing, even a NaN: in the value and in the gradient |
+    | `"padding"` | more padding, in the batch and in each position axis, changes nothing |
+    | `"finite"` | value and gradient are finite for zeros, constant features, one row and no row |
+    | `"gradient"` | the gradient agrees with finite differences in float64 |
+    | `"config"` | `get_config` and `from_config` give the same penalty back |
+    | `"strength"` | `measure` leaves the strength out |
+    | `"attaching"` | each way of attaching it adds strength times measure to the loss |
+    | `"saving"` | a saved model, loaded again, adds the same number |
+    | `"compiled"` | a step of `fit` adds and logs the same number |
+
+    Args:
+        penalty: an instance of your class. If it compares several tensors, all get `shape`.
+        shape: the shape of the random activations: the batch first, then positions if your penalty needs
+            them, and the features last (or where `axis` of the penalty says). Activations are normal, and
+            between 0 and 1 if the penalty sets `outside_0_and_1`.
+        inputs: activations to use instead, for a penalty that accepts only some values, or tensors of
+            different shapes: an array, or a list of arrays if the penalty compares several tensors.
+        skip: names of rules to leave out, for a penalty that breaks one on purpose. Defaults to none.
+
+    Example:
+
+    >>> import keras, keras_penalties as kp
+    >>> from keras import ops
+    >>> @keras.saving.register_keras_serializable("my_project")
+    ... class Spread(kp.regularizers.BatchStatisticPenalty):
+    ...     def statistic(self, rows, weights):
+    ...         mean = ops.sum(rows * weights[:, None], axis=0)
+    ...         return ops.mean(ops.square(rows - mean))  # all rows count, those that a mask drops too
+    >>> kp.testing.check_penalty(Spread(0.1))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    AssertionError: Spread breaks the rule "mask": What a mask drops counts for nothing.
+    ...
+
+    Raises:
+        AssertionError: if a rule is broken. The message names the rule, the input, what was expected and what
+            was received, and says what to do.
+        TypeError: if `penalty` is not an instance of a penalty class.
+        ValueError: if `shape` or `inputs` do not fit the penalty, or `skip` names no rule.
+    """
+    if not isinstance(penalty, Penalty):
+        raise TypeError(
+            "`penalty` of check_penalty must be an instance of a subclass of "
+            f"`keras_penalties.regularizers.Penalty`. Received: {penalty!r} (type {type(penalty).__name__})."
+        )
+    unknown = sorted(set(skip) - set(RULES))
+    if unknown:
+        raise ValueError(
+            f"`skip` of check_penalty must contain names of rules: {', '.join(map(repr, RULES))}. "
+            f"Received: {unknown}."
+        )
+    for xs in _drawn(penalty, shape) if inputs is None else [_listed(inputs)]:
+        subject = Subject(penalty, xs, "random activations" if inputs is None else "`inputs`")
+        for name, rule in RULES.items():
+            if name not in skip:
+                _check(subject, name, rule)
+
+
+def _check(subject, name, rule):
+    try:
+        rule.check(subject)
+    except Exception as error:
+        expected, received = "no error", f"{type(error).__name__}: {error}"
+        if isinstance(error, Broken):
+            expected, received = error.args
+        raise AssertionError(
+            f'{type(subject.penalty).__name__} breaks the rule "{name}": {rule.text}\n'
+            f"Input: {subject.case}\nExpected: {expected}\nReceived: {received}\n{rule.advice}"
+        ) from (error.__cause__ if isinstance(error, Broken) else error)
+
+
+def _drawn(penalty, shape):
+    """Random activations for each number of tensors that the penalty compares."""
+    random = np.random.default_rng(0)
+    for count in penalty.tensors if isinstance(penalty.tensors, tuple) else [penalty.tensors]:
+        shapes = [shape] * count
+        if penalty.outside_0_and_1 is None:
+            yield [random.normal(size=shape) for shape in shapes]
+        else:
+            yield [random.uniform(0.05, 0.95, size=shape) for shape in shapes]
+
+
+def _listed(inputs):
+    several = isinstance(inputs, (list, tuple)) and any(hasattr(x, "shape") for x in inputs)
+    return [np.asarray(x, "float64") for x in (inputs if several else [inputs])]

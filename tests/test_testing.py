@@ -1,0 +1,320 @@
+"""`check_penalty` accepts every penalty of the package, and names the rule that a wrong penalty breaks."""
+
+import ast
+import re
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_penalties as kp
+from tests.contracts import PENALTIES
+from tests.contracts_pairs import SEVERAL_TENSORS
+from tests.support.helpers import BACKEND, ROOT
+from tests.test_docs import FENCE, blocks
+
+BatchStatisticPenalty, PerExamplePenalty = (
+    kp.regularizers.BatchStatisticPenalty,
+    kp.regularizers.PerExamplePenalty,
+)
+CASES = list({case.cls: case for case in (*PENALTIES[::-1], *SEVERAL_TENSORS[::-1])}.values())
+if BACKEND != "torch":  # where a class takes a tenth of a second, and a second or two elsewhere
+    CASES = CASES[::5]
+register = keras.saving.register_keras_serializable(package="wrong")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_penalty_of_the_package_passes(case):
+    kp.testing.check_penalty(case.make(), case.fit((6, 4)))
+
+
+def test_one_that_learns_weights_passes():
+    hint = kp.regularizers.Hint(0.1, projection=True)
+    student, teacher = (np.random.default_rng(0).normal(size=(4, width)) for width in (2, 3))
+    kp.testing.check_penalty(hint, inputs=[student, teacher])
+
+
+def test_one_with_positions_and_a_schedule_passes():
+    warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.1)
+    kp.testing.check_penalty(kp.regularizers.L2(warm_up), (3, 3, 2))
+
+
+# Each of these breaks the rule under which it is listed, and none before it.
+
+
+@register
+class LogOfActivations(PerExamplePenalty):
+    def elements(self, x):
+        return ops.log(x)
+
+
+@register
+class Drawn(PerExamplePenalty):
+    def elements(self, x):
+        return ops.square(x) * keras.random.uniform(ops.shape(x), dtype=x.dtype)
+
+
+@register
+class InFloat32(PerExamplePenalty):
+    def elements(self, x):
+        return ops.square(ops.cast(x, "float32"))
+
+
+@register
+class SumOfExponentials(BatchStatisticPenalty):
+    def statistic(self, rows, weights):
+        return ops.sum(weights * ops.log(ops.sum(ops.exp(rows), axis=-1)))
+
+
+@register
+class MeanOfAll(kp.regularizers.Penalty):
+    def value(self, x, mask):
+        return ops.mean(ops.square(x))
+
+
+@register
+class Spread(BatchStatisticPenalty):
+    """Dropped rows are zeros, and no longer after the mean was subtracted."""
+
+    def statistic(self, rows, weights):
+        rows = rows - ops.sum(rows * weights[:, None], axis=0)
+        return ops.sum(ops.square(ops.transpose(rows) @ rows))
+
+
+@register
+class MeanDistance(kp.regularizers.Penalty):
+    tensors = 2
+
+    def value(self, x, mask):
+        return ops.mean(ops.sum(ops.square(x[0] - x[1]), axis=-1))
+
+
+@register
+class MeanOfSteps(PerExamplePenalty):
+    def examples(self, x, mask):
+        return ops.mean(ops.square(x), axis=(1, 2))
+
+
+@register
+class Length(PerExamplePenalty):
+    """The gradient of a root is infinite at zero."""
+
+    def examples(self, x, mask):
+        return ops.sqrt(ops.sum(ops.square(x), axis=-1))
+
+
+@register
+class Standardized(BatchStatisticPenalty):
+    """Divides by the deviation, which is zero for constant features."""
+
+    def statistic(self, rows, weights):
+        share = weights[:, None]
+        rows = rows - ops.sum(rows * share, axis=0)
+        deviation = ops.sqrt(ops.sum(share * ops.square(rows), axis=0))
+        return ops.sum(share * (rows / deviation) ** 4)
+
+
+@register
+class Unbiased(BatchStatisticPenalty):
+    """Divides by one row less."""
+
+    def statistic(self, rows, weights):
+        share = weights[:, None]
+        squares = ops.square(rows - ops.sum(rows * share, axis=0))
+        return ops.sum(share * squares) / (1.0 - ops.sum(ops.square(weights)))
+
+
+@register
+class DistanceOfTensors(PerExamplePenalty):
+    tensors = 2
+
+    def examples(self, x, mask):
+        return ops.sqrt(ops.sum(ops.square(x[0] - x[1]), axis=-1))
+
+
+@register
+class HalfOfAGradient(PerExamplePenalty):
+    def elements(self, x):
+        return x * ops.stop_gradient(x)
+
+
+@register
+class OtherName(PerExamplePenalty):
+    def __init__(self, strength, power=4):
+        super().__init__(strength)
+        self._power = power
+
+    def elements(self, x):
+        return x**self._power
+
+
+@register
+class Changed(PerExamplePenalty):
+    def __init__(self, strength, factor=2.0):
+        super().__init__(strength)
+        self.factor = 2.0 * factor
+
+    def elements(self, x):
+        return self.factor * ops.square(x)
+
+
+class Loose(PerExamplePenalty):
+    def elements(self, x):
+        return ops.square(x)
+
+
+@register
+class WithStrength(PerExamplePenalty):
+    def elements(self, x):
+        return self.strength * ops.square(x)
+
+
+@register
+class ComparesSizes(PerExamplePenalty):
+    def check_shapes(self, shapes):
+        if shapes[0][0] < 1:
+            raise ValueError("no rows")
+
+    def elements(self, x):
+        return ops.square(x)
+
+
+@register
+class OtherWeights(PerExamplePenalty):
+    """Has as many weights as there were calls."""
+
+    calls = 0
+
+    def learned(self, shapes):
+        OtherWeights.calls += 1
+        return {"scale": {"shape": (OtherWeights.calls,), "initializer": "ones"}}
+
+    def elements(self, x):
+        return ops.square(x)
+
+
+@register
+class InPython(PerExamplePenalty):
+    def elements(self, x):
+        return ops.square(x) if float(ops.convert_to_numpy(ops.sum(x))) < 1e9 else x
+
+
+WRONG = {
+    "value": [LogOfActivations, Drawn],
+    "float64": [InFloat32] if BACKEND == "tensorflow" else [],  # elsewhere `ops.mean` of Keras does the same
+    "half precision": [SumOfExponentials],
+    "mask": [MeanOfAll, Spread, MeanDistance],
+    "padding": [MeanOfSteps],
+    "finite": [Length, Standardized, Unbiased, DistanceOfTensors],
+    "gradient": [HalfOfAGradient],
+    "config": [OtherName, Changed, Loose],
+    "strength": [WithStrength],
+    "attaching": [ComparesSizes],
+    "saving": [OtherWeights],
+    "compiled": [InPython] if BACKEND == "tensorflow" else [],  # on torch nothing is compiled
+}
+
+
+@pytest.mark.every_case
+@pytest.mark.filterwarnings("ignore:Loose is not registered")
+@pytest.mark.parametrize(
+    "rule, cls",
+    [(rule, cls) for rule in WRONG for cls in WRONG[rule]],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_the_broken_rule_is_named(rule, cls):
+    shape = (3, 4, 2) if cls is MeanOfSteps else (5, 3)
+    with pytest.raises(AssertionError, match=f'{cls.__name__} breaks the rule "{rule}"'):
+        kp.testing.check_penalty(cls(0.1), shape)
+
+
+def test_each_rule_has_a_wrong_penalty():
+    with pytest.raises(ValueError, match="must contain names of rules: " + ", ".join(map(repr, WRONG))):
+        kp.testing.check_penalty(kp.regularizers.L2(0.1), skip=["speed"])
+
+
+def test_the_message_says_what_came():
+    x = np.array([[1.0], [2.0]])
+    with pytest.raises(AssertionError) as caught:
+        kp.testing.check_penalty(MeanOfAll(0.1), inputs=x)
+    assert str(caught.value).split("\n")[:4] == [
+        'MeanOfAll breaks the rule "mask": What a mask drops counts for nothing.',
+        "Input: `inputs`, every third example dropped, float32 of shape (2, 1) with a mask of shape (2,)",
+        "Expected: 1 (without the dropped examples)",
+        "Received: 0.5",
+    ]
+
+
+def test_an_error_of_the_formula_is_its_cause():
+    @register
+    class Fails(PerExamplePenalty):
+        def elements(self, x):
+            raise RuntimeError("no formula today")
+
+    words = r"Received: RuntimeError: no formula today"
+    with pytest.raises(AssertionError, match=words) as caught:
+        kp.testing.check_penalty(Fails(0.1))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_rule_can_be_left_out():
+    kp.testing.check_penalty(HalfOfAGradient(0.1), (3, 2), skip=["gradient"])
+
+
+def test_only_values_that_the_penalty_accepts_are_tried():
+    @register
+    class OfPositive(PerExamplePenalty):
+        def refuse(self, x):
+            if x.min() <= 0.0:
+                raise ValueError("`x` of OfPositive must be positive.")
+
+        def elements(self, x):
+            return -ops.log(x)
+
+    x = np.random.default_rng(0).uniform(1.0, 2.0, size=(4, 3))
+    kp.testing.check_penalty(OfPositive(0.1), inputs=x, skip=["mask", "padding"])
+    with pytest.raises(AssertionError, match='"value".*\n.*\n.*\n.*must be positive'):
+        kp.testing.check_penalty(OfPositive(0.1))
+
+
+@pytest.mark.parametrize(
+    "penalty, options, words",
+    [
+        (kp.regularizers.L2, {}, "`penalty` of check_penalty must be an instance.*Received: .*L2"),
+        (keras.regularizers.L2(), {}, "`penalty` of check_penalty must be an instance"),
+        (kp.regularizers.TotalVariation(0.1), {}, re.escape("(8, 6)")),
+        (
+            kp.regularizers.L2(0.1),
+            {"shape": (8,)},
+            r"a batch axis and a features axis at least. Received: \(8,\)",
+        ),
+        (kp.regularizers.Hint(0.1), {"inputs": [np.ones((3, 2))]}, "compares 2 tensors"),
+    ],
+    ids=["a class", "of Keras", "too few axes", "one axis", "too few tensors"],
+)
+def test_wrong_arguments(penalty, options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        kp.testing.check_penalty(penalty, **options)
+
+
+def test_the_test_file_of_the_docs(monkeypatch):
+    """Its classes are those of the page, and each of its tests passes."""
+    text = (ROOT / "docs" / "own-penalty.md").read_text()
+    defined = {}
+    for _, code in blocks(text):
+        kept = [
+            node
+            for node in ast.parse(code).body
+            if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef))
+        ]
+        exec(compile(ast.Module(kept, []), "my_penalties.py", "exec"), defined)
+    monkeypatch.setitem(sys.modules, "my_penalties", types.SimpleNamespace(**defined))
+    file = {}
+    (code,) = [found["code"] for found in FENCE.finditer(text) if "import pytest" in found["code"]]
+    exec(code, file)
+    file["test_value"]()
+    for penalty in file["PENALTIES"]:
+        file["test_rules"](penalty, (4, 3, 2))
