@@ -109,10 +109,11 @@ class Tapped(hooks.HoldsHelpers):
         return getattr(self, "activity_penalties", ())
 
 
-def with_mask(x, mask):
+def with_mask(x, mask: Any):
     """`x`, which keeps `mask` if it has none, and if that fits."""
-    fits = mask is not None and get_keras_mask(x) is None and len(mask.shape) < len(x.shape)
-    if fits and shapes_agree(mask.shape, x.shape[: len(mask.shape)]):
+    if mask is None or get_keras_mask(x) is not None or len(mask.shape) >= len(x.shape):
+        return x
+    if shapes_agree(mask.shape, x.shape[: len(mask.shape)]):
         set_keras_mask(x, mask)
     return x
 
