@@ -48,7 +48,7 @@ def _advice(padding, way: str) -> str:
     if layer is not None and padding.by_its_code:
         if not found:
             found.append("add with `keras.layers.Add()` there, which keeps masks")
-    elif layer is not None and not getattr(layer, "supports_masking", True):  # operations have no such attribute
+    elif layer is not None and not getattr(layer, "supports_masking", True):
         found.append(f"set `supports_masking = True` in '{layer.name}'")
     elif layer is not None and not found:
         found.append("use a layer in its place that keeps masks, such as `keras.layers.Add()`")
