@@ -241,5 +241,10 @@ figure.savefig("notebook-language-model.png", dpi=110)
 # Only block 3 changes, the block that the penalty names. To penalize all four, write
 # `"block_*/expand"`.
 #
+# All texts here have the same length. For shorter ones, padded with 0, name the input of
+# the token ids, `mask_from="tokens"` ([padding inside a
+# block](../docs/reach-inside.md#padding-inside-a-block)), and leave the padding out of the
+# main loss too, with `ignore_class=0`.
+#
 # **Next:** [how every tensor of a model is named](../docs/reach-inside.md), with a model of
 # KerasHub, and [how to choose the strength](../docs/strengths.md).
