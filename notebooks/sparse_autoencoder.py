@@ -160,4 +160,4 @@ figure.savefig("notebook-sparse-autoencoder.png", dpi=110)
 # weights show a stroke or a loop that it looks for.
 #
 # **Next:** [other penalties that make a code sparse](../docs/choose-a-penalty.md), and
-# [a strength that finds the target by itself](../docs/strengths.md).
+# [how to choose a strength](../docs/strengths.md).
