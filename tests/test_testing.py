@@ -118,6 +118,18 @@ class Standardized(BatchStatisticPenalty):
 
 
 @register
+class NotQuiteConstant(BatchStatisticPenalty):
+    """Compares a variance with 0, which rounding of the mean makes positive."""
+
+    def statistic(self, rows, weights):
+        share = weights[:, None]
+        rows = ops.where(share > 0, rows - ops.sum(rows * share, axis=0), 0.0)
+        variance = ops.sum(share * ops.square(rows), axis=0)
+        deviation = ops.sqrt(ops.where(variance > 0, variance, 1.0))
+        return ops.sum(share * ops.where(variance > 0, (rows / deviation) ** 4, 0.0))
+
+
+@register
 class Unbiased(BatchStatisticPenalty):
     """Divides by one row less."""
 
@@ -209,6 +221,7 @@ WRONG = {
     "mask": [MeanOfAll, Spread, MeanDistance],
     "padding": [MeanOfSteps],
     "finite": [Length, Standardized, Unbiased, DistanceOfTensors],
+    "equal rows": [NotQuiteConstant],
     "gradient": [HalfOfAGradient],
     "config": [OtherName, Changed, Loose],
     "strength": [WithStrength],

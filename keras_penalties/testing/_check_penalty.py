@@ -27,6 +27,7 @@ def check_penalty(
     | `"mask"` | what a mask drops counts for nothing, even a NaN: in the value and in the gradient |
     | `"padding"` | more padding, in the batch and in each position axis, changes nothing |
     | `"finite"` | value and gradient are finite for zeros, constant features, one row and no row |
+    | `"equal rows"` | equal rows are equal, although their mean is rounded |
     | `"gradient"` | the gradient agrees with finite differences in float64 |
     | `"config"` | `get_config` and `from_config` give the same penalty back |
     | `"strength"` | `measure` leaves the strength out |

@@ -11,31 +11,11 @@ import numpy as np
 from keras import ops
 
 from keras_penalties._keras.precision import float64, rounds_float64
+from keras_penalties.testing._expect import expect_close, expect_finite
 from keras_penalties.testing._subject import STRENGTH, Broken, Case, Subject
 
 LARGEST = 1e37  # larger numbers may overflow float32
 DIRECTIONS = 3  # in which the value is compared with its gradient
-
-
-def expect_close(received, expected, source, rtol=1e-4, atol=1e-6):
-    """Expect numbers or arrays to be equal, apart from rounding."""
-    received, expected = np.broadcast_arrays(received, expected)
-    apart = np.abs(received.astype("float64") - expected)
-    largest = np.max(np.abs(expected), initial=0.0)
-    if not np.all(apart <= rtol * largest + atol):
-        worst = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
-        place = f", at {list(map(int, worst))}" if worst else ""
-        raise Broken(f"{expected[worst]:.9g} ({source}{place})", f"{received[worst]:.9g}")
-
-
-def expect_finite(value, gradients):
-    if not np.isfinite(value):
-        raise Broken("a finite value", f"{value}")
-    for i, gradient in enumerate(gradients):
-        if not np.all(np.isfinite(gradient)):
-            of = f" of tensor {i}" if len(gradients) > 1 else ""
-            count = np.sum(~np.isfinite(gradient))
-            raise Broken(f"a finite gradient{of}", f"a gradient with {count} of {gradient.size} not finite")
 
 
 def check_value(subject: Subject):
@@ -151,6 +131,15 @@ def check_finite(subject: Subject):
             expect_finite(subject.measure(case), subject.gradients(case))
 
 
+def check_equal_rows(subject: Subject):
+    xs = subject.xs
+    equal = [np.repeat(x[:1].astype("float16").astype("float32"), 8, axis=0) for x in xs]
+    if subject.accepts(equal):
+        exact = subject.measure(Case("8 equal rows", equal))
+        rounded = Case("7 equal rows, whose mean is rounded", [x[:7] for x in equal])
+        expect_close(subject.measure(rounded), exact, "about as for 8 equal rows", rtol=0.3, atol=0.1)
+
+
 def check_gradient(subject: Subject):
     xs = subject.xs
     size, slack, noise = (1e-3, 1e-2, 1e-3) if rounds_float64() else (1e-7, 1e-3, 1e-7)
@@ -262,6 +251,11 @@ RULES = {
         check_finite,
         "Use `ops.where` twice around a root, a logarithm or a division, so that it never gets a 0: "
         "`ops.where(v > 0, ops.sqrt(ops.where(v > 0, v, 1.0)), 0.0)`.",
+    ),
+    "equal rows": Rule(
+        "Equal rows are equal, although their mean is rounded.",
+        check_equal_rows,
+        "Compare a variance with `1e-12 * size`, where `size` is the mean square of the feature, not with 0.",
     ),
     "gradient": Rule(
         "The gradient is the slope of the value.",
