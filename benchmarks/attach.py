@@ -119,6 +119,7 @@ def measured(build, steps):
         name: {
             "ms": 1e3 * measure.median(times, name) / steps,
             **{base: measure.ratio(times, name, base) for base in BASES},
+            "spread": measure.spread(times, name, BASES[1]),
             "flops": counts[name][0] if counts else None,
             "bytes": counts[name][1] if counts else None,
         }
@@ -131,6 +132,12 @@ def measure_all():
     return {"backend": show.backend(), "models": {b.__name__: measured(b, steps) for b, steps in sizes}}
 
 
+def _ratios(row):
+    """The ratios, with the quartiles of that to Keras' own."""
+    ratios = [f"{row[base]:.3f}" for base in BASES]
+    return [*ratios[:2], "{:.2f} to {:.2f}".format(*row["spread"]), ratios[2]]
+
+
 def tables(record):
     for model, rows in record["models"].items():
         base, counted = rows["no penalty"], rows["no penalty"]["flops"]
@@ -140,11 +147,12 @@ def tables(record):
             *(f"of {name}" for name in BASES),
             *(("flops", "bytes") if counted else ()),
         ]
+        head.insert(4, "quartiles")
         yield (
             f"{model}: ten L2 penalties, batch {BATCH}, {record['backend']}",
             head,
             [
-                [name, f"{row['ms']:.2f}", *(f"{row[b]:.3f}" for b in BASES)]
+                [name, f"{row['ms']:.2f}", *_ratios(row)]
                 + [f"{row[kind] / base[kind]:.4f}" for kind in ("flops", "bytes") if counted]
                 for name, row in rows.items()
             ],

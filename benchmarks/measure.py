@@ -34,6 +34,13 @@ def ratio(times, name, base):
     return statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
 
 
+def spread(times, name, base):
+    """The lower and upper quartile over the rounds of one time as a multiple of another."""
+    ratios = [a / b for a, b in zip(times[name], times[base], strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return low, high
+
+
 def median(times, name):
     return statistics.median(times[name])
 
