@@ -134,8 +134,8 @@ def measure_all():
 
 def _ratios(row):
     """The ratios, with the quartiles of that to Keras' own."""
-    ratios = [f"{row[base]:.3f}" for base in BASES]
-    return [*ratios[:2], "{:.2f} to {:.2f}".format(*row["spread"]), ratios[2]]
+    ratios, spread = [f"{row[base]:.3f}" for base in BASES], row.get("spread")  # older records have none
+    return [*ratios[:2], "{:.2f} to {:.2f}".format(*spread) if spread else "", ratios[2]]
 
 
 def tables(record):
