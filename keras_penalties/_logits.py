@@ -9,7 +9,8 @@ from keras_penalties import _numerics
 
 # The lowest finite float32, in place of -inf.
 LOWEST = -3.4028234e38
-# A logarithm of a probability that changes no entropy, but not 0: rows of -inf alone are divided by it.
+# Entries this far below the largest change no entropy. Its exponential is not 0, so that a row of -inf alone
+# can be divided by the sum of its exponentials.
 SMALLEST = -80.0
 
 
@@ -22,7 +23,7 @@ def below_largest(x):
 
 def _largest(x):
     least = {} if all(x.shape) else {"initial": LOWEST}  # without rows there is no largest entry
-    return ops.maximum(ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, **least)), LOWEST)
+    return ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, **least))
 
 
 def logsumexp(x):
@@ -50,7 +51,7 @@ def softmax(x):
 
 def entropy(x):
     """The entropy of the softmax along the last axis, in nats."""
-    x = x - _largest(x)
+    x = x - ops.maximum(_largest(x), LOWEST)
     x = ops.where(x < SMALLEST, SMALLEST, x)  # finite, so that no product is NaN
     exponentials = ops.exp(x)
     total = ops.sum(exponentials, axis=-1)

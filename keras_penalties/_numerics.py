@@ -209,7 +209,11 @@ def norm(x, axis):
 
 def unit(x, axis: int | tuple = -1):
     """`x` with length 1 along `axis`, which may be several; zeros stay zeros, with gradient 0."""
-    x = x / scale(largest(x, axis))
+    return unit_of_ordinary(x / scale(largest(x, axis)), axis)
+
+
+def unit_of_ordinary(x, axis: int | tuple = -1):
+    """As `unit`, for an `x` whose squares the dtype can represent."""
     # Not `1 / ops.sqrt(...)`, for which XLA takes an approximation: differences of units would lose digits.
     return x * inverse(sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)))
 

@@ -20,20 +20,6 @@ MASKS = {
 
 
 @keras.saving.register_keras_serializable("tests")
-class Marked(layers.Layer):
-    """Returns `steps`, and keeps `ids` with them as a mask of any dtype."""
-
-    def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-
-    def call(self, inputs):
-        return inputs[0]
-
-    def compute_mask(self, inputs, previous_mask=None):
-        return inputs[1]
-
-
-@keras.saving.register_keras_serializable("tests")
 class First(layers.Layer):
     """Returns its first input: Keras 3.12 wants every input of a model to be used."""
 
@@ -42,6 +28,14 @@ class First(layers.Layer):
 
     def call(self, inputs):
         return inputs[0]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Marked(First):
+    """Returns `steps`, and keeps `ids` with them as a mask of any dtype."""
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return inputs[1]
 
 
 @keras.saving.register_keras_serializable("tests")

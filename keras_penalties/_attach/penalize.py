@@ -187,9 +187,10 @@ def names_for(tensors, model) -> list[str]:
 
 def _around(tensor) -> list[str]:
     """The names of the layers around `tensor`; if the user named it by attributes, those of the layers."""
-    holders, by_name = tensor.place.holders[::-1], tensor.name == tensor.place.operation.name
-    called = [[] if by_name else [a.replace(".", "_") for a in holder.attributes] for holder in holders]
-    return [(names or [holder.path[-1]])[0] for names, holder in zip(called, holders, strict=True)]
+    holders = tensor.place.holders[::-1]
+    if tensor.name == tensor.place.operation.name:
+        return [holder.path[-1] for holder in holders]
+    return [([a.replace(".", "_") for a in h.attributes] or [h.path[-1]])[0] for h in holders]
 
 
 def unique(name: str, taken: set) -> str:

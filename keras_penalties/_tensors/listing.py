@@ -93,7 +93,7 @@ def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     notes = {}
     for place in search.reachable():
         if pattern is None or fnmatch.fnmatchcase(place.name, pattern):
-            held = [f"self.{a}" for a in place.attributes[:1] if _is_generated(place)]
+            held = [f"self.{a}" for a in place.attributes[:1]] if _is_generated(place) else []
             shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
             notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
     return TensorList(notes, model.name, notes)

@@ -211,11 +211,9 @@ class Search:
         last = wanted.rsplit("/", 1)[-1]
         near += [ends[end] for end in difflib.get_close_matches(last, ends, n=3, cutoff=0.5)]
         near = list(dict.fromkeys(near))[:3]
-        hint = (
-            f"Did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else f"It has {_some(p.name for p in layers)}."
-        )
+        hint = f"It has {_some(place.name for place in layers)}."
+        if near:
+            hint = f"Did you mean {' or '.join(map(repr, near))}?"
         return f"{text} {hint} `kp.list_tensors(model)` lists the names."
 
 

@@ -45,7 +45,7 @@ class Place:
         first of a list."""
         if self.holder is None:
             return []
-        found = _steps(self.holder.operation, self.operation)
+        found = steps_to(self.holder.operation, self.operation)
         return [".".join(map(str, step)) for step in found if not step[0].startswith("_")]
 
     @property
@@ -107,11 +107,15 @@ def within(place: Place) -> Iterator[Place]:
 def step_to(holder, layer) -> tuple:
     """The attribute of `holder`, with indices or keys, that contains `layer`; without one, as in KerasHub's
     `MLP`, its index among the layers that Keras tracks."""
-    found = list(_steps(holder, layer))
-    if not found:
-        return keras_layers.place_among_tracked(holder, layer)
+    found = steps_to(holder, layer)
+    return found[0] if found else keras_layers.place_among_tracked(holder, layer)
+
+
+def steps_to(holder, layer) -> list[tuple]:
+    """The attributes of `holder`, with indices or keys, that contain `layer`, the plainest first."""
     # Public names are the ones that Keras' own files use; the shortest is the plainest.
-    return min(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step)))
+    found = _steps(holder, layer)
+    return sorted(found, key=lambda step: (str(step[0]).startswith("_"), len(step), str(step)))
 
 
 def _steps(holder, layer):

@@ -98,5 +98,4 @@ def _map(x):
     """The activity at each position, scaled to length 1 in each example."""
     x = x / _numerics.scale(_numerics.largest(x, tuple(range(1, len(x.shape)))))
     activity = ops.sum(ops.square(x), axis=-1)
-    squares = ops.sum(ops.square(activity), axis=tuple(range(1, len(activity.shape))), keepdims=True)
-    return activity * _numerics.inverse(_numerics.sqrt(squares))
+    return _numerics.unit_of_ordinary(activity, tuple(range(1, len(activity.shape))))

@@ -75,7 +75,7 @@ def check_penalty(
             f"`skip` of check_penalty must contain names of rules: {', '.join(map(repr, RULES))}. "
             f"Received: {unknown}."
         )
-    for xs in _drawn(penalty, shape) if inputs is None else [_listed(inputs)]:
+    for xs in _drawn(penalty, shape) if inputs is None else [_as_arrays(penalty, inputs)]:
         subject = Subject(penalty, xs, "random activations" if inputs is None else "`inputs`")
         for name, rule in RULES.items():
             if name not in skip:
@@ -106,6 +106,5 @@ def _drawn(penalty, shape):
             yield [random.uniform(0.05, 0.95, size=shape) for shape in shapes]
 
 
-def _listed(inputs):
-    several = isinstance(inputs, (list, tuple)) and any(hasattr(x, "shape") for x in inputs)
-    return [np.asarray(x, "float64") for x in (inputs if several else [inputs])]
+def _as_arrays(penalty, inputs):
+    return [np.asarray(x, "float64") for x in penalty._as_list(inputs)]

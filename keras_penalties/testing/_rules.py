@@ -154,12 +154,12 @@ def check_gradient(subject: Subject):
             for _ in range(DIRECTIONS):
                 direction = subject.random.normal(size=xs[i].shape)
                 direction /= np.linalg.norm(direction)
-                ahead, behind = (
+                ahead, back = (
                     float(subject.measure(Case(subject.about, [*xs[:i], x, *xs[i + 1 :]], dtype="float64")))
                     for x in (xs[i] + step * direction, xs[i] - step * direction)
                 )
                 # At a kink the two differ, and the gradient may be anything between them.
-                low, high = sorted([(ahead - here) / step, (here - behind) / step])
+                low, high = sorted([(ahead - here) / step, (here - back) / step])
                 along = np.sum(slopes[i] * direction)
                 if not low - room <= along <= high + room:
                     raise Broken(

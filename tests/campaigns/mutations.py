@@ -55,7 +55,7 @@ MUTATIONS = [
     (
         "AttentionTransfer does not give its maps a length of 1",
         "regularizers/_attention_transfer.py",
-        "return activity * _numerics.inverse(_numerics.sqrt(squares))",
+        "return _numerics.unit_of_ordinary(activity, tuple(range(1, len(activity.shape))))",
         "return activity",
         "tests/regularizers",
     ),
