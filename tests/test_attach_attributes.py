@@ -131,3 +131,21 @@ def test_the_list_has_what_can_be_named_inside_a_loop():
 def test_a_model_without_weights_is_refused():
     with pytest.raises(ValueError, match="must be built"):
         kp.list_tensors(Net())
+
+
+@pytest.mark.parametrize(
+    "key", ["hidden", "down", "d*", "blocks.0/up", "up", layers.Dense, "blocks.*/down", "dense:preactivation"]
+)
+def test_the_list_for_a_key_is_what_penalize_penalizes(key):
+    model = built()
+    listed = kp.list_tensors(model, key)
+    penalized = kp.penalize(model, {key: L2})
+    found = [layer for layer in penalized._flatten_layers() if isinstance(layer, kp.layers.ActivityPenalty)]
+    assert listed and len(listed) == len(found)
+
+
+def test_the_list_for_a_key_that_matches_nothing_says_so():
+    with pytest.raises(ValueError, match=r"list_tensors has the name 'hiden'.*Did you mean 'hidden'"):
+        kp.list_tensors(built(), "hiden")
+    with pytest.raises(TypeError, match="`pattern` of list_tensors must be a name"):
+        kp.list_tensors(built(), 3)

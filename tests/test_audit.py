@@ -162,7 +162,7 @@ def test_a_penalty_in_a_nested_model_and_masked_elements():
     x = STEPS.copy()
     x[:4, 2:] = 0.0
     (record,) = kp.audit(model, x, np.zeros((16, 3), "float32")).records
-    assert record["at"] == "inner/deep_penalty"
+    assert record["at"] == "inner/deep"
     assert (record["masked"], record["elements"]) == (4 * 3 * 4, (16 * 5 - 12) * 4)
 
 

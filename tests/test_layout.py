@@ -27,6 +27,7 @@ LEVELS = [
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
+pytestmark = pytest.mark.every_case  # each takes milliseconds
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(PACKAGE).as_posix())
 
 

@@ -17,7 +17,8 @@ class Source:
 
     Attributes:
         name: the name in the logs, or of the layer.
-        at: where it is: a path of layers' names, or the names of hidden tensors.
+        at: where it is: a path of layers' names, or the name of the tensor that was given to `penalize` or
+            `HiddenOutputs`.
         way: how it was attached.
         layer: the layer, or the hidden term.
         above: the layers around it, outermost first.
@@ -40,9 +41,9 @@ def find_sources(model) -> list:
         for term in model.terms:
             given = term.penalties or [term.loss]
             found.append(Source(term.key, ", ".join(term.names), "HiddenOutputs", term, (), given))
-    for path, layer, above in _walk(root):
+    for at, layer, above in _walk(root):
         regularizer = getattr(layer, "activity_regularizer", None)
-        source = Source(layer.name, "/".join(path) or layer.name, "", layer, above, [])
+        source = Source(layer.name, at or layer.name, "", layer, above, [])
         if isinstance(layer, ActivityPenalty):
             source.way, source.penalties = "ActivityPenalty", list(layer.get_term().penalties)
         elif regularizer is not None:
@@ -61,20 +62,22 @@ def needs_training(source) -> bool:
     return source.layer.training_only or any(map(_strength.is_moving, strengths))
 
 
-def _walk(layer, path=(), above=(), done=None):
-    """`layer` and those within it, each once: its path, the layer, and the layers around it."""
+def _walk(layer, at="", above=(), done=None):
+    """`layer` and those within it, each once: where it is, the layer, and the layers around it."""
     done = set() if done is None else done
     if id(layer) in done:
         return
     done.add(id(layer))
-    yield path, layer, above
+    yield at, layer, above
     if isinstance(layer, ActivityPenalty):
         return
     inside = [layer.student] if is_distiller(layer) else keras_layers.sublayers(layer)
+    # A penalty that `penalize` has put on a layer is at the tensor that it names.
+    parts = {id(r.layer): r.part for r in layer.receivers.all} if isinstance(layer, Tapped) else {}
     for inner in inside:
-        # A penalty that `penalize` has put on a layer is listed next to it, not inside it.
-        beside = isinstance(layer, Tapped) and isinstance(inner, ActivityPenalty)
-        yield from _walk(inner, (*(path[:-1] if beside else path), inner.name), (*above, layer), done)
+        named = f"{at or layer.name}{parts[id(inner)]}" if id(inner) in parts else None
+        below = f"{at}/{inner.name}" if at else inner.name
+        yield from _walk(inner, named or below, (*above, layer), done)
 
 
 def is_distiller(layer) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 
 import keras
@@ -27,7 +26,7 @@ class TensorList(list):
         from rich.console import Console
         from rich.tree import Tree
 
-        tree = Tree(self.title)
+        tree = Tree(f"Tensors of '{self.title}'")
         branches = {(): tree}
         for name in self:
             path = tuple(name.split("/"))
@@ -56,7 +55,7 @@ def _is_generated(place) -> bool:
     return name.rstrip("0123456789") == kind.rstrip("0123456789")
 
 
-def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
+def list_tensors(model: keras.Model, pattern: str | type | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
     Each has the path of its layer as its name. For a layer with a generated name, the attribute of your class
@@ -66,7 +65,8 @@ def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
 
     Args:
         model: a built Keras model.
-        pattern: a shell pattern; only names that match it are listed.
+        pattern: a key of `penalize`: a name, path, shell pattern or class. Only the layers that it matches
+            are listed. Defaults to None: all.
 
     Returns:
         A list of names. Printed, it is a tree, with the shapes that are known.
@@ -77,23 +77,27 @@ def list_tensors(model: keras.Model, pattern: str | None = None) -> TensorList:
     >>> block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="block")
     >>> model = keras.Sequential([keras.Input((4,)), block, keras.layers.Dense(1, name="out")], name="net")
     >>> kp.list_tensors(model)
-    net
+    Tensors of 'net'
     ├── block  (None, 3)
     │   └── dense  (None, 3)
     └── out  (None, 1)
-    >>> kp.list_tensors(model, "*dense*")[0]
-    'block/dense'
+    >>> list(kp.list_tensors(model, "dense"))
+    ['block/dense']
 
     Raises:
-        TypeError: if `model` is not a Keras model.
-        ValueError: if `model` is not built.
+        TypeError: if `model` is not a Keras model, or `pattern` is neither a string nor a class.
+        ValueError: if `model` is not built, or `pattern` matches nothing or is not a valid name.
     """
     check_built(model, "list_tensors")
+    if not (pattern is None or isinstance(pattern, (str, type))):
+        raise TypeError(
+            "`pattern` of list_tensors must be a name, a shell pattern, a class of layers, or None. "
+            f"Received: {pattern!r}."
+        )
     search = Search(model, "pattern", "list_tensors")
     notes = {}
-    for place in search.reachable():
-        if pattern is None or fnmatch.fnmatchcase(place.name, pattern):
-            held = [f"self.{a}" for a in place.attributes[:1]] if _is_generated(place) else []
-            shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
-            notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
+    for place in search.reachable(pattern):
+        held = [f"self.{a}" for a in place.attributes[:1]] if _is_generated(place) else []
+        shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
+        notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
     return TensorList(notes, model.name, notes)

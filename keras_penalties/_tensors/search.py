@@ -59,9 +59,18 @@ class Search:
         self.places = [place for place in walk(root) if not isinstance(place.operation, ActivityPenalty)]
         self.paths = {place.name for place in self.places}
 
-    def reachable(self) -> list[Place]:
-        """The layers whose output is accessible, itself or as that of the loop around it."""
-        return [place for place in self.places if place.is_called_layer and self._is_reachable(place)]
+    def reachable(self, key: str | type | None = None) -> list[Place]:
+        """The layers that `key` matches, or all, whose output is accessible, itself or as that of the loop
+        around it."""
+        places = self.places
+        if key is not None:
+            places = self._places(key, name := self._parsed(key))
+            if not places:
+                raise ValueError(self._nothing(key, name))
+        return [place for place in places if place.is_called_layer and self._is_reachable(place)]
+
+    def _parsed(self, key: str | type) -> TensorName | None:
+        return parse(key, self.argument, self.owner) if isinstance(key, str) else None
 
     def _is_reachable(self, place: Place) -> bool:
         try:
@@ -72,7 +81,7 @@ class Search:
 
     def all(self, key: str | type) -> list[Tensor]:
         """Each tensor that `key`, a name, shell pattern or class, refers to: one for each place and use."""
-        name = parse(key, self.argument, self.owner) if isinstance(key, str) else None
+        name = self._parsed(key)
         found = [tensor for place in self._places(key, name) for tensor in self._tensors(place, name)]
         if not found:
             raise ValueError(self._nothing(key, name))

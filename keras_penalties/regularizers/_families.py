@@ -235,6 +235,31 @@ class BatchStatisticPenalty(Penalty):
         """
         raise NotImplementedError(f"{self._owner} has no formula. Define {self._formula_methods}.")
 
+    @staticmethod
+    def standardized(rows: Tensor, weights: Tensor) -> Tensor:
+        """Each column of `rows` with mean 0 and standard deviation 1, for use in `statistic`.
+
+        A column that is constant, apart from rounding, becomes zeros, with gradient 0.
+
+        Args:
+            rows: `(N, features)`, as `statistic` gets them.
+            weights: `(N,)`, the share of each row in a mean. A row of weight 0 becomes zeros.
+
+        Returns:
+            A tensor of the shape and dtype of `rows`. The standard deviation is that of the population.
+
+        Example:
+
+        >>> import keras_penalties as kp
+        >>> from keras import ops
+        >>> rows = ops.convert_to_tensor([[1.0, 5.0], [3.0, 5.0], [9.0, 9.0]])
+        >>> weights = ops.convert_to_tensor([0.5, 0.5, 0.0])  # a mask drops the third row
+        >>> [[round(float(x), 4) for x in row]
+        ...     for row in kp.regularizers.BatchStatisticPenalty.standardized(rows, weights)]
+        [[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+        """
+        return _numerics.standardize(rows, weights)
+
     def value(self, x: Tensors, mask: Tensors) -> Tensor:
         several = isinstance(x, list)
         xs, masks = (x, mask) if several else ([x], [mask])

@@ -179,7 +179,7 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
     @final
     def validate(self, x: Tensors, mask: Tensors = None) -> tuple[list, list]:
         """Reject what cannot be measured; return tensors and masks in lists of equal length."""
-        xs: list[Any] = self._as_list(x)
+        xs = self.as_list(x)
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(xs)
         if len(masks) != len(xs):
             raise ValueError(
@@ -267,7 +267,8 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
         return _serialization.made(cls, config, "strength")
 
     @final
-    def _as_list(self, x):
+    def as_list(self, x: Tensors) -> list[Tensor]:
+        """`x` as a list of as many tensors as the penalty compares."""
         wanted = self.tensors if isinstance(self.tensors, tuple) else (self.tensors,)
         several = isinstance(x, (list, tuple)) and (1 not in wanted or any(hasattr(t, "shape") for t in x))
         count = len(x) if several else 1

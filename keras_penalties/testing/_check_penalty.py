@@ -107,4 +107,4 @@ def _drawn(penalty, shape):
 
 
 def _as_arrays(penalty, inputs):
-    return [np.asarray(x, "float64") for x in penalty._as_list(inputs)]
+    return [np.asarray(x, "float64") for x in penalty.as_list(inputs)]
