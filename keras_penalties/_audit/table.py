@@ -59,7 +59,10 @@ def as_text(title, records, sentences) -> str:
     console = Console(
         file=text, width=10_000, legacy_windows=False, force_jupyter=False, force_terminal=False
     )
-    console.print(table, width=Measurement.get(console, console.options, table).maximum)
+    if records:
+        console.print(table, width=Measurement.get(console, console.options, table).maximum)
+    else:
+        console.print(title, markup=False)
     for sentence in sentences:
         width = max(100, shutil.get_terminal_size((120, 24)).columns)
         console.print(sentence, width=width, markup=False, highlight=False)
