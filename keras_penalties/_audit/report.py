@@ -154,8 +154,8 @@ class Audit:
         """A sentence for each problem, after the places that have it."""
         if not self.records:
             return [
-                "The model has no penalty and no hidden loss. Losses of outputs are the main loss: to compare "
-                "one with the rest, compile it as a hidden loss of `keras_penalties.models.HiddenOutputs`."
+                "The model has no penalty and no hidden loss. Losses of outputs are the main loss: to "
+                "compare one with the rest, compile it as a hidden loss of `keras_penalties.models.HiddenOutputs`."
             ]
         places = {}
         for record in self.problems:
