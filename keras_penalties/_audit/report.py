@@ -155,7 +155,8 @@ class Audit:
         if not self.records:
             return [
                 "The model has no penalty and no hidden loss. Losses of outputs are the main loss: to "
-                "compare one with the rest, compile it as a hidden loss of `keras_penalties.models.HiddenOutputs`."
+                "compare one with the rest, compile it as a hidden loss of "
+                "`keras_penalties.models.HiddenOutputs`."
             ]
         places = {}
         for record in self.problems:
