@@ -126,7 +126,7 @@ for name, model in (("plain", plain), ("sparse", sparse)):
 # - The mean activation is near the target of 0.05. It stays a little above it, because the
 #   reconstruction pulls it up. A strength of 0.05 gave 0.053, and an error of 0.0334.
 # - The error on new digits is the same: at this strength, after 40 epochs, sparsity costs
-#   nothing. After 3 epochs it even helps, and a larger strength costs error
+#   nothing. After 3 epochs it even helps. A larger strength costs error
 #   ([table](../docs/recipes/sparse-autoencoder.md#come-nearer-to-the-target)).
 # - The readout is 4 points better than on plain codes. But it is no better than on the 784
 #   pixels themselves, which gave 86.5%. The code is 12 times smaller, and no better.
