@@ -14,5 +14,7 @@ def test_each_verdict_has_a_row():
     verdicts = re.findall(r"\*([^*]+)\*", kp.audit.__doc__.split("The verdicts:")[1].split("Example:")[0])
     verdicts = [" ".join(verdict.lower().split()) for verdict in verdicts]
     assert len(verdicts) > 18
-    first_cells = "\n".join(re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/see-what-it-does.md").read_text(), re.MULTILINE))
+    first_cells = "\n".join(
+        re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/see-what-it-does.md").read_text(), re.MULTILINE)
+    )
     assert [verdict for verdict in verdicts if verdict not in first_cells.lower()] == []
