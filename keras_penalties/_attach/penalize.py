@@ -31,8 +31,8 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     `strip` removes the penalties.
 
     Each named layer is replaced by a copy that shares its weights and calls the penalty itself, no matter
-    whether a graph, a `call` or a `train_step` runs it. So a model built from parts of the new one keeps
-    their penalties.
+    whether a graph, a `call` or a `train_step` runs it. In a graph, the layers after it are replaced by plain
+    copies. So a model built from parts of the new one has exactly the penalties before its outputs.
 
     Args:
         model: a built Keras model of any kind: functional, Sequential or subclassed, pretrained, nested.

@@ -7,7 +7,7 @@ with the penalties in it as layers.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -38,6 +38,11 @@ class Request:
             "penalty": keras.saving.serialize_keras_object(self.receiver.layer),
             "mask_from": self.receiver.mask_from,
         }
+
+    def with_copies(self, made: dict) -> Request:
+        """This request, for the copy of its penalty if the copy of the layer has one."""
+        layer = made.get(id(self.receiver.layer), self.receiver.layer)
+        return replace(self, receiver=replace(self.receiver, layer=layer))
 
     @classmethod
     def from_config(cls, config) -> Request:
@@ -138,7 +143,8 @@ class Attaching(Tapping):
         super().finish(new, layer)
         if isinstance(new, Penalized):
             earlier = layer.requests if isinstance(layer, Penalized) else Requests()
-            new.requests = Requests(earlier.here, earlier.waiting)
+            here = [request.with_copies(self.made) for request in earlier.here]
+            new.requests = Requests(here, earlier.waiting)
 
     def of_model(self, model):
         """A copy of `model` with its receivers. Each is recorded as a request on the outermost `Penalized`
@@ -177,8 +183,9 @@ def fulfil(layer: Penalized):
     if len(found) < len(waiting):
         raise ValueError(missing(layer, next(request for request in waiting if request not in found)))
     tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])
-    others = {id(inner): tapping.of(inner, outermost=False) for inner in keras_layers.held_by(layer)}
-    copies.swap(layer, others)
+    inside = keras_layers.held_by(layer)
+    new = tapping.of_all(inside)
+    copies.swap(layer, {id(old): other for old, other in zip(inside, new, strict=True)})
     layer.requests = Requests(here=waiting)
 
 

@@ -25,16 +25,17 @@ class Untapping(Rebuild):
     def __init__(self, receivers: set[int] | None = None):
         super().__init__()
         self.receivers = receivers
+        self.identities: dict[int, keras.layers.Layer] = {}  # by the id of the penalty
         self.activations: dict[int, keras.layers.Layer] = {}  # by the id of the layer whose activation it is
 
-    def of(self, layer, outermost=True):
+    def in_place_of(self, layer):
         if self.receivers is None and isinstance(layer, HiddenOutputs):
-            return super().of(layer.model, outermost)
+            return layer.model
         if self.receivers is None and isinstance(layer, ActivityPenalty):
-            if id(layer) not in self.made:  # it is the argument of another layer, not in a graph
-                self.made[id(layer)] = keras_layers.identity_like(layer)
-            return self.made[id(layer)]
-        return super().of(layer, outermost)
+            if id(layer) not in self.identities:  # for one that is the argument of another layer
+                self.identities[id(layer)] = keras_layers.identity_like(layer)
+            return self.identities[id(layer)]
+        return layer
 
     def goes(self, receiver) -> bool:
         if self.receivers is None:

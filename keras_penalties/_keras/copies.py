@@ -30,13 +30,14 @@ def chosen_attributes(layer) -> dict:
     return {name: value for name, value in attributes(layer).items() if name not in ("_layers", "_tracked")}
 
 
-def layers_in(value):
-    """The layers in the value of an attribute: the value itself, or those in containers at any depth."""
-    if isinstance(value, keras.layers.Layer):
+def parts_in(value):
+    """The layers and symbolic tensors in the value of an attribute: the value itself, or those in containers,
+    at any depth."""
+    if isinstance(value, (keras.layers.Layer, keras.KerasTensor)):
         yield value
     elif isinstance(value, (list, tuple, set, dict)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from layers_in(item)
+            yield from parts_in(item)
 
 
 def layers_in_attributes(layer):
@@ -44,14 +45,15 @@ def layers_in_attributes(layer):
     own = _own(type(layer))
     for name, value in attributes(layer).items():
         if name not in own:
-            yield from layers_in(value)
+            yield from (part for part in parts_in(value) if isinstance(part, keras.layers.Layer))
 
 
 def replaced(value, others: dict):
-    """`value`, in which each layer whose id is a key of `others` is replaced by the layer there."""
-    if isinstance(value, keras.layers.Layer):
+    """`value`, in which each layer or symbolic tensor whose id is a key of `others` is replaced by the one
+    there."""
+    if isinstance(value, (keras.layers.Layer, keras.KerasTensor)):
         return others.get(id(value), value)
-    if not any(id(layer) in others for layer in layers_in(value)):
+    if not any(id(part) in others for part in parts_in(value)):
         return value
     if isinstance(value, dict):
         return {key: replaced(item, others) for key, item in value.items()}
@@ -63,30 +65,30 @@ def _plain(value):
     return next(kind for kind in (list, tuple, set) if isinstance(value, kind))
 
 
-def copy(layer, others: dict, cls=None, outputs=None, stack=None):
-    """A copy of `layer` in which `others` replace layers, by the ids of those that they replace.
+def copy(layer, others: dict, cls=None, outputs=None):
+    """A copy of `layer` in which `others` replace layers and symbolic tensors, by the ids of those that they
+    replace.
 
     Args:
         layer: a built layer or model.
         others: the replacements, by id of the original; None removes a layer.
         cls: the class of the copy: that of `layer`, or a subclass of it.
-        outputs: for a functional model, the outputs of the new graph, on the inputs of `layer`.
-        stack: for a Sequential model, its layers.
+        outputs: for a graph of layers, the outputs of the new graph, on the inputs of `layer`.
     """
     cls = cls or type(layer)
     make: Any = cls.__new__
     new = make(cls)
-    if outputs is not None:
+    if isinstance(layer, keras.Sequential):
+        _stack(new, layer, others, outputs)
+    elif outputs is not None:
         graphs.Functional.__init__(new, layer.input, outputs, name=layer.name)
-    elif isinstance(layer, keras.Sequential):
-        keras.Sequential.__init__(new, stack or _unbuilt_stack(layer, others), name=layer.name)
     else:
         base = keras.Model if isinstance(layer, keras.Model) else keras.layers.Layer
         base.__init__(new, name=layer.name)
     own = _own(type(new))
     _fill(new, layer, others)
     for name, value in attributes(layer).items():
-        if name in own or (outputs is not None and name in _of_graphs()):
+        if name in own or (graphs.is_functional(layer) and name in _of_graphs()):
             continue
         if type(value) in UNTRACKED:
             vars(new)[name] = value
@@ -121,8 +123,15 @@ def remove_attribute(layer, name):
     tracked[:] = [other for other in tracked if other != name]
 
 
-def _unbuilt_stack(model, others):
-    return [replaced(layer, others) for layer in private.of(model, "_layers")]
+def _stack(new, model, others, outputs):
+    """Make `new` a Sequential model like `model`. Keras would call the layers again for its graph."""
+    graph = None if outputs is None else graphs.Functional(graphs.as_functional(model).input, outputs)
+    kept = [replaced(layer, others) for layer in private.of(model, "_layers")]
+    keras.Sequential.__init__(new, name=model.name)
+    for layer in kept if graph is None else graph.layers:
+        new.add(layer, rebuild=False)
+    if graph is not None:
+        private.put(new, "_functional", graph)
 
 
 def _fill(new, layer, others):

@@ -1,5 +1,6 @@
 """Graphs of layers, as far as Keras keeps them private."""
 
+import collections
 import inspect
 import os
 from typing import Any
@@ -12,11 +13,55 @@ from keras_penalties._keras import private
 Functional = private.find("keras.src.models.functional.Functional")
 
 
-def outputs_of(model, inputs, call):
-    """The outputs of the graph of a functional model on `inputs`, a flat list, in which
-    `call(operation, *args, **kwargs)` replaces each call."""
-    run = private.of(model, "_run_through_graph")
-    return run(inputs, operation_fn=lambda operation: operation, call_fn=call)
+def tensors_of(model, inputs, call) -> dict:
+    """The tensors of the graph of a functional model on `inputs`, a flat list, in which
+    `call(use, node, *args, **kwargs)` replaces each call: each by the id of that of `model`."""
+    computed = {id(x): new for x, new in zip(model.inputs, inputs, strict=True)}
+    for use, node in calls(model):
+        args, kwargs = node.arguments.fill_in(computed)
+        outputs = tree.flatten(call(use, node, *args, **kwargs))
+        computed |= {id(x): new for x, new in zip(node.outputs, outputs, strict=True)}
+    return computed
+
+
+def calls(model):
+    """The calls in the graph of a functional model, each after those whose outputs it takes, and those of one
+    layer or operation in order of creation: pairs of (number of the call, its node)."""
+    waiting = [node for node in _nodes(model) if not node.is_input]
+    uses = _uses(waiting)
+    known, following = {id(x) for x in model.inputs}, collections.Counter()
+    while waiting:
+        left = []
+        for node in waiting:
+            operation = id(node.operation)
+            if uses[node] == following[operation] and all(id(x) in known for x in node.input_tensors):
+                yield uses[node], node
+                known |= {id(x) for x in node.outputs}
+                following[operation] += 1
+            else:
+                left.append(node)
+        if len(left) == len(waiting):  # the numbers do not say when they were created
+            yield from ((uses[node], node) for node in left)
+            return
+        waiting = left
+
+
+def _nodes(model) -> list:
+    """The nodes of the graph of a functional model, in the order in which it runs them."""
+    by_depth = private.of(model, "_nodes_by_depth")
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _uses(nodes) -> dict:
+    """The number of each of `nodes` among those of its operation, in order of creation."""
+    of_operations = {}
+    for node in nodes:
+        of_operations.setdefault(id(node.operation), []).append(node)
+    uses = {}
+    for own in of_operations.values():
+        created = private.of(own[0].operation, "_inbound_nodes").index
+        uses |= {node: use for use, node in enumerate(sorted(own, key=created))}
+    return uses
 
 
 def origin(x) -> Any:
@@ -31,8 +76,7 @@ def is_plain(layer) -> bool:
 
 def used_tensors(model) -> set:
     """The ids of the tensors that the graph of a functional model uses, or returns."""
-    nodes = [node for nodes in private.of(model, "_nodes_by_depth").values() for node in nodes]
-    return {id(x) for x in [*(x for node in nodes for x in node.input_tensors), *model.outputs]}
+    return {id(x) for x in [*(x for node in _nodes(model) for x in node.input_tensors), *model.outputs]}
 
 
 def is_functional(model) -> bool:
@@ -55,15 +99,11 @@ def as_functional(model):
 def graph_calls(model) -> dict:
     """For each layer or operation of a functional model, by name, its calls in the order in which the
     graph runs them, as pairs of (number of the call in order of creation, its output tensors)."""
-    calls = {}
-    by_depth = private.of(model, "_nodes_by_depth")
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            calls.setdefault(node.operation.name, []).append(node)
-    order = {}
-    for name, nodes in calls.items():
-        order[name] = sorted(nodes, key=private.of(nodes[0].operation, "_inbound_nodes").index)
-    return {name: [(order[name].index(n), list(n.outputs)) for n in nodes] for name, nodes in calls.items()}
+    nodes, found = _nodes(model), {}
+    uses = _uses(nodes)
+    for node in nodes:
+        found.setdefault(node.operation.name, []).append((uses[node], list(node.outputs)))
+    return found
 
 
 @private.overrides("keras.src.backend.tensorflow.layer.TFLayer._default_save_signature")

@@ -130,7 +130,6 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(
         _FUNCTIONAL,
         "read a graph of layers, and rebuild it",
-        _run_through_graph="graphs",
         _nodes_by_depth="graphs",
     ),
     *_parts(

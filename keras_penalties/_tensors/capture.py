@@ -49,6 +49,13 @@ class Catcher(keras.layers.Layer):
         return tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 
 
+class Catching(Tapping):
+    """The model that runs inside a `HiddenOutputs`. Nobody cuts parts from it. It shares all other layers, so
+    that what is set in the wrapped model later, such as `trainable` of a `BatchNormalization`, applies."""
+
+    copies_moved = False
+
+
 class Capture:
     """A model that returns hidden tensors in addition to its outputs, in one forward pass.
 
@@ -83,7 +90,7 @@ class Capture:
                     f"of '{model.name}' ({type(model).__name__}), but HiddenOutputs calls its model only on "
                     "`x`. Use `keras_penalties.penalize`, or a functional model with this input."
                 )
-        tapping = Tapping(taps)
+        tapping = Catching(taps)
         self.tapped, self.made = tapping.of(model), tapping.made
         self.accepted = set(inspect.signature(model.call).parameters)
         self.in_graph = {tap.receiver.layer.key for tap in taps if tap.is_in_graph}
@@ -140,11 +147,11 @@ class Capture:
         order = [number for number, _ in place.calls]
         if use not in order:
             return use or 0
-        # The new graph was created in the order in which the old one runs, but may run in another order.
+        # The new graph has the same numbers, but may run in another order.
         graph = graphs.as_functional(self.made[id(place.holder.operation)])
         operation = self.made.get(id(place.operation), place.operation)
         order_of_new = [number for number, _ in graphs.graph_calls(graph)[operation.name]]
-        return order_of_new.index(order.index(use))
+        return order_of_new.index(use)
 
     def specs(self) -> dict:
         """The hidden tensors as symbolic tensors, by name; None if the shape is not known yet."""

@@ -1,10 +1,15 @@
-"""Rebuild a model with some layers replaced: the layers around them are copied, all others are shared."""
+"""Rebuild a model with some layers changed.
+
+A graph of layers is rebuilt on the inputs of the original. Layers before the first change are shared with the
+original, and so are their tensors. Those after it are called on new tensors. They are copied, since Keras'
+`layer.output` is the tensor of the first call. So `layer.output` of each layer of the new model is a tensor
+of the new graph, and parts can be cut from it. A copy shares variables and sublayers with its original.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import tree
 
 from keras_penalties._keras import copies, graphs
@@ -12,15 +17,26 @@ from keras_penalties._keras import layers as keras_layers
 
 
 class Rebuild:
-    """Copies layers and models with the changes that a subclass defines, but no layer without changes.
+    """Copies the layers and models with changes, which a subclass defines, and those after them in a graph.
+
+    Each layer has one copy, wherever it is used. So all copies are chosen before the first is made.
 
     Attributes:
         made: the copy of each layer, or the layer itself, by the id of the original.
+        changed: the ids of the layers with changes, their own or those of layers inside them.
+        moved: the ids of other layers and operations that are called on new tensors, and of the layers that
+            contain such a layer.
     """
+
+    copies_moved = True  # otherwise, layers that are only called on new tensors are shared
 
     def __init__(self):
         self.made: dict[int, Any] = {}
-        self._originals: list = []  # an id is valid only while its object exists
+        self.changed: set[int] = set()
+        self.moved: set[int] = set()
+        # An id is valid only while its object exists, so each is kept.
+        self._found: dict[int, tuple] = {}  # a layer, and the layers inside it
+        self._called: dict[tuple, tuple] = {}  # by node and arguments: the arguments, and the outputs
 
     # Defined by subclasses.
 
@@ -35,8 +51,13 @@ class Rebuild:
     def prepare(self, layer):
         """Inspect `layer` before the layers inside it."""
 
+    def in_place_of(self, layer):
+        """The layer that is used instead of `layer`, with its own changes."""
+        return layer
+
     def class_of(self, layer, outermost: bool) -> type:
-        """The class of the copy. `outermost` means that only plain graphs of layers are around it."""
+        """The class of the copy of a layer with changes. `outermost` means that only plain graphs of layers
+        are around it."""
         return type(layer)
 
     def around(self, holder, operation, use: int) -> tuple[list, list]:
@@ -50,69 +71,130 @@ class Rebuild:
     def finish(self, new, layer):
         """Finish `new`, the copy of `layer`."""
 
+    # Choosing.
+
+    def of(self, layer):
+        """`layer` with its changes."""
+        return self.of_all([layer])[0]
+
+    def of_all(self, layers) -> list:
+        """`layers` with their changes."""
+        for layer in layers:
+            self._find(layer, set())
+        chosen = -1
+        while chosen < len(self.changed) + len(self.moved):
+            chosen = len(self.changed) + len(self.moved)
+            for layer, inside in self._found.values():
+                self._choose(layer, inside)
+        return [self._of(layer, True) for layer in layers]
+
+    def _find(self, layer, around: set):
+        """Find `layer` and the layers inside it, but not those `around` it that it refers to."""
+        if id(layer) in self._found:
+            return
+        other = self.in_place_of(layer)
+        if other is not layer:
+            self.changed.add(id(layer))
+            self._found[id(layer)] = layer, [other]
+            self._find(other, around)
+            return
+        self.prepare(layer)
+        self._found[id(layer)] = layer, []
+        around = {*around, id(layer)}
+        for inner in keras_layers.held_by(layer):
+            self._find(inner, around)
+            if id(inner) not in around:
+                self._found[id(layer)][1].append(inner)
+
+    def _choose(self, layer, inside):
+        if self.is_changed(layer) or any(id(inner) in self.changed for inner in inside):
+            self.changed.add(id(layer))
+        if any(self._is_copied(inner) for inner in inside):
+            self.moved.add(id(layer))
+        if self._is_copied(layer) and graphs.is_graph(layer):
+            self._choose_moved(layer)
+
+    def _choose_moved(self, holder):
+        model = graphs.as_functional(holder)
+        new = {id(x) for x in model.inputs if self._on_input(holder, x)}
+        for use, node in graphs.calls(model):
+            before, after = self.around(holder, node.operation, use)
+            if before or any(id(x) in new for x in node.input_tensors):
+                self.moved.add(id(node.operation))
+            if after or self.is_dropped(node.operation) or self._is_called_again(node.operation):
+                new |= {id(x) for x in node.outputs}
+
+    def _is_called_again(self, operation) -> bool:
+        return id(operation) in self.changed or id(operation) in self.moved
+
+    def _is_copied(self, layer) -> bool:
+        return id(layer) in self.changed or (self.copies_moved and id(layer) in self.moved)
+
     # Copying.
 
-    def of(self, layer, outermost: bool = True):
-        """`layer` with its changes."""
+    def _of(self, layer, outermost):
         if id(layer) not in self.made:
-            self._originals.append(layer)
             self.made[id(layer)] = layer  # for a layer that refers to a layer around it
-            self.prepare(layer)
+            other = self.in_place_of(layer)
+            if other is not layer:
+                self.made[id(layer)] = self._of(other, outermost)
+                return self.made[id(layer)]
             plain = outermost and self.is_plain(layer)
-            others = {id(inner): self.of(inner, plain) for inner in keras_layers.held_by(layer)}
-            others = {key: new for key, new in others.items() if id(new) != key}
-            if others or self.is_changed(layer):
-                dropped = [inner for inner in graphs.operations(layer) if self.is_dropped(inner)]
-                others |= {id(inner): None for inner in dropped}
-                self.made[id(layer)] = self._copy(layer, others, outermost)
+            inside, operations = keras_layers.held_by(layer), graphs.operations(layer)
+            others = {id(inner): self._of(inner, plain) for inner in inside if inner in operations}
+            is_rewired = self._is_copied(layer) and graphs.is_graph(layer)
+            tensors = self._rewired(layer, others) if is_rewired else {}
+            # After its own graph, since an attribute may be a part of the graph, as another model.
+            others |= {id(inner): self._of(inner, plain) for inner in inside}
+            if self._is_copied(layer):
+                others = {key: new for key, new in others.items() if id(new) != key}
+                others |= {id(inner): None for inner in operations if self.is_dropped(inner)}
+                self.made[id(layer)] = self._copy(layer, others, tensors, outermost)
         return self.made[id(layer)]
 
-    def _copy(self, layer, others, outermost):
-        cls, graph = self.class_of(layer, outermost), {}
-        if graphs.is_graph(layer) and isinstance(layer, keras.Sequential):
-            graph["stack"] = self._stack(layer, others)
-        elif graphs.is_graph(layer):
-            graph["outputs"] = self._rewired(layer, others)
-        new = copies.copy(layer, others, cls, **graph)
+    def _copy(self, layer, others, tensors, outermost):
+        cls = self.class_of(layer, outermost) if id(layer) in self.changed else type(layer)
+        outputs = None
+        if graphs.is_graph(layer):
+            model = graphs.as_functional(layer)
+            outputs = tree.map_structure(lambda x: tensors[id(x)], model.output)
+            inputs = {id(x) for x in model.inputs}
+            others |= {key: new for key, new in tensors.items() if id(new) != key and key not in inputs}
+        new = copies.copy(layer, others, cls, outputs)
         self.finish(new, layer)
         return new
 
-    def _stack(self, model, others):
-        """The layers of a Sequential model with its changes, after its input."""
-        stack = [model.inputs[0], *(r.layer for r in self._on_input(model, model.inputs[0]))]
-        for layer in model.layers:
-            before, after = self.around(model, layer, 0)
-            stack += [receiver.layer for receiver in before]
-            if not self.is_dropped(layer):
-                stack.append(others.get(id(layer), layer))
-            stack += [receiver.layer for receiver in after]
-        return stack
+    def _rewired(self, holder, others):
+        """The tensors of the graph of `holder` with its changes, on its own inputs, each by the id of the
+        original."""
+        model = graphs.as_functional(holder)
 
-    def _rewired(self, model, others):
-        """The outputs of the graph of `model` with its changes, on the inputs of `model`."""
-        uses = {name: iter(calls) for name, calls in graphs.graph_calls(model).items()}
-
-        def call(operation, *args, **kwargs):
-            use, _ = next(uses[operation.name])
-            before, after = self.around(model, operation, use)
+        def call(use, node, *args, **kwargs):
+            operation = node.operation
+            before, after = self.around(holder, operation, use)
             names = list(kwargs)
             inputs = args[0] if args else kwargs[names[0]]
-            inputs = through(before, inputs, model)
+            inputs = through(before, inputs, holder)
             if self.is_dropped(operation):
                 return inputs
+            if not self._is_called_again(operation):
+                return through(after, list(node.outputs), holder)
             if args:
                 args = (inputs, *args[1:])
             else:
                 kwargs[names[0]] = inputs
-            outputs = others.get(id(operation), operation)(*args, **kwargs)
-            return through(after, outputs, model)
+            key = (id(node), *(id(x) for x in tree.flatten((args, kwargs))))
+            if key not in self._called:  # otherwise, another graph has the same call
+                outputs = others.get(id(operation), operation)(*args, **kwargs)
+                self._called[key] = args, kwargs, outputs
+            return through(after, self._called[key][-1], holder)
 
-        inputs = [through(self._on_input(model, x), x, model) for x in model.inputs]
-        return graphs.outputs_of(model, inputs, call)
+        inputs = [through(self._on_input(holder, x), x, holder) for x in model.inputs]
+        return graphs.tensors_of(model, inputs, call)
 
-    def _on_input(self, model, x):
-        """The receivers on an input of `model`, which no call in the graph computes."""
-        return self.around(model, graphs.origin(x), 0)[1]
+    def _on_input(self, holder, x):
+        """The receivers on an input of `holder`, which no call in the graph computes."""
+        return self.around(holder, graphs.origin(x), 0)[1]
 
 
 def through(receivers, tensors, graph):

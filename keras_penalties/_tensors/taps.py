@@ -1,10 +1,11 @@
 """Receivers on the tensors of a model: layers that are called on a tensor whenever the model computes it.
 
 The named layer is replaced by a copy that shares its weights and calls the receiver itself. The layers
-around it are copied too, up to the model; everything else is shared. So the original does not change, the
-new model has the same class and methods, its layers are in the same order, and any code that runs the layer
-calls the receiver: the model's `call`, its `train_step`, another thread. The receiver becomes a layer of the
-graph only if a graph of layers uses the layer several times, or for an operation that is not a layer.
+around it are copied too, up to the model, and in a graph those after it; everything else is shared. So the
+original does not change, the new model has the same class and methods, its layers are in the same order, and
+any code that runs the layer calls the receiver: the model's `call`, its `train_step`, another thread. The
+receiver becomes a layer of the graph only if a graph of layers uses the layer several times, or for an
+operation that is not a layer.
 """
 
 from __future__ import annotations
