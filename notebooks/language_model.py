@@ -241,8 +241,8 @@ figure.savefig("notebook-language-model.png", dpi=110)
 # Only block 3 changes, the block that the penalty names. To penalize all four, write
 # `"block_*/expand"`.
 #
-# All texts here have the same length. For shorter ones, padded with 0, name the input of
-# the token ids, `mask_from="tokens"` ([padding inside a
+# All texts here have the same length. If yours differ, number the characters from 1 and pad
+# with 0. Then name the input of the ids in `penalize`, `mask_from="text"` ([padding inside a
 # block](../docs/reach-inside.md#padding-inside-a-block)), and leave the padding out of the
 # main loss too, with `ignore_class=0`.
 #

@@ -39,7 +39,7 @@ def check_penalty(
         penalty: an instance of your class. If it compares several tensors, all get `shape`.
         shape: the shape of the random activations: the batch first, then positions if your penalty needs
             them, and the features last (or where `axis` of the penalty says). Activations are normal, and
-            between 0 and 1 if the penalty sets `outside_0_and_1`.
+            between 0 and 1 if the penalty sets `outside_0_and_1`. Defaults to (8, 6).
         inputs: activations to use instead, for a penalty that accepts only some values, or tensors of
             different shapes: an array, or a list of arrays if the penalty compares several tensors.
         skip: names of rules to leave out, for a penalty that breaks one on purpose. Defaults to none.
