@@ -135,7 +135,7 @@ def test_docstring(cls):
 
 @by_name
 def test_docstring_says_each_default(cls):
-    """Except None, what is `as in Keras`, and the name. A value after `Defaults to` is the one in the code."""
+    """Except of a name, and what means "without". A value after `Defaults to` is the one in the code."""
     own = cls.__init__.__module__.startswith("keras_penalties")
     arguments = inspect.signature(cls.__init__).parameters.values() if own else ()
     section = inspect.getdoc(cls).partition("\nArgs:\n")[2].split("\n\n")[0]
