@@ -1,7 +1,8 @@
 """The package name under which classes are saved: the only place where saved names are made."""
 
 import inspect
-from typing import TypeVar
+import re
+from typing import Any, TypeVar
 
 import keras
 
@@ -42,5 +43,25 @@ def made(cls, config, *names, custom_objects=None):
         )
     config = for_any_backend(config)
     saved = {name: config[name] for name in names if isinstance(config.get(name), (dict, list))}
-    make = keras.saving.deserialize_keras_object
-    return cls(**{**config, **{name: make(v, custom_objects=custom_objects) for name, v in saved.items()}})
+    return cls(**{**config, **{name: inner(value, custom_objects) for name, value in saved.items()}})
+
+
+def inner(config, custom_objects=None) -> Any:
+    """The object of a saved config that is inside an object of this package.
+
+    If a class cannot create it, Keras would say so of the class of this package, after pages of config.
+    """
+    try:
+        return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
+    except TypeError as error:
+        classes = re.findall(r"<class '([^']+)'> could not be deserialized", str(error))
+        if not classes:
+            raise
+        reason = re.split(r"Exception encountered: |during deserialization: ", str(error))[-1].strip()
+        name = classes[-1].rsplit(".", 1)[-1]
+        raise ValueError(
+            f"A saved object of class {name} ({classes[-1]}) cannot be created: {reason}. Let `__init__` of "
+            f"{name} take `**kwargs` and pass them to `super().__init__(**kwargs)`, and `get_config` return "
+            "its own arguments. If you cannot change the class, create the model as before, and load its "
+            "weights: `model.load_weights(path)`."
+        ) from error

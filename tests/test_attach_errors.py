@@ -1,6 +1,7 @@
 """Bad input to `penalize` and `strip`: refused with what was expected, what came and what to do."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -66,7 +67,8 @@ def test_a_layer_as_a_key_is_told_its_name():
         (
             "zzz",
             ValueError,
-            "`mask_from` names 'zzz', but no model or layer around 'siamese/twice' has an input",
+            "`mask_from` names 'zzz', but no model or layer around 'siamese/twice' has an input.*"
+            r"of 'around': \['left', 'right'\]\.$",
         ),
         (3, TypeError, "`mask_from` of penalize must be the name of an input.*Received: 3"),
         (
@@ -157,3 +159,38 @@ def test_a_rematerialized_block():
     model = keras.Model(x, block(x))
     with pytest.raises(ValueError, match="is inside 'block': Hides is rematerialized.*Name 'block' itself"):
         kp.penalize(model, {"block/inner": L2})
+
+
+class WithoutKwargs(keras.Model):
+    """Keras saves it, and cannot load it: its `__init__` takes no `trainable`."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = layers.Dense(4), layers.Dense(1)
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+@pytest.mark.parametrize("way", ["penalize", "HiddenOutputs", "in a graph"])
+def test_a_file_whose_class_cannot_be_created_names_that_class(way, tmp_path):
+    x, net = np.ones((2, 3), "float32"), WithoutKwargs()
+    net(x)
+    if way == "HiddenOutputs":
+        model = kp.models.HiddenOutputs(net, hidden=["hidden"])
+    else:
+        inputs = keras.Input((3,))
+        around = keras.Model(inputs, net(inputs)) if way == "in a graph" else net
+        model = kp.penalize(around, {"hidden": kp.regularizers.L2(0.1)})
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError) as caught:
+        keras.saving.load_model(tmp_path / "model.keras", custom_objects={"WithoutKwargs": WithoutKwargs})
+    assert str(caught.value).startswith("A saved object of class WithoutKwargs (")
+    assert "**kwargs" in str(caught.value) and "config=" not in str(caught.value)
+    expected = [layer.get_weights() for layer in (net.hidden, net.out)]
+    for layer in (net.hidden, net.out):
+        layer.set_weights([0 * w for w in layer.get_weights()])
+    model.load_weights(tmp_path / "model.keras")  # the remedy
+    for layer, weights in zip((net.hidden, net.out), expected, strict=True):
+        for a, b in zip(layer.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -150,12 +150,6 @@ def test_the_table_alone_without_matplotlib(audit, monkeypatch):
     assert page.images == [] and len(page.rows) == 5
 
 
-def test_a_model_without_penalties():
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
-    page = Page(kp.audit(model, X)._repr_html_())
-    assert (len(page.rows), page.items, page.images) == (1, [], [])
-
-
 def test_a_page_that_needs_nothing_else(audit, tmp_path):
     path = tmp_path / "audit.html"
     assert audit.to_html(path) is None
@@ -166,3 +160,12 @@ def test_a_page_that_needs_nothing_else(audit, tmp_path):
     assert not re.search(r"https?:|<link|<script|@import|url\(", text)
     Page(text)
     assert audit.to_html(str(path)) is None
+
+
+def test_a_model_without_penalties_says_so():
+    audit = audit_of()
+    assert audit.records == [] and audit.loss == audit.main_loss
+    for text in (str(audit), audit._repr_html_()):
+        assert "has no penalty and no hidden loss" in text and "Penalties of" in text
+        assert "strength" not in text and "verdict" not in text
+    assert Page(audit.to_html()).rows == []

@@ -164,6 +164,43 @@ def test_a_loss_that_overflows():
     assert "not finite" not in verdicts(ours, 3000 * X)["hidden"]
 
 
+def lengths(x):
+    """The norm of each row; the gradient at a row of zeros is NaN."""
+    return ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
+
+
+class FarFromOne(kp.regularizers.PerExamplePenalty):
+    """A penalty whose gradient at 0 is not 0."""
+
+    def elements(self, x):
+        return ops.square(x - 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*not registered")
+def test_a_gradient_that_is_not_finite():
+    """The value of everything is finite. Only the penalty to blame has the verdict, or the main loss."""
+    x = X.copy()
+    x[0] = 0.0  # a row of zeros stays one: there is no bias
+
+    def build(regularizer=None, lengths_before=False, lengths_after=False):
+        def layers_of(inputs):
+            h = layers.Dense(4, use_bias=False, activity_regularizer=regularizer, name="hidden")(inputs)
+            h = layers.Lambda(lengths, name="norm_before")(h) if lengths_before else h
+            h = kp.layers.ActivityPenalty(FarFromOne(0.1), name="ours")(h)
+            return layers.Lambda(lengths, name="norm_after")(h) if lengths_after else h
+
+        return model_of(layers_of)
+
+    bad = "gradient not finite"
+    assert verdicts(build(), x) == {"ours": FINE}
+    found = verdicts(build(lambda h: ops.sum(lengths(h))), x)
+    assert bad in found["hidden"] and found["ours"] == FINE
+    assert verdicts(build(lengths_before=True), x) == {"ours": bad}
+    assert "in the layers before it" in why(build(lengths_before=True), x)
+    assert verdicts(build(lengths_after=True), x) == {"ours": bad}
+    assert "main loss's gradient at 'ours' is nan" in why(build(lengths_after=True), x)
+
+
 def test_training_loops_that_drop_it_or_count_it_twice():
     class Drops(keras.Model):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
+from keras_penalties import _serialization
 from keras_penalties._attach import saved
 from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
-from keras_penalties._serialization import register
 from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
 from keras_penalties._tensors.tapped import mixed
 from keras_penalties._tensors.tree import Place, walk
@@ -91,7 +91,7 @@ class Penalized:
         return PenalizedFile.from_config(config, custom_objects)
 
 
-@register
+@_serialization.register
 class PenalizedFile:
     """The class that a saved file names instead of a `Penalized` class, which is created at run time."""
 
@@ -101,7 +101,7 @@ class PenalizedFile:
     @classmethod
     def from_config(cls, config, custom_objects=None):
         saved.check(config)
-        layer = keras.saving.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
+        layer = _serialization.inner(config["layer"], custom_objects)
         saved.check_layer(layer)
         new = penalized(layer, [Request.from_config(request) for request in config["penalties"]])
         if isinstance(layer, keras.Model) and layer.compiled:  # KerasHub's tasks are compiled when created

@@ -53,7 +53,8 @@ def fragment(title, records, summary, sentences, png) -> str:
     found = table.columns(records)
     kinds = ["number" if column.is_number else "" for column in found]
     parts = [f"<style>{STYLE}</style>", "<table>", f"<caption>{escape(title)}</caption>"]
-    parts.append(f"<thead>{_row('th', [column.title for column in found], kinds)}</thead>")
+    if records:
+        parts.append(f"<thead>{_row('th', [column.title for column in found], kinds)}</thead>")
     parts.append("<tbody>")
     for i, record in enumerate(records):
         kinds[-1] = "problem" if record["why"] else "fine"

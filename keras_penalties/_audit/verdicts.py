@@ -33,6 +33,8 @@ def verdict_on(evidence, model, step):
                 f"It is {evidence.value}. Check the input of '{evidence.source.name}', and its dtype.",
             )
         )
+    elif not dropped and (sentence := _gradient_not_finite(evidence, step)):
+        found.append(("gradient not finite", sentence))
     elif evidence.value == 0.0 and not dropped:
         state, sentence = strength_verdicts.zero(evidence)
         if sentence:
@@ -56,6 +58,33 @@ def _refusal(evidence) -> str:
         except ValueError as error:
             return str(error)
     return ""
+
+
+def _gradient_not_finite(evidence, step) -> str:
+    """Where a gradient is NaN or infinite although the values are finite; empty if none is."""
+    name = evidence.source.name
+    if not _is_finite(evidence.gradient):
+        return (
+            f"The value of '{name}' is finite, but its gradient is {evidence.gradient}, which ruins the "
+            "weights that it reaches. A square root, norm, logarithm or division of 0 in the formula does "
+            "this."
+        )
+    if not _is_finite(evidence.reaches):
+        return (
+            f"The gradient of '{name}' becomes {evidence.reaches} in the layers before it, which ruins their "
+            "weights. Look there for a square root, norm or division of 0."
+        )
+    others = [norm for other in step.evidence for norm in (other.gradient, other.reaches)]
+    if not _is_finite(evidence.main_gradient) and all(map(_is_finite, others)):
+        return (
+            f"The main loss's gradient at '{name}' is {evidence.main_gradient}, which ruins the weights. "
+            f"Look for a square root, norm or division of 0 in the layers after '{name}', and in the loss."
+        )
+    return ""
+
+
+def _is_finite(norm) -> bool:
+    return norm is None or math.isfinite(norm)
 
 
 def _training(evidence, model, step):

@@ -23,6 +23,10 @@ def slopes(function, variables, inputs):
         zeros = [jax.numpy.zeros_like(s) for s in scalars]
         for i, one in enumerate(scalars):
             found = pull([*zeros[:i], jax.numpy.ones_like(one), *zeros[i + 1 :]])
+            if not all(jax.numpy.isfinite(slope).all() for part in found for slope in part):
+                # A NaN may be another scalar's: zero times its infinite derivative. So take this one alone.
+                alone = jax.grad(lambda *of, i=i: function(*of)[i], argnums=(0, 1))
+                found = alone(values, inputs)
             yield [slope for part in found for slope in part]
     else:
         import torch
