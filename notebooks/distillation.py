@@ -161,9 +161,9 @@ print(kp.audit(model, x_train[:200], {"answer": y_train[:200]}))
 # hint: 5.886 -> 0.313
 # Penalties of 'both_with_hidden_outputs'
 #
-#  name       at                                  penalty                               strength   adds  of loss  gradient  elements  masked  verdict
-#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  hint_loss  student/hidden_2, teacher/hidden_2  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600       0  reaches the gradient
+#  name       at                                  penalty                               strength   adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  hint_loss  student/hidden_2, teacher/hidden_2  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600  reaches the gradient
 #
 # Batch of 200: loss 0.3119, main loss 0.01243. Gradients are shown as multiples of the main loss's.
 # ```

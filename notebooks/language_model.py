@@ -150,9 +150,9 @@ print(kp.audit(penalized, new[:64, :-1], new[:64, 1:]))
 # ```text
 # Penalties of 'lm'
 #
-#  name            at                      penalty            strength     adds  of loss  gradient  elements  masked  verdict
-#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  expand_penalty  block_3/expand_penalty  L1(per='element')       0.1  0.00443     0.2%  0.0039 x   589,824       0  reaches the gradient
+#  name            at                      penalty            strength     adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  expand_penalty  block_3/expand_penalty  L1(per='element')       0.1  0.00443     0.2%  0.0039 x   589,824  reaches the gradient
 #
 # Batch of 64: loss 2.275, main loss 2.271. Gradients are shown as multiples of the main loss's.
 # ```

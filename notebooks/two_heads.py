@@ -163,9 +163,9 @@ print(
 # loss           6.45 -> 2.61
 # Penalties of 'two_heads_with_hidden_outputs'
 #
-#  name           at        penalty                                 strength  adds  of loss  gradient  elements  masked  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  features_loss  features  SupervisedContrastive(temperature=0.1)         1  3.98    98.6%    0.77 x    32,000       0  reaches the gradient
+#  name           penalty                                 strength  adds  of loss  gradient  elements  verdict
+#  ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  features_loss  SupervisedContrastive(temperature=0.1)         1  3.98    98.6%    0.77 x    32,000  reaches the gradient
 #
 # Batch of 500: loss 4.041, main loss 0.05632. Gradients are shown as multiples of the main loss's.
 # ```
