@@ -87,8 +87,9 @@ class PerExamplePenalty(Penalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` sums over an example's elements, as `keras.regularizers` do; `"element"`
-            takes their mean, which does not depend on the layer's size.
+        per: `"example"`, the default (the sum over an example's elements, as `keras.regularizers` do, so a
+            long sequence weighs more than a short one), or `"element"` (their mean, so all weigh the same; it
+            does not depend on the layer's size).
 
     Example:
 

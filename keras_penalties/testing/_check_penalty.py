@@ -43,10 +43,10 @@ def check_penalty(
         shape: the shape of the random activations: the batch, then positions if your penalty needs them, then
             the features; for a penalty with an `axis`, the features are on that axis. If the penalty compares
             several tensors, each has this shape. Activations are normal, or between 0 and 1 if the penalty
-            sets `outside_0_and_1`.
-        inputs: activations to use instead of random ones, for a penalty that accepts only some values, or
+            sets `outside_0_and_1`. Defaults to (8, 6).
+        inputs: activations to use instead of random ones (the default), for a penalty that accepts only some values, or
             tensors of different shapes: an array, or a list of them if the penalty compares several tensors.
-        skip: names of rules that are not checked, for a penalty that breaks one on purpose.
+        skip: names of rules that are not checked, for a penalty that breaks one on purpose. Defaults to none.
 
     Example:
 
