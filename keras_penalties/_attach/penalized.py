@@ -19,7 +19,7 @@ from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
 from keras_penalties._tensors.tapped import mixed
-from keras_penalties._tensors.tree import Place, walk
+from keras_penalties._tensors.tree import places_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,8 +192,7 @@ def missing(layer, request: Request) -> str:
 
 
 def _found(layer, requests) -> dict[Request, Tensor]:
-    root = Place((), layer)
-    places = {tuple(place.steps): place for place in [root, *walk(root)]} if requests else {}
+    places = {tuple(place.steps): place for place in places_in(layer)} if requests else {}
     for request in requests:
         if request.steps in places:
             saved.check_place(places[request.steps], request)

@@ -128,7 +128,15 @@ class Capture:
                 f"`hidden` names '{place.name}', which did not run in this pass: the code of "
                 f"{type(place.around[0].operation).__name__} skips it."
             )
-        if index >= len(found) or (len(found) != count and tensor.use is None):
+        if name not in self.in_graph and place.calls and place.is_shared:
+            raise ValueError(
+                f"`hidden` names '{place.name}{tensor.part}', whose layer is also '{place.others[0].name}'. "
+                "Only outputs and inputs can be distinguished by place. Name one of these."
+            )
+        # A graph outside of a graph: which run of it is meant is not known.
+        around = [use for step, use in zip(chain, uses, strict=True) if not step.calls]
+        is_open = tensor.use is None or (bool(place.calls) and None in around)
+        if index >= len(found) or (len(found) != count and is_open):
             raise ValueError(
                 f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which "
                 f"use, counted from 0: '{place.name}@{len(found) - 1}'."

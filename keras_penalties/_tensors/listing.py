@@ -49,12 +49,6 @@ class TensorList(list):
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _is_generated(place) -> bool:
-    """Whether Keras has generated the name of a layer from its class: `dense`, `multi_head_attention_2`."""
-    name, kind = (text.replace("_", "").lower() for text in (place.path[-1], type(place.operation).__name__))
-    return name.rstrip("0123456789") == kind.rstrip("0123456789")
-
-
 def list_tensors(model: keras.Model, pattern: str | type | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
@@ -96,8 +90,8 @@ def list_tensors(model: keras.Model, pattern: str | type | None = None) -> Tenso
         )
     search = Search(model, "pattern", "list_tensors")
     notes = {}
-    for place in search.reachable(pattern):
-        held = [f"self.{a}" for a in place.attributes[:1]] if _is_generated(place) else []
+    for place, part in search.named(pattern):
+        held = [f"self.{a}" for a in place.attributes[:1]] if place.is_named_by_keras else []
         shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
-        notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
+        notes[f"{place.name}{part}"] = [*held, *([", ".join(shapes)] if shapes else [])]
     return TensorList(notes, model.name, notes)

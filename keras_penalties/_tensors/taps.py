@@ -86,6 +86,17 @@ class Tap:
     tensor: Tensor
     receiver: Receiver
 
+    def meets(self, other: Tap) -> bool:
+        """Whether the receivers of both are called on the same tensor, in any use of its layer."""
+        one, two, a, b = self.tensor, other.tensor, self.receiver.part, other.receiver.part
+        if one.place.operation is not two.place.operation or a.kind != b.kind:
+            return False
+        if self.is_in_graph and other.is_in_graph:
+            of_graph = one.place.holder.operation is two.place.holder.operation
+            if not of_graph or one.use != two.use:
+                return False
+        return (a.index or 0) == (b.index or 0) or (a.kind == "input" and None in (a.index, b.index))
+
     @property
     def source(self):
         """The innermost layer or model around the tensor that has the mask as an input, or None."""
@@ -109,11 +120,11 @@ class Tap:
     @property
     def is_in_graph(self) -> bool:
         """Whether the receiver becomes a layer of a graph: for an operation that is not a layer, and for one
-        of several uses."""
+        of several uses, in one graph or in several."""
         place, part = self.tensor.place, self.tensor.part
         if not place.is_called_layer:
             return True
-        if part.kind == "preactivation" or len(place.calls) < 2:
+        if part.kind == "preactivation" or not place.calls or not (len(place.calls) > 1 or place.is_shared):
             return False
         if self.receiver.mask_from is not None and self.source is not place.holder.operation:
             return False

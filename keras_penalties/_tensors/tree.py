@@ -26,6 +26,7 @@ class Place:
         calls: in a graph, its calls in the order in which the graph runs them: pairs of the number of the
             call, in order of creation, and its output tensors. Empty elsewhere.
         used: in a graph, which of these tensors the graph uses: pairs of call and index.
+        others: other places of the same layer: in another holder, or in another use of the same holder.
     """
 
     path: tuple[str, ...]
@@ -34,6 +35,12 @@ class Place:
     step: tuple = ()
     calls: list = field(default_factory=list)
     used: set = field(default_factory=set)
+    others: list[Place] = field(default_factory=list)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several holders contain the layer."""
+        return any(other.holder.operation is not self.holder.operation for other in self.others)
 
     @property
     def name(self) -> str:
@@ -47,6 +54,13 @@ class Place:
             return []
         found = steps_to(self.holder.operation, self.operation)
         return [".".join(map(str, step)) for step in found if not step[0].startswith("_")]
+
+    @property
+    def is_named_by_keras(self) -> bool:
+        """Whether Keras generated the name of the layer from its class: `dense`, `multi_head_attention_2`."""
+        kind = type(self.operation).__name__
+        name, kind = (text.replace("_", "").lower() for text in (self.path[-1], kind))
+        return name.rstrip("0123456789") == kind.rstrip("0123456789")
 
     @property
     def is_layer(self) -> bool:
@@ -78,12 +92,24 @@ class Place:
         return [place.step for place in [*reversed(self.holders), self] if place.holder is not None]
 
 
-def walk(place: Place) -> Iterator[Place]:
-    """All places inside `place`, each after its holder."""
+def places_in(model) -> list[Place]:
+    """The place of `model` itself, then all inside it, each after its holder."""
+    root = Place((), model)
+    places = [root, *_walk(root)]
+    of_layers: dict[int, list] = {}
+    for place in places[1:]:
+        of_layers.setdefault(id(place.operation), []).append(place)
+    for same in of_layers.values():
+        for place in same if len(same) > 1 else ():
+            place.others = [other for other in same if other is not place]
+    return places
+
+
+def _walk(place: Place) -> Iterator[Place]:
     for inner in within(place):
         yield inner
         if inner.is_layer and not isinstance(inner.operation, ActivityPenalty):
-            yield from walk(inner)
+            yield from _walk(inner)
 
 
 def within(place: Place) -> Iterator[Place]:

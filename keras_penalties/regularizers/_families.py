@@ -242,9 +242,7 @@ class BatchStatisticPenalty(Penalty):
 
     @staticmethod
     def standardized(rows: Tensor, weights: Tensor) -> Tensor:
-        """Each column of `rows` with mean 0 and standard deviation 1, for use in `statistic`.
-
-        A column that is constant, apart from rounding, becomes zeros, with gradient 0.
+        """Each column of `rows` with mean 0 and standard deviation 1; constant columns become zeros.
 
         Args:
             rows: `(N, features)`, as `statistic` gets them.
