@@ -61,7 +61,8 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
     >>> record = kp.audit(model, np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")).records[0]
     >>> record["name"], record["verdict"], round(record["value"], 4)  # 0.1 * 3 * 2**2
     ('quiet', 'reaches the gradient', 1.2)
-    >>> round(record["share"], 4), round(record["ratio"], 4)  # 1.2 of 37.2; 0.2 * 2 against 2 * 6
+    >>> # 1.2 of 37.2; 0.2 * 2 against 2 * 6
+    >>> round(record["share"], 4), round(record["ratio"], 4)
     (0.0323, 0.0333)
 
     Raises:

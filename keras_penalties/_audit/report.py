@@ -44,10 +44,10 @@ class Audit:
             ratio: the `ratio` that the records should have, a float > 0.
 
         Returns:
-            A dict from each name in `records` to a strength: for a hidden loss its weight, for `L1L2` the
-            factor on `l1` and `l2`. It is None if no strength can be computed: the gradient is 0 or unknown,
-            the strength is 0 in this step, or the penalty has none, as those of Keras. If several penalties
-            have one name, it is a list, in their order.
+            A dict from each name in `records` to a strength. For a hidden loss, that is its weight, and for
+            `L1L2` the factor on `l1` and `l2`. It is None if no strength can be computed: the gradient is 0
+            or unknown, the strength is 0 in this step, or the penalty has none, as those of Keras. If several
+            penalties have one name, it is a list, in their order.
 
         Example:
 

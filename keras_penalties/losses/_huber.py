@@ -37,7 +37,8 @@ class Huber(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.Huber(threshold=0.5)([[0.0, 0.0]], [[1.0, 0.5]]))  # (0.375 + 0.125) / 2
+    >>> # (0.375 + 0.125) / 2
+    >>> float(kp.losses.Huber(threshold=0.5)([[0.0, 0.0]], [[1.0, 0.5]]))
     0.25
 
     Raises:

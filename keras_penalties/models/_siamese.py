@@ -135,8 +135,8 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
         seed: the random seed.
 
     Returns:
-        `[first, second], similar`: two arrays `(count, ...)`, and float32 `(count,)` with 1 for pairs of
-        the same class.
+        A pair of the inputs `[first, second]`, two arrays `(count, ...)`, and the labels `similar`, a float32
+        array `(count,)` with 1 for pairs of the same class.
 
     Example:
 

@@ -188,7 +188,8 @@ class BatchStatisticPenalty(Penalty):
     ...     def statistic(self, rows, weights):
     ...         mean = ops.sum(rows * weights[:, None], axis=0)
     ...         return ops.sum(ops.square(mean))
-    >>> float(Centered(0.1).measure([[1.0, 2.0], [3.0, 0.0]]))  # means 2 and 1: 2**2 + 1**2
+    >>> # means 2 and 1: 2**2 + 1**2
+    >>> float(Centered(0.1).measure([[1.0, 2.0], [3.0, 0.0]]))
     5.0
     """
 

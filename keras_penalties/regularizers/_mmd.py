@@ -44,11 +44,13 @@ class MMD(BatchStatisticPenalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> penalty = kp.regularizers.MMD(10.0)
-    >>> value = penalty.measure([[0.0], [1.0]])  # exp(-1/2) + 3**-0.5 - (1 + exp(-1/4)) / 2**0.5
+    >>> # exp(-1/2) + 3**-0.5 - (1 + exp(-1/4)) / 2**0.5
+    >>> value = penalty.measure([[0.0], [1.0]])
     >>> round(float(value), 5)
     -0.07392
     >>> a, b = np.array([[0.0], [1.0]]), np.array([[0.0], [3.0]])
-    >>> value = penalty.measure([a, b])  # exp(-1/2) + exp(-9/2) - 2 * (1 + exp(-9/2) + ...) / 4
+    >>> # exp(-1/2) + exp(-9/2) - 2 * (1 + exp(-9/2) + ...) / 4
+    >>> value = penalty.measure([a, b])
     >>> round(float(value), 5)
     -0.25885
 

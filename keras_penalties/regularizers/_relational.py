@@ -42,18 +42,21 @@ class RelationalKD(BatchStatisticPenalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> student = np.array([[0.0], [1.0], [2.0]])  # on a line: distances 1, 1, 2, with the mean 4/3
+    >>> # on a line: distances 1, 1, 2, with the mean 4/3
+    >>> student = np.array([[0.0], [1.0], [2.0]])
     >>> teacher = np.array([[0.0], [2.0], [4.0]])  # the same at another scale
     >>> float(kp.regularizers.RelationalKD(1.0).measure([student, teacher]))
     0.0
-    >>> teacher = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])  # a corner: 1, 1, 2**0.5, mean 1.1381
+    >>> # a corner: 1, 1, 2**0.5, mean 1.1381
+    >>> teacher = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     >>> distances = kp.regularizers.RelationalKD(1.0, angle=0.0)
     >>> value = distances.measure([student, teacher])
     >>> round(float(value), 5)  # (2 * (0.75 - 0.87868)**2 + (1.5 - 1.24264)**2) / 2 / 3
     0.01656
     >>> angles = kp.regularizers.RelationalKD(1.0, distance=0.0, angle=1.0)
     >>> value = angles.measure([student, teacher])
-    >>> round(float(value), 5)  # cosines 1, -1, 1 and 0.5**0.5, 0, 0.5**0.5: (0.0429 + 0.5 + 0.0429) / 3
+    >>> # cosines 1, -1, 1 and 0.5**0.5, 0, 0.5**0.5: (0.0429 + 0.5 + 0.0429) / 3
+    >>> round(float(value), 5)
     0.19526
 
     Raises:

@@ -52,7 +52,8 @@ def check_penalty(
     ... class Spread(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
     ...         mean = ops.sum(rows * weights[:, None], axis=0)
-    ...         return ops.mean(ops.square(rows - mean))  # all rows count, those that a mask drops too
+    ...         # all rows count, those that a mask drops too
+    ...         return ops.mean(ops.square(rows - mean))
     >>> kp.testing.check_penalty(Spread(0.1))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     AssertionError: Spread breaks the rule "mask": What a mask drops counts for nothing.

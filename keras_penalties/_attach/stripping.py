@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_penalties._attach.penalize import check_model
+from keras_penalties._attach.attaching import check_model
 from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, graphs
 from keras_penalties._keras import layers as keras_layers
