@@ -62,8 +62,19 @@ def test_bars():
     assert bases == {"msup": ["(|a|,|b|)"], "msubsup": ["‖c‖"], "msub": ["‖d‖"]}
 
 
+def test_limits_are_below_sums():
+    (math,) = parts(r"\sum_n \left(\log\sum_k e^{x_{nk}}\right)^2", "block")
+    assert ["".join(element.itertext()) for element in math.iter("munder")] == ["∑n", "∑k"]
+
+
 def test_space_around_names():
     (math,) = parts(r"p\log q + \exp(x)", "block")
     log, exp = (element for element in math.iter("mo") if len(element.text) == 3)
     assert (log.get("lspace"), log.get("rspace")) == ("0.167em", "0.167em")
     assert (exp.get("lspace"), exp.get("rspace")) == ("0", "0")
+
+
+def test_a_sign_is_close_to_its_term():
+    (math,) = parts(r"x = -\max(-1, -y) - z", "block")
+    signs = [element.get("form") for element in math.iter("mo") if element.text == "−"]
+    assert signs == ["prefix", "prefix", "prefix", None]

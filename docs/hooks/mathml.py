@@ -15,6 +15,7 @@ BELOW = {"msub": "munder", "msubsup": "munderover"}
 NAME = re.compile(r"(?!mod$)[A-Za-z]{2,}")  # `mod` stands between two operands, as + does
 LIMITS = ("∑", "min", "max", "mean")
 OPENING, CLOSING, BARS = "([{", ")]}", "|‖"
+SIGNS = "+−"
 GAP = re.compile(r"[12]em")  # \quad and \qquad, around what is a formula of its own
 THIN = "0.167em"
 
@@ -39,7 +40,7 @@ def mathml(latex, display="inline") -> list:
     _tidy(row, display == "block")
     for element in row.iter():
         if element.tag in ROWS:
-            _space_names(element)
+            _space(element)
     parts = _parts(row) if display == "block" else [row]
     found = []
     for part in parts:
@@ -54,8 +55,8 @@ def _tidy(element, display):
         element.tag = "mo"
     if display and element.tag in BELOW and element[0].text in LIMITS:
         element.tag = BELOW[element.tag]
-    for child in element:
-        _tidy(child, display and element.tag in ROWS)
+    for place, child in enumerate(element):
+        _tidy(child, display and (element.tag in ROWS or (element.tag in SCRIPTS and place == 0)))
     if element.tag in ROWS:
         _group_fences(element)
 
@@ -84,16 +85,20 @@ def _group_fences(row):
     row[:] = found
 
 
-def _space_names(row):
-    """A thin space around the name of a function, except beside an operator, a space or a bracket."""
+def _space(row):
+    """Thin spaces around the name of a function, unless an operator or bracket is there; none after a sign."""
     for before, child, after in zip([None, *row], row, [*row[1:], None], strict=False):
-        name = _core(child)
-        if name.tag == "mo" and NAME.fullmatch(name.text or ""):
-            bare = before is None or _core(before).tag in ("mo", "mspace")
-            bracket = after is None or _core(after).tag in ("mspace", "mtext") or _is_bracket(after)
-            name.set("form", "prefix")
-            name.set("lspace", "0" if bare and not _is_name(before) else THIN)
-            name.set("rspace", "0" if bracket else THIN)
+        operator = _core(child)
+        if operator.tag != "mo":
+            continue
+        first = before is None or _core(before).tag in ("mo", "mspace")
+        if NAME.fullmatch(operator.text or ""):
+            last = after is None or _core(after).tag in ("mspace", "mtext") or _is_bracket(after)
+            operator.set("form", "prefix")
+            operator.set("lspace", "0" if first and not _is_name(before) else THIN)
+            operator.set("rspace", "0" if last else THIN)
+        elif operator.text in [*SIGNS] and first:
+            operator.set("form", "prefix")
 
 
 def _is_name(element):

@@ -130,8 +130,10 @@ class Audit:
         Example:
 
         >>> import keras, numpy as np, keras_penalties as kp
-        >>> hidden = keras.layers.Dense(3, activity_regularizer=kp.regularizers.L2(0.1), name="quiet")
-        >>> audit = kp.audit(keras.Sequential([keras.Input((2,)), hidden]), np.ones((4, 2), "float32"))
+        >>> penalty = kp.regularizers.L2(0.1)
+        >>> hidden = keras.layers.Dense(3, activity_regularizer=penalty, name="quiet")
+        >>> model = keras.Sequential([keras.Input((2,)), hidden])
+        >>> audit = kp.audit(model, np.ones((4, 2), "float32"))
         >>> "<td>quiet</td>" in audit.to_html()
         True
         """

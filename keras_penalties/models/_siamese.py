@@ -34,7 +34,8 @@ class Siamese(ModelOfModels):
     >>> import keras, numpy as np, keras_penalties as kp
     >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
     >>> model = kp.models.Siamese(encoder)
-    >>> float(model.predict([np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]])], verbose=0)[0, 0])
+    >>> pair = [np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]])]
+    >>> float(model.predict(pair, verbose=0)[0, 0])
     5.0
 
     Raises:

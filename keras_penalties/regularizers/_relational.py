@@ -15,9 +15,10 @@ from keras_penalties.schedules._strength import Strength
 class RelationalKD(BatchStatisticPenalty):
     r"""How much the distances and angles between the rows of a student differ from those of its teacher.
 
-    $$\lambda_d \operatorname{mean}_{i \ne j}\, h\left(\frac{\lVert s_i - s_j\rVert}{\mu_s}
-    - \frac{\lVert t_i - t_j\rVert}{\mu_t}\right)
-    + \lambda_a \operatorname{mean}_{i, j, k}\, h(\cos\angle s_i s_j s_k - \cos\angle t_i t_j t_k)$$
+    $$\lambda_d\,L_d + \lambda_a\,L_a,\qquad
+    L_d = \operatorname{mean}_{i \ne j}\, h\left(\frac{\lVert s_i - s_j\rVert}{\mu_s}
+    - \frac{\lVert t_i - t_j\rVert}{\mu_t}\right),\qquad
+    L_a = \operatorname{mean}_{i, j, k}\, h(\cos\angle s_i s_j s_k - \cos\angle t_i t_j t_k)$$
 
     \(\mu\) is the mean distance between two different rows of its tensor. \(h(d)\) is Huber's \(d^2/2\), or
     \(|d| - 1/2\) for \(|d| > 1\). The angles are those at \(j\) in all triangles of three different rows. The
