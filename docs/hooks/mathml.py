@@ -86,7 +86,7 @@ def _group_fences(row):
 
 
 def _space(row):
-    """Thin spaces around the name of a function, unless an operator or bracket is there; none after a sign."""
+    """Thin spaces around names of functions, except at operators and brackets, and none after a sign."""
     for before, child, after in zip([None, *row], row, [*row[1:], None], strict=False):
         operator = _core(child)
         if operator.tag != "mo":
