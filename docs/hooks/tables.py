@@ -4,10 +4,11 @@ import re
 
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 CODE = re.compile(r"(<code>)(.*?)(</code>)", re.DOTALL)
-# After a mark inside a name, but not inside an entity such as `&lt;`; and before a capital letter.
-BREAK = re.compile(r"(?<=[(,=_./])(?=[^\s<])|(?<=[a-z])(?=[A-Z])")
+# After a mark inside a name, but not after a decimal point; and before a capital letter.
+BREAK = re.compile(r"(?<=[(,=_/])(?=[^\s<])|(?<=\D\.)(?=[^\s<])|(?<=[a-z])(?=[A-Z])")
 TAG = re.compile(r"(<code>.*?</code>|<[^>]+>)", re.DOTALL)
-NUMBER = re.compile(r"[-−]?\d[\d.,]*e[-+]\d+|\d[\d.,]*\s?%?(?:\s(?:to|±)\s\d[\d.,]*\d\s?%?)")
+EXPONENT = re.compile(r"[-−]?\d[\d.]*e[-+]\d+")
+RANGE = re.compile(r"\d[\d.,]*\s?%? (?:to|±) \d+(?:[.,]\d+)*(?:\s?%)?")
 
 
 def on_page_content(page_html, /, **_):
@@ -27,4 +28,6 @@ def _code(part):
 
 
 def _numbers(text):
-    return NUMBER.sub(r'<span class="number">\g<0></span>', text)
+    return RANGE.sub(
+        r'<span class="range">\g<0></span>', EXPONENT.sub(r'<span class="number">\g<0></span>', text)
+    )
