@@ -5,7 +5,7 @@ import re
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 CODE = re.compile(r"(<code>)(.*?)(</code>)", re.DOTALL)
 # After a mark inside a name, but not after a decimal point; and before a capital letter.
-BREAK = re.compile(r"(?<=[(,=_/])(?=[^\s<])|(?<=\D\.)(?=[^\s<])|(?<=[a-z])(?=[A-Z])")
+BREAK = re.compile(r"(?<=[(,=_/])(?=[^\s<)])|(?<=\D\.)(?=[^\s<)])|(?<=[a-z])(?=[A-Z])")
 TAG = re.compile(r"(<code>.*?</code>|<[^>]+>)", re.DOTALL)
 EXPONENT = re.compile(r"[-−]?\d[\d.]*e[-+]\d+")
 RANGE = re.compile(r"\d[\d.,]*\s?%? (?:to|±) \d+(?:[.,]\d+)*(?:\s?%)?")
