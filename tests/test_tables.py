@@ -18,7 +18,10 @@ audit = runpy.run_path(str(ROOT / "docs" / "hooks" / "audits.py"))["on_page_cont
             "<code>kp.losses.NTXent(temperature=0.1)</code>",
             "<code>kp.<wbr>losses.<wbr>NTXent(<wbr>temperature=<wbr>0.1)</code>",
         ),
-        ("<code>entropy(a &lt; BigName_b)()</code>", "<code>entropy(<wbr>a &lt; Big<wbr>Name_<wbr>b)()</code>"),
+        (
+            "<code>entropy(a &lt; BigName_b)()</code>",
+            "<code>entropy(<wbr>a &lt; Big<wbr>Name_<wbr>b)()</code>",
+        ),
         ("2.3e-07", '<span class="number">2.3e-07</span>'),
         ("0.91 to 0.99, then 0.58 ± 0.01", None),
         ('<a href="a.html#b_to_c">NTXent</a>', '<a href="a.html#b_to_c">NTXent</a>'),
