@@ -44,9 +44,9 @@ def check_penalty(
             the features; for a penalty with an `axis`, the features are on that axis. If the penalty compares
             several tensors, each has this shape. Activations are normal, or between 0 and 1 if the penalty
             sets `outside_0_and_1`. Defaults to (8, 6).
-        inputs: activations to use instead of random ones (the default), for a penalty that accepts only some
-            values, or tensors of different shapes: an array, or a list of them if the penalty compares several
-            tensors.
+        inputs: activations to use instead of random ones (the default), for a penalty that accepts only
+            some values, or tensors of different shapes: an array, or a list of them if the penalty compares
+            several tensors.
         skip: names of rules that are not checked, for a penalty that breaks one on purpose. Defaults to none.
 
     Example:
