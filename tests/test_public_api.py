@@ -180,6 +180,25 @@ def test_a_source_links_to_its_paper(cls):
         assert ("](https://" in source) is (cls.__name__ not in WITHOUT_LINK)
 
 
+FUNCTIONS = [
+    value
+    for module in NAMESPACES
+    if module is not kp.losses  # whose functions have their arguments explained at their classes
+    for value in (getattr(module, name) for name in module.__all__)
+    if inspect.isfunction(value)
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_docstring_of_a_function(function):
+    text = inspect.getdoc(function)
+    section = text.split("\nArgs:\n")[1].split("\n\n")[0]
+    for argument in inspect.signature(function).parameters:
+        assert re.search(rf"^    \**{argument}: ", section, re.MULTILINE), f"`{argument}` is not under Args"
+    assert "\nRaises:\n" in text
+    assert doctest.DocTestParser().get_examples(text)
+
+
 def test_each_name_is_on_one_page_of_the_reference():
     text = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "api").glob("*.md")))
     entries = re.findall(r"^::: (\S+)$", text, re.MULTILINE)

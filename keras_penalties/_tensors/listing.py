@@ -68,8 +68,11 @@ def list_tensors(model: keras.Model, pattern: str | type | None = None) -> Tenso
     Example:
 
     >>> import keras, keras_penalties as kp
-    >>> block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="block")
-    >>> model = keras.Sequential([keras.Input((4,)), block, keras.layers.Dense(1, name="out")], name="net")
+    >>> inputs = keras.Input((4,))
+    >>> dense = keras.layers.Dense(3, name="dense")
+    >>> block = keras.Sequential([inputs, dense], name="block")
+    >>> answer = keras.layers.Dense(1, name="out")
+    >>> model = keras.Sequential([keras.Input((4,)), block, answer], name="net")
     >>> kp.list_tensors(model)
     Tensors of 'net'
     ├── block  (None, 3)

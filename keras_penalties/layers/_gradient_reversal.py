@@ -47,8 +47,8 @@ class GradientReversal(LayerWithLosses):
     >>> keras.ops.convert_to_numpy(layer(np.array([[1.0, 2.0]]))).tolist()
     [[1.0, 2.0]]
     >>> start = keras.Input((1,))
-    >>> feature = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="feature")(start)
-    >>> answer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(layer(feature))
+    >>> feature = keras.layers.Dense(1, kernel_initializer="ones", name="feature")(start)
+    >>> answer = keras.layers.Dense(1, kernel_initializer="ones")(layer(feature))
     >>> model = keras.Model(start, answer)
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> _ = model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)

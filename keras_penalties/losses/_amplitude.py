@@ -100,7 +100,8 @@ class DualWeightedMSE(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.DualWeightedMSE(gamma=2.0)([[0.0, 2.0]], [[1.0, 0.0]]))  # (1 * 1 + 4 * 4) / 2
+    >>> # (1 * 1 + 4 * 4) / 2
+    >>> float(kp.losses.DualWeightedMSE(gamma=2.0)([[0.0, 2.0]], [[1.0, 0.0]]))
     8.5
 
     Raises:

@@ -81,7 +81,8 @@ class CategoricalCrossentropy(FormulaLoss):
     >>> import numpy as np, keras_penalties as kp
     >>> y = np.eye(5)[[4, 1]]
     >>> q = np.array([[0, 0.7, 0, 0, 0.3], [0, 0.6, 0.3, 0, 0.1]])
-    >>> round(float(kp.losses.CategoricalCrossentropy()(y, q)), 6)  # -(log 0.3 + log 0.6) / 2
+    >>> # -(log 0.3 + log 0.6) / 2
+    >>> round(float(kp.losses.CategoricalCrossentropy()(y, q)), 6)
     0.857399
 
     Raises:

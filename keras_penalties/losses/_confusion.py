@@ -100,7 +100,8 @@ class LogConfusion(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> round(float(kp.losses.LogConfusion()([[0.0, 1.0]], [[0.25, 0.75]])), 6)  # -log 0.25
+    >>> # -log 0.25
+    >>> round(float(kp.losses.LogConfusion()([[0.0, 1.0]], [[0.25, 0.75]])), 6)
     1.386294
 
     Raises:

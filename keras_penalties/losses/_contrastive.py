@@ -51,7 +51,8 @@ class Contrastive(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.Contrastive(margin=2.0)([[1.0], [0.0]], [[3.0], [0.5]]))  # (9 + 1.5**2) / 2
+    >>> # (9 + 1.5**2) / 2
+    >>> float(kp.losses.Contrastive(margin=2.0)([[1.0], [0.0]], [[3.0], [0.5]]))
     5.625
 
     Raises:

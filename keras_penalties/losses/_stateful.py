@@ -37,7 +37,8 @@ class StatefulLoss(OwnLoss):
     >>> loss, x, y = Drift(), ops.array([[1.0], [3.0]]), ops.array([0, 1])
     >>> float(loss(y, x, mean=ops.array([0.0])))  # (1**2 + 3**2) / 2
     5.0
-    >>> float(loss.next_state(y, x, mean=ops.array([0.0]))["mean"][0])  # 0.5 * 0 + 0.5 * 2
+    >>> # 0.5 * 0 + 0.5 * 2
+    >>> float(loss.next_state(y, x, mean=ops.array([0.0]))["mean"][0])
     1.0
 
     Raises:
@@ -52,8 +53,9 @@ class StatefulLoss(OwnLoss):
             shapes: the shapes of the hidden tensors, with None for unknown sizes.
 
         Returns:
-            By name, the arguments of `add_weight`: `{"mean": {"shape": (8,), "initializer": "zeros"}}`. With
-            `"trainable": True` the optimizer updates the weight, and `next_state` is not needed.
+            A dict of the arguments of `add_weight`, by name, such as
+            `{"mean": {"shape": (8,), "initializer": "zeros"}}`. With `"trainable": True` the optimizer
+            updates the weight, and `next_state` is not needed.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `state(shapes)`.")
 

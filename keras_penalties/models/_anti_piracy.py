@@ -59,12 +59,14 @@ class AntiPiracy(ModelOfModels):
     Example:
 
     >>> import keras, numpy as np, keras_penalties as kp
-    >>> classifier = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    >>> answer = keras.layers.Dense(3, activation="softmax")
+    >>> classifier = keras.Sequential([keras.Input((4,)), answer])
     >>> model = kp.models.AntiPiracy(classifier, kp.layers.UniversalPerturbation(0.5))
     >>> model.compile("adam")
     >>> history = model.fit(np.zeros((8, 4)), np.zeros(8, "int32"), verbose=0).history
     >>> sorted(history)  # doctest: +NORMALIZE_WHITESPACE
-    ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss', 'raw_accuracy', 'raw_loss']
+    ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss',
+     'raw_accuracy', 'raw_loss']
 
     Raises:
         TypeError: if `classifier` is not a model, `transform` not a layer, `raw_loss` not a loss, or a weight

@@ -42,7 +42,8 @@ class AttentionTransfer(Penalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])  # two positions; active only at the first
+    >>> # two positions; active only at the first
+    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])
     >>> teacher = np.array([[[0.0], [2.0]]])  # active only at the second
     >>> value = kp.regularizers.AttentionTransfer(1.0).measure([student, teacher])
     >>> round(float(value), 6)  # 0.5 * (1 + 1)**0.5

@@ -32,7 +32,8 @@ class DeCov(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.DeCov(0.1).measure([[1.0, 2.0], [3.0, 6.0]]))  # C = [[1, 2], [2, 4]]
+    >>> # C = [[1, 2], [2, 4]]
+    >>> float(kp.regularizers.DeCov(0.1).measure([[1.0, 2.0], [3.0, 6.0]]))
     4.0
 
     Raises:
@@ -72,7 +73,8 @@ class Covariance(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.Covariance(1.0).measure([[1.0, 2.0], [3.0, 6.0]]))  # C_12 = C_21 = 4
+    >>> # C_12 = C_21 = 4
+    >>> float(kp.regularizers.Covariance(1.0).measure([[1.0, 2.0], [3.0, 6.0]]))
     16.0
 
     Raises:

@@ -187,12 +187,11 @@ class BatchStatisticPenalty(Penalty):
     Example:
 
     >>> import keras, keras_penalties as kp
-    >>> from keras import ops
     >>> @keras.saving.register_keras_serializable("my_project")
     ... class Centered(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
-    ...         mean = ops.sum(weights[:, None] * rows, axis=0)
-    ...         return ops.sum(ops.square(mean))
+    ...         mean = keras.ops.sum(weights[:, None] * rows, axis=0)
+    ...         return keras.ops.sum(keras.ops.square(mean))
     >>> float(Centered(0.1).measure([[1.0, 2.0], [3.0, 0.0]]))  # means 2 and 1: 2**2 + 1**2
     5.0
     """

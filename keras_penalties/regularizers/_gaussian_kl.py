@@ -43,7 +43,8 @@ class GaussianKL(Penalty):
     0.5
     >>> float(kp.regularizers.GaussianKL(1.0, free_bits=0.25).measure([mean, log_var]))
     0.75
-    >>> float(kp.regularizers.GaussianKL(1.0, capacity=2.0).measure([mean, log_var]))  # |0.5 - 2|
+    >>> # |0.5 - 2|
+    >>> float(kp.regularizers.GaussianKL(1.0, capacity=2.0).measure([mean, log_var]))
     1.5
 
     Raises:

@@ -28,7 +28,8 @@ class GradientPenalty(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.GradientPenalty(10.0).measure([[3.0, 4.0], [0.0, 0.0]]))  # (4**2 + 1) / 2
+    >>> # (4**2 + 1) / 2
+    >>> float(kp.regularizers.GradientPenalty(10.0).measure([[3.0, 4.0], [0.0, 0.0]]))
     8.5
 
     Raises:

@@ -122,7 +122,8 @@ class GroupLasso(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.GroupLasso(0.1, axis=-1).measure([[[3.0, 4.0], [0.0, 2.0]]]))  # 5 + 2
+    >>> # 5 + 2
+    >>> float(kp.regularizers.GroupLasso(0.1, axis=-1).measure([[[3.0, 4.0], [0.0, 2.0]]]))
     7.0
 
     Raises:

@@ -38,10 +38,12 @@ class KoLeo(BatchStatisticPenalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])  # each 2**0.5 from its nearest in direction
+    >>> # each 2**0.5 from its nearest in direction
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
     >>> round(float(kp.regularizers.KoLeo(0.1).measure(x)), 6)  # -log(2**0.5)
     -0.346574
-    >>> round(float(kp.regularizers.KoLeo(0.1).measure([[1.0, 1.0], [2.0, 2.0]])), 5)  # -log(1e-8)
+    >>> # -log(1e-8)
+    >>> round(float(kp.regularizers.KoLeo(0.1).measure([[1.0, 1.0], [2.0, 2.0]])), 5)
     18.42068
 
     Raises:

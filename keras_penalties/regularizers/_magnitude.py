@@ -138,7 +138,8 @@ class Excess(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.Excess(0.1, threshold=6.0).measure([[1.0, -8.0], [7.0, 6.0]]))  # (2 + 1) / 2
+    >>> # (2 + 1) / 2
+    >>> float(kp.regularizers.Excess(0.1, threshold=6.0).measure([[1.0, -8.0], [7.0, 6.0]]))
     1.5
 
     Raises:

@@ -63,7 +63,8 @@ class Match(Penalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> a, b = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [4.0, 2.0]])
-    >>> float(kp.regularizers.Match(1.0).measure([a, b]))  # ((4 + 0) / 2 + (16 + 0) / 2) / 2
+    >>> # ((4 + 0) / 2 + (16 + 0) / 2) / 2
+    >>> float(kp.regularizers.Match(1.0).measure([a, b]))
     5.0
     >>> simsiam = kp.regularizers.Match(0.5, "cosine_similarity", detach="second")
     >>> round(float(simsiam.measure([a, b])), 6)  # -(1 + 2 / 20**0.5) / 2

@@ -100,7 +100,8 @@ class VICReg(_OfTwoViews):
 
     >>> import numpy as np, keras_penalties as kp
     >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[1.0, 2.0], [3.0, 8.0]])
-    >>> float(kp.regularizers.VICReg(1.0).measure([a, b]))  # 25 * 4/4 + 25 * 0 + (16 + 36)
+    >>> # 25 * 4/4 + 25 * 0 + (16 + 36)
+    >>> float(kp.regularizers.VICReg(1.0).measure([a, b]))
     77.0
 
     Raises:

@@ -49,8 +49,10 @@ class SIGReg(BatchStatisticPenalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> penalty = kp.regularizers.SIGReg(0.05, knots=3, t_max=2.0)
-    >>> value = penalty.measure([[1.0], [-1.0]])  # along 1 and -1: the mean of exp(itx) is cos(t)
-    >>> round(float(value), 6)  # 2 * (2 * (cos 1 - e**-0.5)**2 * e**-0.5 + (cos 2 - e**-2)**2 * e**-2)
+    >>> # along 1 and -1: the mean of exp(itx) is cos(t)
+    >>> value = penalty.measure([[1.0], [-1.0]])
+    >>> # 2 * (2 * (cos 1 - e**-0.5)**2 * e**-0.5 + (cos 2 - e**-2)**2 * e**-2)
+    >>> round(float(value), 6)
     0.092961
     >>> x = np.random.default_rng(0).normal(size=(500, 8))
     >>> sigreg = kp.regularizers.SIGReg(0.05)

@@ -33,7 +33,8 @@ class TotalVariation(PerExamplePenalty):
 
     >>> import keras_penalties as kp
     >>> image = [[[[1.0], [2.0]], [[5.0], [5.0]]]]  # 2 x 2 pixels, one channel
-    >>> float(kp.regularizers.TotalVariation(0.1).measure(image))  # 1 + 0 across, 4 + 3 down
+    >>> # 1 + 0 across, 4 + 3 down
+    >>> float(kp.regularizers.TotalVariation(0.1).measure(image))
     8.0
 
     Raises:
@@ -83,7 +84,8 @@ class TemporalSmoothness(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.TemporalSmoothness(1.0).measure([[[1.0], [2.0], [5.0]]]))  # (1 + 9) / 2
+    >>> # (1 + 9) / 2
+    >>> float(kp.regularizers.TemporalSmoothness(1.0).measure([[[1.0], [2.0], [5.0]]]))
     5.0
 
     Raises:

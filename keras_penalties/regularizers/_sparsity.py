@@ -40,8 +40,10 @@ class KLSparsity(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> value = kp.regularizers.KLSparsity(3.0, target=0.5).measure([[0.1, 0.4], [0.3, 0.6]])
-    >>> round(float(value), 6)  # means 0.2 and 0.5: 0.5 log(0.5 / 0.2) + 0.5 log(0.5 / 0.8) + 0
+    >>> penalty = kp.regularizers.KLSparsity(3.0, target=0.5)
+    >>> value = penalty.measure([[0.1, 0.4], [0.3, 0.6]])
+    >>> # means 0.2 and 0.5: 0.5 log(0.5 / 0.2) + 0.5 log(0.5 / 0.8) + 0
+    >>> round(float(value), 6)
     0.223144
 
     Raises:
@@ -94,7 +96,8 @@ class TransformedL1(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.TransformedL1(0.1).measure([[1.0, -3.0], [0.0, 0.0]]))  # (1 + 1.5) / 2
+    >>> # (1 + 1.5) / 2
+    >>> float(kp.regularizers.TransformedL1(0.1).measure([[1.0, -3.0], [0.0, 0.0]]))
     1.25
 
     Raises:

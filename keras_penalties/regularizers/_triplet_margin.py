@@ -37,7 +37,8 @@ class TripletMargin(Penalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> anchor, positive, negative = np.array([[[0.0], [0.0]], [[3.0], [1.0]], [[3.5], [4.0]]])
+    >>> anchor, positive = np.array([[[0.0], [0.0]], [[3.0], [1.0]]])
+    >>> negative = np.array([[3.5], [4.0]])
     >>> triplet = kp.regularizers.TripletMargin(1.0, margin=1.0)
     >>> float(triplet.measure([anchor, positive, negative]))  # (3 - 3.5 + 1 + 0) / 2
     0.25

@@ -12,7 +12,7 @@ from keras_penalties._types import Config, Tensor
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     r"""A strength that rises from zero in each cycle, then stays at its maximum until the cycle ends.
 
-    $$s_k = s\,\min\!\left(1, \frac{\tau_k}{R}\right),\qquad \tau_k = \frac{k \bmod T}{T}$$
+    $$s_k = s\,\min\left(1, \frac{\tau_k}{R}\right),\qquad \tau_k = \frac{k \bmod T}{T}$$
 
     \(k\) counts training batches from 0, \(T\) is the length of a cycle and \(R\) the share of it in which
     the strength rises. It is a Keras schedule, so an optimizer accepts it too.

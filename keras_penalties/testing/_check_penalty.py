@@ -56,10 +56,11 @@ def check_penalty(
     ... class Spread(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
     ...         mean = ops.sum(rows * weights[:, None], axis=0)
-    ...         return ops.mean(ops.square(rows - mean))  # wrong: counts the rows that a mask drops
+    ...         # wrong: counts the rows that a mask drops
+    ...         return ops.mean(ops.square(rows - mean))
     >>> kp.testing.check_penalty(Spread(0.1))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    AssertionError: Spread breaks the rule "mask": what a mask drops, even a NaN, counts in neither the ...
+    AssertionError: Spread breaks the rule "mask": what a mask drops, even a NaN, ...
     ...
 
     Raises:
