@@ -83,9 +83,9 @@ print(kp.audit(sparse, x_train[:100], x_train[:100]))
 # ```text
 # Penalties of 'autoencoder'
 #
-#  name    penalty     strength     adds  of loss  gradient  elements  masked  verdict
-#  ─────────────────────────────────────────────────────────────────────────────────────────────────
-#  sparse  KLSparsity   0.00765  0.00283    10.6%    0.71 x     6,400       0  reaches the gradient
+#  name    penalty     strength     adds  of loss  gradient  elements  verdict
+#  ─────────────────────────────────────────────────────────────────────────────────────────
+#  sparse  KLSparsity   0.00765  0.00283    10.6%    0.71 x     6,400  reaches the gradient
 #
 # Batch of 100: loss 0.02664, main loss 0.02381. Gradients are shown as multiples of the main loss's.
 # ```
