@@ -138,7 +138,7 @@ for name, model in (("plain", plain), ("sparse", sparse)):
 # %%
 figure, axes = plt.subplots(2, 2, figsize=(12, 7.6), layout="constrained")
 for row, (name, model) in enumerate(
-    (("Without", plain), ("With `KLSparsity`", sparse))
+    (("Without", plain), ("With KLSparsity", sparse))
 ):
     filters = model.get_layer("code").kernel.numpy().T.reshape(64, 28, 28)[:32]
     filters = filters[:, 4:24, 4:24]  # the margin is always black: it trains nothing

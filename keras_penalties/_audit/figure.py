@@ -27,7 +27,7 @@ def plot_audit(audit, before=None):
     """`Audit.plot`."""
     plt = pyplot("Audit.plot")
     activations = audit.activations()
-    columns = min(4, max(1, len(activations)))
+    columns = 2 if len(activations) == 4 else min(3, max(1, len(activations)))
     lines = -(-len(activations) // columns)
     height = _height(audit)
     figure = plt.figure(figsize=(max(9, 3.2 * columns), height + 2.3 * lines), layout="constrained")
