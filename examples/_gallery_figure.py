@@ -57,7 +57,7 @@ def draw_family(shown, title, path):
     margins = 0.75 / width, 0.55 / height, 1 - 0.2 / width, 1 - 1.65 / height
     fig.subplots_adjust(*margins, wspace=0.4, hspace=1.0)
     fig.suptitle(
-        f"{title}\nwithout the penalty (grey, left) and with it (blue, right)",
+        f"{title}:\nwithout the penalty (grey, left) and with it (blue, right)",
         fontsize=12,
         fontweight="bold",
         y=1 - 0.1 / height,

@@ -90,7 +90,7 @@ def sparse_autoencoder(of):
     ):
         codes = of["code_of"](of[model], of["new_x"][:60])
         shown = axis.imshow(codes, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
-        axis.set(title=f"Codes of 60 new digits: {title}", xlabel="unit", ylabel="digit")
+        axis.set(title=f"Codes of 60 new digits:\n{title}", xlabel="unit", ylabel="digit")
     fig.colorbar(shown, ax=axes[2], label="activation")
     return fig
 
