@@ -9,7 +9,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-MARKS = {"tensorflow": ("TensorFlow", "#D55E00", "o"), "jax": ("JAX", "#0072B2", "s"), "torch": ("PyTorch", "#595959", "D")}
+MARKS = {
+    "tensorflow": ("TensorFlow", "#D55E00", "o"),
+    "jax": ("JAX", "#0072B2", "s"),
+    "torch": ("PyTorch", "#595959", "D"),
+}
 WAYS = {
     "ours, argument": "as an argument",
     "ours, ten named layers": "ten named layers",
@@ -24,7 +28,9 @@ def draw(record, path):
     """Each dot above is a size and a package, below a model. Narrow enough for a phone."""
     style = {"font.size": 10.5, "axes.titlelocation": "left", "axes.titlesize": 11.5}
     with plt.rc_context(style):
-        figure, (above, below) = plt.subplots(2, 1, figsize=(6, 9), height_ratios=(16, 5), layout="constrained")
+        figure, (above, below) = plt.subplots(
+            2, 1, figsize=(6, 9), height_ratios=(16, 5), layout="constrained"
+        )
         peers, ways = {}, {}
         for name, part in record.items():
             kind, _, backend = name.partition("-")
@@ -67,5 +73,7 @@ def _dots(axes, rows, title):
 
 
 def _handles():
-    dots = [plt.Line2D([], [], marker=marker, linestyle="", color=colour) for _, colour, marker in MARKS.values()]
+    dots = [
+        plt.Line2D([], [], marker=marker, linestyle="", color=colour) for _, colour, marker in MARKS.values()
+    ]
     return dots, [name for name, _, _ in MARKS.values()]

@@ -256,7 +256,11 @@ def slopes(axis, case):
 def normal(axis, case):
     bins = np.linspace(-6, 6, 60)
     histograms(
-        axis, *(np.clip(v[0], -6, 6) for v in (case.before, case.after)), "unit of the code (cut at ±6)", bins, False
+        axis,
+        *(np.clip(v[0], -6, 6) for v in (case.before, case.after)),
+        "unit of the code (cut at ±6)",
+        bins,
+        False,
     )
     middle = (bins[1:] + bins[:-1]) / 2
     density = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)

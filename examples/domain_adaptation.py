@@ -108,7 +108,11 @@ def draw(accuracies, models, images, path):
         plane = np.linalg.svd(both - middle, full_matrices=False)[2][:2].T
         for points, colour in ((of_mnist, BLUE), (of_other, ORANGE)):
             axis.scatter(*((points - middle) @ plane).T, s=14, color=colour, alpha=0.6, linewidths=0)
-        axis.set(xlabel="first principal direction", ylabel="second principal direction", title=f"Features, first seed: {name}")
+        axis.set(
+            xlabel="first principal direction",
+            ylabel="second principal direction",
+            title=f"Features, first seed: {name}",
+        )
     fig.savefig(path, dpi=110)
     plt.close(fig)
 

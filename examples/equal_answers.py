@@ -68,7 +68,9 @@ def draw(found, answers, groups, path):
     for weight, of_seeds in found.items():
         accuracy, gap = np.mean(of_seeds, axis=0)[:2]
         axes[0].plot(gap, accuracy, "o", color=BLUE, ms=9)
-        beside, end = {0.0: ((8, -8), "left"), 0.3: ((0, 9), "center"), 1.0: ((-9, -4), "right")}.get(weight, ((8, -1), "left"))
+        beside, end = {0.0: ((8, -8), "left"), 0.3: ((0, 9), "center"), 1.0: ((-9, -4), "right")}.get(
+            weight, ((8, -1), "left")
+        )
         axes[0].annotate(
             f"weight {weight:g}", (gap, accuracy), xytext=beside, textcoords="offset points", ha=end
         )
@@ -83,7 +85,9 @@ def draw(found, answers, groups, path):
             axis.hist(of_group, **options, histtype="step", lw=2.5, ls="--" if group else "-", label=name)
         axis.set(xlabel='predicted probability of "dear"', ylabel="density")
         axis.set_title(f"Answers with weight {weight:g}, first split")
-    fig.legend(*axes[1].get_legend_handles_labels(), title="Black residents", loc="outside lower center", ncols=2)
+    fig.legend(
+        *axes[1].get_legend_handles_labels(), title="Black residents", loc="outside lower center", ncols=2
+    )
     fig.savefig(path, dpi=180)
 
 

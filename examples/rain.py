@@ -269,7 +269,8 @@ def draw_loss(axis, result, loss):
     axis.set(xlim=(0, 62), ylim=(0, 62), xticks=ticks, yticks=ticks)
     m = result.measures()
     axis.set_title(
-        f"{loss}, first seed:\nfinds {np.sum(result.alarm & few)} of {few.sum()}, error {m['rmse']:.1f} mm", fontsize=10.5
+        f"{loss}, first seed:\nfinds {np.sum(result.alarm & few)} of {few.sum()}, error {m['rmse']:.1f} mm",
+        fontsize=10.5,
     )
 
 

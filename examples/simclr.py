@@ -83,7 +83,9 @@ def draw(accuracies, path):
     axis.set_xticks(places, [f"{n:,}" for n in LABELLED])
     axis.set(xlabel="rows with a label", ylabel="accuracy on 1,000 new digits")
     axis.grid(axis="y", alpha=0.3)
-    fig.legend(loc="outside lower left", title="lines: means of the seeds, which are the dots", alignment="left")
+    fig.legend(
+        loc="outside lower left", title="lines: means of the seeds, which are the dots", alignment="left"
+    )
     fig.savefig(path, dpi=180)
 
 

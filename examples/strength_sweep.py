@@ -127,7 +127,9 @@ def draw_trade_off(axis, results, chosen):
         text = f"not shown, since they silence the layer:\n{' and '.join(silent)}"
         axis.text(0.02, 0.04, text, transform=axis.transAxes, color=GREY)
     axis.set(xscale="log", ylim=(None, max(a.max() for a in accuracy.values()) + 1.5))
-    axis.set_xlabel("mean activation of the hidden layer, on held-out digits\n(falls to the right, as the strength grows)")
+    axis.set_xlabel(
+        "mean activation of the hidden layer, on held-out digits\n(falls to the right, as the strength grows)"
+    )
     axis.set_title("Accuracy (%) against effect, for nine strengths")
     axis.invert_xaxis()
     axis.set_xlim(left=1.5 * activation[NONE])  # room for a label beside the first point
