@@ -138,7 +138,8 @@ def tall_figure(title, height, rows=1, columns=1, **options):
     plt = pyplot()
     plt.rcParams.update({"font.size": 10.5, "axes.titlesize": 11.5})
     fig, axes = plt.subplots(rows, columns, figsize=(5.8, height), layout="constrained", **options)
-    fig.suptitle(textwrap.fill(title, 58), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    lines = -(-len(title) // 58)
+    fig.suptitle(textwrap.fill(title, len(title) // lines + 8), x=0.01, ha="left", fontsize=12, fontweight="bold")
     return fig, axes
 
 

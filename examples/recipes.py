@@ -62,7 +62,7 @@ def vae(of):
             (of["history"], {"color": BLUE, "lw": 2}, "GaussianKL"),
         ):
             axis.plot(epochs, scale * np.array(history[key]), label=label, **style)
-        axis.set(title=title, xlabel="epoch")
+        axis.set(title=title, xlabel="epoch", xticks=range(0, len(epochs) + 1, 5))
     digits, again = of["new_x"][:8], of["again"].predict(of["new_x"][:8], verbose=0)
     codes = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     sampled = of["again"].get_layer("decoder").predict(codes, verbose=0)

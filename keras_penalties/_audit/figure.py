@@ -70,6 +70,8 @@ def _height(audit):
 
 
 def _draw_penalties(axes, audit):
+    from matplotlib.ticker import LogFormatter
+
     names = [f"{r['name']}: {r['penalty']}" for r in audit.records]
     places = np.arange(len(names))[::-1]
     colours = [ORANGE if r["why"] else BLUE for r in audit.records]
@@ -100,6 +102,8 @@ def _draw_penalties(axes, audit):
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
+    axes[0].xaxis.set_major_formatter(LogFormatter())  # 0.04 is shorter than a power of ten
+    axes[0].xaxis.set_minor_formatter(LogFormatter())
 
 
 def _histogram(axis, name, values, before):
