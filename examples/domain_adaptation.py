@@ -130,11 +130,15 @@ def main():
             for of, rows, labels in zip(accuracies[name], images, (y[:1000], new_y[:500]), strict=True):
                 accuracies[name][of].append(accuracy(models[name], rows, labels))
         print(f"{name:12}" + "; ".join(f"{of} {of_seeds(v)}" for of, v in accuracies[name].items()))
-    inverted, unseen = 1 - x[4000:], with_domain(1 - x[:1000], 1)
-    print("Where it does not help, inverted digits:")
-    for name, method in METHODS.items():
-        trained = [train(source, inverted, method, arguments.epochs, seed) for seed in range(arguments.seeds)]
-        print(f"{name:12}" + of_seeds([accuracy(model, unseen, y[:1000]) for model in trained]))
+    for title, images_of in (("Where it does not help, inverted digits", 1 - x), ("Inverted back", x)):
+        print(f"{title}, with a mean pixel of {images_of.mean():.2f}:")
+        unseen = with_domain(images_of[:1000], 1)
+        for name, method in METHODS.items():
+            of_seed = [
+                accuracy(train(source, images_of[4000:], method, arguments.epochs, seed), unseen, y[:1000])
+                for seed in range(arguments.seeds)
+            ]
+            print(f"{name:12}{of_seeds(of_seed)}")
     draw(accuracies, models, images, arguments.out / "domain_adaptation.png")
     print(f"{time.perf_counter() - start:.0f} s, figure: {arguments.out / 'domain_adaptation.png'}")
 

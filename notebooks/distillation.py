@@ -63,31 +63,44 @@ print(
 #
 # ## One model around both
 #
-# It runs both on the same batch, and answers as the student. `ActivityPenalty` takes the
-# two hidden layers as a list. The gradient reaches only the first, the student's. With
-# `projection=True` a matrix and a bias bring its 32 features to the teacher's 256. They
-# train with the student, and belong to the `ActivityPenalty`, not to the student.
-
+# It runs both on the same batch. The student's answer gets the labels. The teacher's answer
+# is an output without a loss, which keeps the teacher in the model. `HiddenOutputs` makes one
+# hidden layer of each available to `compile`. The gradient of the hint reaches only the
+# first, the student's. With `projection=True` a matrix and a bias bring its 32 features to
+# the teacher's 256. They train with the student, and belong to `HiddenOutputs`, not to the
+# student.
 
 # %%
-def with_hint(student):
-    of_teacher = keras.Model(teacher.input, teacher.get_layer("hidden_2").output)
+PAIR = ("student/hidden_2", "teacher/hidden_2")
+
+
+def around(student, hint):
     pixels = keras.Input((784,))
-    h = student.get_layer("hidden_2")(student.get_layer("hidden_1")(pixels))
-    hint = kp.regularizers.Hint(10.0, per="element", projection=True)
-    h, _ = kp.layers.ActivityPenalty(hint, name="hint")([h, of_teacher(pixels)])
-    return keras.Model(pixels, student.get_layer("logits")(h), name="with_hint")
+    outputs = {"answer": student(pixels), "teacher": teacher(pixels)}
+    both = keras.Model(pixels, outputs, name="both")
+    model = kp.models.HiddenOutputs(both, hidden=PAIR)
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=-1
+    )
+    penalty = kp.regularizers.Hint(10.0, per="element", projection=True)
+    model.compile(
+        keras.optimizers.Adam(0.003),
+        {"answer": cross_entropy},
+        hidden_losses={PAIR: penalty} if hint else None,
+        hidden_names={PAIR: "hint"} if hint else None,
+    )
+    return model
 
 
 # %% [markdown]
 # ## Three ways to teach
 #
-# An image without a label has the sample weight 0, which switches its label off and not
-# the hint: penalties ignore sample weights. All students take the same number of steps,
-# with 25 labelled images each.
+# An image without a label gets the label -1, which the cross-entropy ignores. The hint uses
+# all images. All students take the same number of steps, with 25 labelled images each.
 
 # %%
 KNOWN = 500
+some = np.where(np.arange(len(x_train)) < KNOWN, y_train, -1)  # -1: no label
 WAYS = {
     "labels alone": (False, KNOWN),
     "hint, labelled images": (True, KNOWN),
@@ -99,17 +112,10 @@ def train(way, seed):
     keras.utils.set_random_seed(seed)
     hint, images = WAYS[way]
     student = network(32, "student")
-    model = with_hint(student) if hint else student
-    model.compile(
-        keras.optimizers.Adam(0.003),
-        keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        ),
-    )
+    model = around(student, hint)
     history = model.fit(
         x_train[:images],
-        y_train[:images],
-        sample_weight=(np.arange(images) < KNOWN).astype("float32"),
+        {"answer": some[:images]},
         batch_size=images // 20,
         epochs=20,
         verbose=0,
@@ -142,22 +148,22 @@ for way in WAYS:
 #
 # ## Look at the hint
 #
-# It is in the logs under its name. `kp.audit` runs one training step without changing the
+# It is in the logs as `hint_loss`. `kp.audit` runs one training step without changing the
 # model, and says what each penalty does in it.
 
 # %%
 student, model, history = runs["hint, all images"][0]
-print(f"hint: {history['hint'][0]:.3f} -> {history['hint'][-1]:.3f}")
-print(kp.audit(model, x_train[:200], y_train[:200]))
+print(f"hint: {history['hint_loss'][0]:.3f} -> {history['hint_loss'][-1]:.3f}")
+print(kp.audit(model, x_train[:200], {"answer": y_train[:200]}))
 
 # %% [markdown]
 # ```text
 # hint: 5.886 -> 0.313
-# Penalties of 'with_hint'
+# Penalties of 'both_with_hidden_outputs'
 #
-#  name  penalty                               strength   adds  of loss  gradient  elements  masked  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  hint  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600       0  reaches the gradient
+#  name       at                                  penalty                               strength   adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  hint_loss  student/hidden_2, teacher/hidden_2  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600  reaches the gradient
 #
 # Batch of 200: loss 0.3119, main loss 0.01243. Gradients are shown as multiples of the main loss's.
 # ```
@@ -193,7 +199,7 @@ for place, way in enumerate(WAYS):
     axes[0].plot([place] * SEEDS, values, "o", color=colour, ms=8, mec="white")
     if WAYS[way][0]:
         for _, _, history in runs[way]:
-            axes[1].plot(range(1, 21), history["hint"], color=f"C{place}", lw=2)
+            axes[1].plot(range(1, 21), history["hint_loss"], color=f"C{place}", lw=2)
         axes[1].plot([], [], color=f"C{place}", label=way)
 axes[0].axhline(accuracy(teacher), color="grey", ls="--")
 axes[0].text(

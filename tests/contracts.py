@@ -1,7 +1,8 @@
 """What is under contract: one case for each way in which an exported class can be used.
 
-The checks in `tests/regularizers/test_contract_*.py` and `tests/layers/test_contract.py` run over these
-lists, and `tests/test_under_contract.py` fails when an exported class has no case here.
+The checks in `tests/regularizers/test_contract_*.py` run over these cases, and
+`tests/test_under_contract.py` fails when an exported class has none. Those of pairs of tensors and of layers
+are in `contracts_pairs.py` and `contracts_layers.py`.
 """
 
 from collections.abc import Callable
@@ -228,71 +229,6 @@ if keras.backend.backend() != "tensorflow" or not KERAS_DIVIDES_BY_BATCH:
 BASES = {
     *(_regularizers.Penalty, _regularizers.PerExamplePenalty, _regularizers.BatchStatisticPenalty),
     kp.losses.StatefulLoss,
-}
-
-
-@dataclass(frozen=True)
-class LayerCase:
-    """A layer that passes its input on and adds something to the loss.
-
-    Args:
-        cls: the class.
-        arguments: makes the arguments of `cls`.
-        added: `(x, mask) -> float`, what it adds to the loss.
-        label: what the case shows, for the test's name.
-        inputs: `(rng, shape) -> array`, what the layer is given.
-    """
-
-    cls: type
-    arguments: Callable[[], dict[str, Any]]
-    added: Callable[..., float]
-    label: str
-    inputs: Callable[..., np.ndarray] = normal
-
-    @property
-    def name(self):
-        return f"{self.cls.__name__}-{self.label}"
-
-    def make(self, **changes):
-        return self.cls(**{**self.arguments(), **changes})
-
-    def draw(self, shape, seed=0, dtype="float32"):
-        return self.inputs(np.random.default_rng(seed), shape).astype(dtype)
-
-
-def _activity_penalty(case):
-    return LayerCase(
-        kp.layers.ActivityPenalty, lambda: {"penalty": case.make()}, case.added, case.name, case.inputs
-    )
-
-
-LAYERS = [
-    *(_activity_penalty(case) for case in PENALTIES if case.name in ("L1L2", "DeCov", "KLSparsity")),
-    LayerCase(
-        kp.layers.ActivityPenalty,
-        lambda: {"penalty": [kp.regularizers.L1(0.1), kp.regularizers.DeCov(0.2)]},
-        lambda x, mask=None: 0.1 * references.l1(x, mask) + 0.2 * references.decov(x, mask),
-        "two penalties",
-    ),
-    LayerCase(
-        kp.layers.ActivityPenalty,
-        lambda: {"penalty": ["l2", kp.regularizers.L1(0.1)]},
-        lambda x, mask=None: 0.01 * _keras_l2(x, mask) + 0.1 * references.l1(x, mask),
-        "one of Keras and one of ours",
-    ),
-]
-
-
-def _keras_l2(x, mask=None):
-    """Keras 3.15's rule: the sum over everything that is kept, divided by the whole batch."""
-    kept = 1 if mask is None else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-    return float((np.asarray(x, "float64") ** 2 * kept).sum() / len(x))
-
-
-# Layers that pass nothing on: models of the package are made of them, and they have tests of their own.
-OTHER_LAYERS = {
-    *(kp.layers.CosineDistance, kp.layers.EuclideanDistance),
-    *(kp.layers.GradientReversal, kp.layers.UniversalPerturbation),
 }
 
 

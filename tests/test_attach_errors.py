@@ -67,7 +67,8 @@ def test_a_layer_as_a_key_is_told_its_name():
         (
             "zzz",
             ValueError,
-            "`mask_from` names 'zzz', but no model or layer around 'siamese/twice' has an input",
+            "`mask_from` names 'zzz', but no model or layer around 'siamese/twice' has an input.*"
+            r"of 'around': \['left', 'right'\]\.$",
         ),
         (3, TypeError, "`mask_from` of penalize must be the name of an input.*Received: 3"),
         (

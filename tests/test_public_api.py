@@ -3,6 +3,7 @@
 That a saved name never changes is the matter of `tests/test_saved.py`.
 """
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -130,6 +131,24 @@ def test_docstring(cls):
     if cls is not kp.regularizers.Penalty:
         assert "\nExample:\n" in text
         assert doctest.DocTestParser().get_examples(text)
+
+
+@by_name
+def test_docstring_says_each_default(cls):
+    """Except of a name, and what means "without". A value after `Defaults to` is the one in the code."""
+    own = cls.__init__.__module__.startswith("keras_penalties")
+    arguments = inspect.signature(cls.__init__).parameters.values() if own else ()
+    section = inspect.getdoc(cls).partition("\nArgs:\n")[2].split("\n\n")[0]
+    entries = dict(re.findall(r"^    ([\w*]+): (.*?)(?=^    \S|\Z)", section, re.MULTILINE | re.DOTALL))
+    for argument in arguments:
+        text = entries.get(argument.name, "")
+        if argument.name == "name" or not argument.default or argument.default is argument.empty:
+            says = True  # None, 0, False and () mean "without"
+        else:
+            says = "efault" in text or "as in Keras" in text
+        assert says, f"`{argument.name}` does not say its default, {argument.default!r}"
+        if value := re.search(r"Defaults to `?(-?\d[\d.e-]*\d|\d|True|False|\"\w+\")`?[.:]", text):
+            assert ast.literal_eval(value[1]) == argument.default, argument.name
 
 
 @pytest.mark.parametrize("cls", [c for c in CLASSES if c not in BASES], ids=lambda c: c.__name__)

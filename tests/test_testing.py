@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from keras import ops
 
 import keras_penalties as kp
+from keras_penalties.testing._rules import RULES
 from tests.contracts import PENALTIES
 from tests.contracts_pairs import SEVERAL_TENSORS
 from tests.support.helpers import BACKEND, ROOT
@@ -23,6 +25,7 @@ BatchStatisticPenalty, PerExamplePenalty = (
 CASES = list({case.cls: case for case in (*PENALTIES[::-1], *SEVERAL_TENSORS[::-1])}.values())
 if BACKEND != "torch":  # where a class takes a tenth of a second, and a second or two elsewhere
     CASES = CASES[::5]
+OWN_PENALTY = (ROOT / "docs" / "own-penalty.md").read_text()
 register = keras.saving.register_keras_serializable(package="wrong")
 
 
@@ -254,11 +257,39 @@ def test_the_message_says_what_came():
     with pytest.raises(AssertionError) as caught:
         kp.testing.check_penalty(MeanOfAll(0.1), inputs=x)
     assert str(caught.value).split("\n")[:4] == [
-        'MeanOfAll breaks the rule "mask": What a mask drops counts for nothing.',
+        f'MeanOfAll breaks the rule "mask": {RULES["mask"].text}.',
         "Input: `inputs`, every third example dropped, float32 of shape (2, 1) with a mask of shape (2,)",
         "Expected: 1 (without the dropped examples)",
         "Received: 0.5",
     ]
+
+
+@pytest.mark.parametrize("text", [kp.testing.check_penalty.__doc__, OWN_PENALTY], ids=["docstring", "page"])
+def test_the_rules_are_listed(text):
+    listed = re.findall(r'^ *\| `"(.+?)"` \| (.+) \|$', text, re.MULTILINE)
+    assert listed == [(name, rule.text) for name, rule in RULES.items()]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "penalty",
+    [kp.regularizers.DeCov(0.1), kp.regularizers.Hint(0.1)],
+    ids=lambda penalty: type(penalty).__name__,
+)
+def test_a_project_may_turn_warnings_into_errors(penalty):
+    kp.testing.check_penalty(penalty, (4, 3))
+
+
+def test_warnings_of_the_formula_are_shown():
+    @register
+    class Warns(PerExamplePenalty):
+        def elements(self, x):
+            text = "__array__ implementation doesn't accept a copy keyword"
+            warnings.warn(text, DeprecationWarning, stacklevel=1)
+            return ops.square(x)
+
+    with pytest.warns(DeprecationWarning, match="__array__"):
+        kp.testing.check_penalty(Warns(0.1), (2, 2), skip=[name for name in RULES if name != "value"])
 
 
 def test_an_error_of_the_formula_is_its_cause():
@@ -315,9 +346,8 @@ def test_wrong_arguments(penalty, options, words):
 
 def test_the_test_file_of_the_docs(monkeypatch):
     """Its classes are those of the page, and each of its tests passes."""
-    text = (ROOT / "docs" / "own-penalty.md").read_text()
     defined = {}
-    for _, code in blocks(text):
+    for _, code in blocks(OWN_PENALTY):
         kept = [
             node
             for node in ast.parse(code).body
@@ -326,7 +356,7 @@ def test_the_test_file_of_the_docs(monkeypatch):
         exec(compile(ast.Module(kept, []), "my_penalties.py", "exec"), defined)
     monkeypatch.setitem(sys.modules, "my_penalties", types.SimpleNamespace(**defined))
     file = {}
-    (code,) = [found["code"] for found in FENCE.finditer(text) if "import pytest" in found["code"]]
+    (code,) = [found["code"] for found in FENCE.finditer(OWN_PENALTY) if "import pytest" in found["code"]]
     exec(code, file)
     file["test_value"]()
     for penalty in file["PENALTIES"]:

@@ -3,7 +3,8 @@
 import types
 
 import keras_penalties as kp
-from tests.contracts import BASES, LAYERS, OTHER_LAYERS, PENALTIES, not_under_contract
+from tests.contracts import BASES, PENALTIES, not_under_contract
+from tests.contracts_layers import LAYERS, OTHER_LAYERS
 from tests.contracts_pairs import SEVERAL_TENSORS
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras_penalties import _checks
 from keras_penalties._audit import figure, html, strength_verdicts, table, verdicts
 from keras_penalties._audit.padding import kept
+from keras_penalties.models._loss_arguments import FunctionLoss
 
 
 class Audit:
@@ -215,6 +216,8 @@ def _described(penalty):
     """The class of a penalty, with the arguments that differ from their defaults, without the strength."""
     if penalty is None:
         return "add_loss"
+    if isinstance(penalty, FunctionLoss):
+        return penalty.name
     name = getattr(penalty, "__name__", type(penalty).__name__)
     try:
         parameters = inspect.signature(type(penalty).__init__).parameters.items()

@@ -1,6 +1,7 @@
 """The table of an audit: its columns and cells, and the text that `print` shows."""
 
 import io
+import re
 import shutil
 from dataclasses import dataclass
 
@@ -28,19 +29,21 @@ class Column:
 
 
 def columns(records) -> list[Column]:
-    """The columns for the records of an audit. The last one has the verdicts."""
-    nested = any(r["at"] != r["name"] for r in records)
-    texts = [Column(key, [str(r[key]) for r in records]) for key in ("name", "at", "penalty")]
-    return [
-        *(column for column in texts if nested or column.title != "at"),
+    """The columns for the records of an audit, without those that say nothing. The last has the verdicts."""
+    is_shown = {
+        "at": any(not r["name"].startswith(re.sub("[/:]", "_", r["at"])) for r in records),
+        "masked": any(r["masked"] for r in records),
+    }
+    found = [
+        *(Column(key, [str(r[key]) for r in records]) for key in ("name", "at", "penalty")),
         Column("strength", [_short(r["strength"]) for r in records], True),
         Column("adds", [_short(r["value"]) for r in records], True),
         Column("of loss", ["" if r["share"] is None else f"{r['share']:.1%}" for r in records], True),
         Column("gradient", ["" if r["ratio"] is None else f"{r['ratio']:.2g} x" for r in records], True),
-        Column("elements", [f"{r['elements']:,}" for r in records], True),
-        Column("masked", [f"{r['masked']:,}" for r in records], True),
+        *(Column(key, [f"{r[key]:,}" for r in records], True) for key in ("elements", "masked")),
         Column("verdict", [r["verdict"] for r in records]),
     ]
+    return [column for column in found if is_shown.get(column.title, True)]
 
 
 def as_text(title, records, sentences) -> str:

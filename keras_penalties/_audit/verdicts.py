@@ -65,8 +65,9 @@ def _gradient_not_finite(evidence, step) -> str:
     name = evidence.source.name
     if not _is_finite(evidence.gradient):
         return (
-            f"The value of '{name}' is finite, but its gradient is {evidence.gradient}, which ruins the weights "
-            "that it reaches. A square root, norm, logarithm or division of 0 in the formula does this."
+            f"The value of '{name}' is finite, but its gradient is {evidence.gradient}, which ruins the "
+            "weights that it reaches. A square root, norm, logarithm or division of 0 in the formula does "
+            "this."
         )
     if not _is_finite(evidence.reaches):
         return (
@@ -76,8 +77,8 @@ def _gradient_not_finite(evidence, step) -> str:
     others = [norm for other in step.evidence for norm in (other.gradient, other.reaches)]
     if not _is_finite(evidence.main_gradient) and all(map(_is_finite, others)):
         return (
-            f"The main loss's gradient at '{name}' is {evidence.main_gradient}, which ruins the weights. Look "
-            f"for a square root, norm or division of 0 in the layers after '{name}', and in the loss."
+            f"The main loss's gradient at '{name}' is {evidence.main_gradient}, which ruins the weights. "
+            f"Look for a square root, norm or division of 0 in the layers after '{name}', and in the loss."
         )
     return ""
 

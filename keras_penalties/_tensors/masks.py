@@ -124,5 +124,8 @@ def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
 
 def input_names(layer) -> set:
     """The names that `named_inputs` can return, as far as they are known before `layer` is called."""
-    names = set(inspect.signature(layer.call).parameters)
-    return names | set(graphs.input_names(layer)) if graphs.is_graph(layer) else names
+    if graphs.is_graph(layer):
+        return set(graphs.input_names(layer))
+    arguments = inspect.signature(layer.call).parameters.values()
+    several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {each.name for each in arguments if each.kind not in several} - {"training"}

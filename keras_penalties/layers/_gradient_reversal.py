@@ -33,6 +33,7 @@ class GradientReversal(LayerWithLosses):
     Args:
         scale: \(\lambda\), a finite float >= 0, or a schedule of `keras.optimizers.schedules` or
             `keras_penalties.schedules.Cyclical` over training steps. The paper lets it grow from 0 to 1.
+            Defaults to 1.0.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:

@@ -44,6 +44,7 @@ class AmplitudeWeightedMSE(FormulaLoss):
 
     Args:
         rate: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+            Defaults to 5.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -89,6 +90,7 @@ class DualWeightedMSE(FormulaLoss):
 
     Args:
         gamma: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

@@ -25,7 +25,7 @@ class Center(StatefulLoss):
 
     Args:
         classes: the number of classes, an int >= 1.
-        rate: how far the centres move per step, \(\alpha\), a float in (0, 1].
+        rate: how far the centres move per step, \(\alpha\), a float in (0, 1]. Defaults to 0.5.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

@@ -46,7 +46,7 @@ class Confusion(FormulaLoss):
     once the classifier is useless.
 
     Args:
-        from_logits: whether `y_pred` contains logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities. Defaults to False.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -90,7 +90,7 @@ class LogConfusion(FormulaLoss):
     and gradient are finite at \(q_k = 1\); logits need no such limit.
 
     Args:
-        from_logits: whether `y_pred` contains logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities. Defaults to False.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

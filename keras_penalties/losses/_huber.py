@@ -28,6 +28,7 @@ class Huber(FormulaLoss):
 
     Args:
         threshold: where the loss becomes linear, a finite float > 0, in the units of the labels.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

@@ -48,6 +48,7 @@ class MinDiff(BatchLoss):
     Args:
         length: \(L\), a finite float > 0, in the units of `y_pred`. Rows much farther apart do not affect
             each other. Use 0.1 for probabilities; otherwise start with the standard deviation of `y_pred`.
+            Defaults to 0.1.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

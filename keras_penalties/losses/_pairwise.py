@@ -35,6 +35,7 @@ class PairwiseContrastive(BatchLoss):
 
     Args:
         margin: the distance beyond which rows of two classes have no loss, a finite float > 0.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

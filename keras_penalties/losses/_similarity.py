@@ -46,6 +46,7 @@ class SupervisedContrastive(BatchLoss):
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
+            Defaults to 0.07.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -100,6 +101,7 @@ class NTXent(BatchLoss):
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
+            Defaults to 0.5.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

@@ -60,9 +60,9 @@ class Triplet(BatchLoss):
 
     Args:
         margin: by how much a negative should be farther than a positive, in the units of the distance: a
-            finite float > 0.
-        mining: `"semi_hard"`, `"hard"` or `"all"`.
-        distance: `"euclidean"`, or `"squared"` for its square.
+            finite float > 0. Defaults to 1.0.
+        mining: `"semi_hard"`, `"hard"` or `"all"`. Defaults to `"semi_hard"`.
+        distance: `"euclidean"`, or `"squared"` for its square. Defaults to `"euclidean"`.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.

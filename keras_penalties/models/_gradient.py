@@ -40,7 +40,7 @@ class Gradient:
             differentiated, which gives the whole Jacobian, at the cost of a backward pass per feature.
         seed: an int that determines the random directions. They change with each training step, and
             `evaluate` uses those of the next training step. They are the same on every backend, and do not
-            depend on the number of replicas.
+            depend on the number of replicas. Defaults to 0.
 
     Shapes: the shape of `wrt`; with `projections`, `(*wrt.shape, projections)`; with `"exact"`,
     `(*wrt.shape, features)`, where the elements of `of` after the batch are counted in row-major order. The

@@ -27,6 +27,7 @@ class Siamese(ModelOfModels):
     Args:
         encoder: a built model with one output, the embedding `(batch, ..., features)`.
         distance: `"euclidean"`, `"cosine"`, or a layer that takes a list of two tensors.
+            Defaults to `"euclidean"`.
         name: the name of this model.
 
     Example:

@@ -103,7 +103,9 @@ class Variance(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses 25.
         target: the standard deviation \(\gamma\) at which a feature is no longer penalized, a float > 0.
+            Defaults to 1.0.
         eps: added to the variance, a float > 0. It bounds the gradient of a constant feature.
+            Defaults to 0.0001.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units of

@@ -200,6 +200,7 @@ class LoadBalance(BatchStatisticPenalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
             0.01.
         top_k: the number of experts that each row is sent to, an int from 1 to the number of experts.
+            Defaults to 1.
         from_logits: whether `x` holds the router's logits (the default) or its probabilities.
         axis: the axis of the experts. Defaults to the last. Each position is a row.
 

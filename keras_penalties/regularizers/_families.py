@@ -78,15 +78,18 @@ class PerExamplePenalty(Penalty):
     $$\frac{1}{N}\sum_n \sum_i f(x_{ni}) \quad\text{or, with per="element",}\quad
     \frac{1}{N}\sum_n \operatorname{mean}_i f(x_{ni})$$
 
-    A subclass defines `elements(x)`, which is \(f\), or, if the value of an example is not a sum over its
-    elements, `examples(x, mask)`. Masked elements count neither in the sums nor in the means, and a fully
-    masked example does not count in \(N\). A mask may drop single elements; if the subclass defines
-    `examples`, only with `masks_elements = True`.
+    Define `elements(x)`, which is \(f\). If the value of an example is not a sum over its elements, define
+    `examples(x, mask)` instead.
+
+    What a mask drops counts neither in the sums nor in the means, and an example that it drops entirely does
+    not count in \(N\). A mask of single elements needs no further code with `elements`. With `examples`, it
+    raises an error unless the class sets `masks_elements = True`.
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` sums over an example's elements, as `keras.regularizers` do; `"element"`
-            takes their mean, which does not depend on the layer's size.
+        per: `"example"`, the default (the sum over an example's elements, as `keras.regularizers` do, so a
+            long sequence weighs more than a short one), or `"element"` (their mean, so all weigh the same; it
+            does not depend on the layer's size).
 
     Example:
 
@@ -167,9 +170,11 @@ class PerExamplePenalty(Penalty):
 class BatchStatisticPenalty(Penalty):
     r"""A statistic of the whole batch, such as its covariances, mean activations or spread.
 
-    Each position (time, height, width) is a row, so `x` becomes a table of `(rows, features)`. A subclass
-    defines `statistic(rows, weights)`. On several TensorFlow replicas or PyTorch processes, the table
-    contains the rows of all of them.
+    Define `statistic(rows, weights)`. Each position (time, height, width) is a row, so `rows` has the shape
+    `(N, features)`; on several TensorFlow replicas or PyTorch processes, it has the rows of all of them.
+    `weights` has the shape `(N,)`: the share of each row in a mean, 0 where a mask drops the row. To multiply
+    rows by their weights, write `weights[:, None] * rows`. `self.standardized(rows, weights)` gives each
+    feature mean 0 and standard deviation 1.
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
@@ -177,7 +182,7 @@ class BatchStatisticPenalty(Penalty):
 
     Attributes:
         paired: for a penalty that compares several tensors, whether row `n` of one belongs to row `n` of the
-            others. If so, a row that one mask drops counts in no tensor. Defaults to True.
+            others. If True, the default, a row that the mask of one tensor drops counts in no tensor.
 
     Example:
 
@@ -186,7 +191,7 @@ class BatchStatisticPenalty(Penalty):
     >>> @keras.saving.register_keras_serializable("my_project")
     ... class Centered(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
-    ...         mean = ops.sum(rows * weights[:, None], axis=0)
+    ...         mean = ops.sum(weights[:, None] * rows, axis=0)
     ...         return ops.sum(ops.square(mean))
     >>> float(Centered(0.1).measure([[1.0, 2.0], [3.0, 0.0]]))  # means 2 and 1: 2**2 + 1**2
     5.0
@@ -229,7 +234,7 @@ class BatchStatisticPenalty(Penalty):
         Args:
             rows: `(N, features)`, float32 or float64, zeros where a mask drops the row.
             weights: `(N,)`, the share of each row in a mean: they sum to one, and are zero where a
-                mask drops the row. `ops.sum(rows * weights[:, None], axis=0)` is the mean row.
+                mask drops the row. `ops.sum(weights[:, None] * rows, axis=0)` is the mean row.
 
         If the penalty compares several tensors, both are lists.
         """

@@ -24,7 +24,7 @@ class KoLeo(BatchStatisticPenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; DINOv2 uses 0.1.
-        eps: \(\epsilon\), a finite float > 0, which bounds the value for equal rows.
+        eps: \(\epsilon\), a finite float > 0, which bounds the value for equal rows. Defaults to 1e-8.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type and rows of any length; the result is a float32

@@ -25,7 +25,7 @@ class MarginalEntropy(BatchStatisticPenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; SCAN uses 5.
-        from_logits: whether `x` holds logits instead of probabilities.
+        from_logits: whether `x` holds logits instead of probabilities. Defaults to False.
         axis: the axis of the probabilities. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats, between 0

@@ -47,6 +47,7 @@ class Match(Penalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         loss: the name of a Keras loss, a `keras.losses.Loss` whose reduction is a mean, or a registered
             function of `(y_true, y_pred)` that returns one value per example or per position.
+            Defaults to `"mean_squared_error"`.
         detach: the tensor that gets no gradient: `"first"`, `"second"` (a fixed target), or None.
         temperature: \(T\), a finite float > 0; both tensors are then logits. None compares them as they are.
             Use it with `"kl_divergence"` or `"categorical_crossentropy"`: the factor \(T^2\) makes their

@@ -32,9 +32,9 @@ class MMD(BatchStatisticPenalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; Wasserstein
             autoencoders use 10.
         kernel: `"rbf"`, \(\exp(-d^2 / 2h^2)\), or `"imq"`, \(1 / (1 + d^2 / 2h^2)\), whose gradient also
-            reaches distant rows.
+            reaches distant rows. Defaults to `"rbf"`.
         bandwidth: the width \(h\) of the kernel, a float > 0, in the units of `x`. For `D` features, start
-            with the square root of `D`.
+            with the square root of `D`. Defaults to 1.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, or a list of two such tensors, whose batch sizes may differ; the

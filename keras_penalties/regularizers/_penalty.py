@@ -17,28 +17,28 @@ from keras_penalties.schedules._strength import Strength
 
 
 class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
-    """A number that measures how far a hidden layer is from what it should do.
+    """The base class of all penalties, which measure how far a hidden layer is from what it should do.
 
     `strength * measure(x)` is added to the loss, however the penalty is attached, on every Keras release and
     backend. To write your own penalty, subclass `PerExamplePenalty` or `BatchStatisticPenalty` and define one
     method. If neither fits, subclass `Penalty` and define `value(x, mask)`.
 
-    Arguments of `__init__` that are stored as attributes under their own names are saved and loaded without
-    further code. Register the class with `keras.saving.register_keras_serializable`, so that saved models can
-    be loaded.
+    So that models with the penalty can be saved and loaded, put `@keras.saving.register_keras_serializable`
+    above the class, and store each argument of `__init__` as an attribute of the same name.
 
     Args:
-        strength: the factor on the penalty, a finite float >= 0. If a layer or model of this package owns the
-            penalty, the strength may also change over time: it is then any `keras.optimizers.schedules`
-            object, or a `keras_penalties.schedules.Target`.
+        strength: the factor on the penalty, a finite float >= 0. In a layer or model of this package, it may
+            change over time: it is then any `keras.optimizers.schedules` object, or a
+            `keras_penalties.schedules.Target`.
 
     Attributes:
         tensors: the number of tensors that the penalty compares. With two or more, `measure` takes a list.
         masks_elements: whether a mask may drop single features of a row, such as single keys of attention
-            scores. If so, `value` also gets masks of `x`'s whole shape; otherwise such a mask raises an
-            error.
-        counts_steps: whether the formula depends on the number of training steps, which the owner counts. If
-            so, `with_learned` gets it under `"step"`, except in a plain `measure`.
+            scores. If True, `value` also gets masks of `x`'s whole shape. If False, the default, such a mask
+            raises an error.
+        counts_steps: whether the formula needs the number of training steps. If True, the layer or model that
+            owns the penalty counts them, and `with_learned` gets the count as `learned["step"]`. `measure`
+            alone has no count. Defaults to False.
         parts: the names of the terms of the penalty, if the logs should show them separately. `value` then
             returns a dict of them.
         outside_0_and_1: for a penalty that accepts only values between 0 and 1, a sentence on what to do
@@ -46,9 +46,9 @@ class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
 
     Raises:
         TypeError: if `strength` is neither a number nor a schedule; if the tensor is not of floats; if the
-            penalty is used on weights, as `kernel_regularizer=` for example; if it needs an owner and is used
-            as `activity_regularizer=`; if a formula does not return floats; and when a subclass is defined
-            that overrides `measure`, or whose formula is in a method that is never called.
+            penalty is used on weights, as `kernel_regularizer=` for example; if it needs a layer or model of
+            this package and is used as `activity_regularizer=`; if a formula does not return floats. Also
+            when you define a subclass that overrides `measure`, or whose formula would never be called.
         ValueError: if `strength` is negative, infinite or NaN; if a shape does not fit; if a formula returns
             another shape than it should.
     """

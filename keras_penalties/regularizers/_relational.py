@@ -27,8 +27,8 @@ class RelationalKD(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. With the default
             weights, the authors use 1 for embeddings and 25 for classifiers.
-        distance: the weight \(\lambda_d\) of the distances, a float >= 0.
-        angle: the weight \(\lambda_a\) of the angles, a float >= 0.
+        distance: the weight \(\lambda_d\) of the distances, a float >= 0. Defaults to 1.0.
+        angle: the weight \(\lambda_a\) of the angles, a float >= 0. Defaults to 2.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of the student's tensor and the teacher's, both `(batch, ..., features)`, any float type,

@@ -33,6 +33,7 @@ class BarlowTwins(_OfTwoViews):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         off_diagonal: the weight \(\lambda\) of the correlations between different features, a float >= 0.
+            Defaults to 0.0051.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one
@@ -87,8 +88,9 @@ class VICReg(_OfTwoViews):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         invariance: the weight \(\lambda\) of the difference between the views, a float >= 0.
-        variance: the weight \(\mu\) of the variance terms, a float >= 0.
-        covariance: the weight \(\nu\) of the covariance terms, a float >= 0.
+            Defaults to 25.0.
+        variance: the weight \(\mu\) of the variance terms, a float >= 0. Defaults to 25.0.
+        covariance: the weight \(\nu\) of the covariance terms, a float >= 0. Defaults to 1.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one

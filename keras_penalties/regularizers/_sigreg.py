@@ -34,10 +34,10 @@ class SIGReg(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the authors use
             0.05, with 0.95 for the distance between views.
-        slices: the number of directions, an int >= 1.
-        knots: the number of knots from 0 to `t_max`, an int >= 2.
-        t_max: \(T\), a finite float > 0.
-        seed: an int; its lowest 32 bits determine the directions.
+        slices: the number of directions, an int >= 1. Defaults to 1024.
+        knots: the number of knots from 0 to `t_max`, an int >= 2. Defaults to 17.
+        t_max: \(T\), a finite float > 0. Defaults to 3.0.
+        seed: an int; its lowest 32 bits determine the directions. Defaults to 0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar without units. For

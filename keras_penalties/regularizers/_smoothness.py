@@ -22,8 +22,9 @@ class TotalVariation(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` (the sum over all pairs of an example) or `"element"` (that sum divided by the
-            number of the example's elements).
+        per: `"example"`, the default (the sum over all pairs of an example, so a long sequence weighs more
+            than a short one), or `"element"` (that sum divided by the number of the example's elements, so
+            all weigh the same).
 
     Shapes: `x` is `(batch, one to three positions, features)`, any float type; the result is a float32
     scalar in the units of `x`.

@@ -31,7 +31,7 @@ class KLSparsity(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. Ng's notes use 3,
             with half a squared error summed over n outputs: 6 / n with Keras' `"mse"`.
-        target: the mean activation to aim at, between 0 and 1.
+        target: the mean activation to aim at, between 0 and 1. Defaults to 0.05.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar, in nats,
@@ -84,7 +84,9 @@ class TransformedL1(PerExamplePenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         beta: the size of activations above which the penalty levels off, a float > 0, in the units of `x`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+            Defaults to 1.0.
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar without units, below
     `beta + 1` for each element.
@@ -127,7 +129,9 @@ class LogSparsity(PerExamplePenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         eps: the size below which an activation counts as small, a float > 0, in the units of `x`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+            Defaults to 1.0.
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, in nats.
 

@@ -26,8 +26,9 @@ class TripletMargin(Penalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         margin: \(m\), by how much the negative should be farther than the positive, in the units of the
-            distance: a finite float > 0.
+            distance: a finite float > 0. Defaults to 1.0.
         distance: `"euclidean"`, `"squared"` for its square, or `"cosine"`, one minus the cosine of the angle.
+            Defaults to `"euclidean"`.
 
     Shapes: a list of the anchors, positives and negatives, all `(batch, ..., features)`, of the same shape,
     any float type. The result is a float32 scalar in the units of the distance. Rows are not normalized. A

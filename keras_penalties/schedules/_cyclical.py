@@ -20,7 +20,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         strength: the maximum \(s\), a finite float >= 0.
         cycle_steps: the number of training batches in a cycle, an int >= 1.
-        ratio: the share \(R\) of a cycle in which the strength rises, a float in (0, 1].
+        ratio: the share \(R\) of a cycle in which the strength rises, a float in (0, 1]. Defaults to 0.5.
         cycles: after how many cycles the strength stays at its maximum. Defaults to None: never.
         name: the schedule's name.
 

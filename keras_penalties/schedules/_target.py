@@ -29,10 +29,11 @@ class Target:
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
         rate: how much the logarithm of the strength changes per training batch, at most; a float in (0, 1].
+            Defaults to 0.1.
         initial: the strength in the first training batch, without damping, a float between `minimum` and
-            `maximum`.
-        minimum: the lowest strength, a float > 0.
-        maximum: the highest strength, a finite float.
+            `maximum`. Defaults to 0.001.
+        minimum: the lowest strength, a float > 0. Defaults to 1e-8.
+        maximum: the highest strength, a finite float. Defaults to 10000.0.
         damping: how much the error of a batch changes the logarithm of the strength in that batch, a float
             >= 0. Defaults to 4. Files saved before it was added load with 0.
 

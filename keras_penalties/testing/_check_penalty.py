@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_penalties._keras.deprecations import without_deprecations
 from keras_penalties._types import Tensors
 from keras_penalties.regularizers import Penalty
 from keras_penalties.testing._rules import RULES
@@ -15,34 +16,37 @@ def check_penalty(
 ) -> None:
     """Check that a penalty of your own keeps the rules that every penalty of this package keeps.
 
-    Call it in a test of your project, once for each set of arguments that matters. It takes a few seconds,
-    and returns nothing if all rules are kept. It attaches copies of `penalty`, made from its config: by an
-    `ActivityPenalty` and, if it measures one tensor, by `activity_regularizer=` and `penalize` too.
+    Call it in a test of your project, once for each set of arguments that matters. It takes a few seconds. If
+    a rule is broken, it raises an `AssertionError`; if all are kept, it returns nothing.
 
     | rule | what is checked |
     |---|---|
-    | `"value"` | the value is one finite number of float32, the same each time |
-    | `"float64"` | float64 stays float64, if Keras' operations keep it, and agrees with float32 |
-    | `"half precision"` | float16 and bfloat16 give the number of float64, also for activations of 300 |
-    | `"mask"` | what a mask drops counts for nothing, even a NaN: in the value and in the gradient |
-    | `"padding"` | more padding, in the batch and in each position axis, changes nothing |
+    | `"value"` | the value is one finite number, the same each time |
+    | `"float64"` | float64 input gives a float64 value, which agrees with float32 |
+    | `"half precision"` | float16 and bfloat16 give the value of float64, also for activations of about 300 |
+    | `"mask"` | what a mask drops, even a NaN, counts in neither the value nor the gradient |
+    | `"padding"` | longer padding, which a mask drops, changes nothing |
     | `"finite"` | value and gradient are finite for zeros, constant features, one row and no row |
-    | `"equal rows"` | equal rows are equal, although their mean is rounded |
-    | `"gradient"` | the gradient agrees with finite differences in float64 |
-    | `"config"` | `get_config` and `from_config` give the same penalty back |
-    | `"strength"` | `measure` leaves the strength out |
-    | `"attaching"` | each way of attaching it adds strength times measure to the loss |
-    | `"saving"` | a saved model, loaded again, adds the same number |
-    | `"compiled"` | a step of `fit` adds and logs the same number |
+    | `"equal rows"` | equal rows count as equal, although their mean is rounded |
+    | `"gradient"` | the gradient matches finite differences (at a kink, any slope between the two sides) |
+    | `"config"` | `from_config(get_config())` makes the same penalty |
+    | `"strength"` | the strength is a factor, which `measure` leaves out |
+    | `"attaching"` | each way to attach the penalty adds strength * measure to the loss |
+    | `"saving"` | a saved model adds the same number after it is loaded |
+    | `"compiled"` | a compiled training step adds and logs the same number |
+
+    The penalty itself is not changed. Copies of it, made from its config, are attached: by `ActivityPenalty`
+    and, if it measures one tensor, by `activity_regularizer=` and `penalize` too.
 
     Args:
-        penalty: an instance of your class. If it compares several tensors, all get `shape`.
-        shape: the shape of the random activations: the batch first, then positions if your penalty needs
-            them, and the features last (or where `axis` of the penalty says). Activations are normal, and
-            between 0 and 1 if the penalty sets `outside_0_and_1`.
-        inputs: activations to use instead, for a penalty that accepts only some values, or tensors of
-            different shapes: an array, or a list of arrays if the penalty compares several tensors.
-        skip: names of rules to leave out, for a penalty that breaks one on purpose. Defaults to none.
+        penalty: an instance of your class.
+        shape: the shape of the random activations: the batch, then positions if your penalty needs them, then
+            the features; for a penalty with an `axis`, the features are on that axis. If the penalty compares
+            several tensors, each has this shape. Activations are normal, or between 0 and 1 if the penalty
+            sets `outside_0_and_1`. Defaults to (8, 6).
+        inputs: activations to use instead of random ones (the default), for a penalty that accepts only some values, or
+            tensors of different shapes: an array, or a list of them if the penalty compares several tensors.
+        skip: names of rules that are not checked, for a penalty that breaks one on purpose. Defaults to none.
 
     Example:
 
@@ -52,10 +56,10 @@ def check_penalty(
     ... class Spread(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
     ...         mean = ops.sum(rows * weights[:, None], axis=0)
-    ...         return ops.mean(ops.square(rows - mean))  # all rows count, those that a mask drops too
+    ...         return ops.mean(ops.square(rows - mean))  # wrong: counts the rows that a mask drops
     >>> kp.testing.check_penalty(Spread(0.1))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    AssertionError: Spread breaks the rule "mask": What a mask drops counts for nothing.
+    AssertionError: Spread breaks the rule "mask": what a mask drops, even a NaN, counts in neither the ...
     ...
 
     Raises:
@@ -75,11 +79,12 @@ def check_penalty(
             f"`skip` of check_penalty must contain names of rules: {', '.join(map(repr, RULES))}. "
             f"Received: {unknown}."
         )
-    for xs in _drawn(penalty, shape) if inputs is None else [_as_arrays(penalty, inputs)]:
-        subject = Subject(penalty, xs, "random activations" if inputs is None else "`inputs`")
-        for name, rule in RULES.items():
-            if name not in skip:
-                _check(subject, name, rule)
+    with without_deprecations():
+        for xs in _drawn(penalty, shape) if inputs is None else [_as_arrays(penalty, inputs)]:
+            subject = Subject(penalty, xs, "random activations" if inputs is None else "`inputs`")
+            for name, rule in RULES.items():
+                if name not in skip:
+                    _check(subject, name, rule)
 
 
 def _check(subject, name, rule):
@@ -90,7 +95,7 @@ def _check(subject, name, rule):
         if isinstance(error, Broken):
             expected, received = error.args
         raise AssertionError(
-            f'{type(subject.penalty).__name__} breaks the rule "{name}": {rule.text}\n'
+            f'{type(subject.penalty).__name__} breaks the rule "{name}": {rule.text}.\n'
             f"Input: {subject.case}\nExpected: {expected}\nReceived: {received}\n{rule.advice}"
         ) from (error.__cause__ if isinstance(error, Broken) else error)
 

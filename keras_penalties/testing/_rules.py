@@ -229,58 +229,61 @@ REGISTERED = (
 )
 RULES = {
     "value": Rule(
-        "The value is one finite number, the same each time.",
+        "the value is one finite number, the same each time",
         check_value,
         "Take roots and logarithms of positive numbers only, and draw random numbers from a fixed seed.",
     ),
     "float64": Rule(
-        "float64 stays float64.",
+        "float64 input gives a float64 value, which agrees with float32",
         check_float64,
         "Give constants the dtype of `x`, and do not cast `x` to another dtype.",
     ),
     "half precision": Rule(
-        "float16 and bfloat16 give the same number as float64, also for activations of 300.",
+        "float16 and bfloat16 give the value of float64, also for activations of about 300",
         check_half_precision,
         "The formula gets float32: do not cast to another dtype. Prefer functions that do not overflow, such "
         "as `ops.logsumexp`.",
     ),
-    "mask": Rule("What a mask drops counts for nothing.", check_mask, WEIGHTED),
-    "padding": Rule("Padding that a mask drops changes nothing.", check_padding, WEIGHTED),
+    "mask": Rule(
+        "what a mask drops, even a NaN, counts in neither the value nor the gradient", check_mask, WEIGHTED
+    ),
+    "padding": Rule("longer padding, which a mask drops, changes nothing", check_padding, WEIGHTED),
     "finite": Rule(
-        "Value and gradient are finite for zeros, constant features, one row and no row.",
+        "value and gradient are finite for zeros, constant features, one row and no row",
         check_finite,
         "Use `ops.where` twice around a root, a logarithm or a division, so that it never gets a 0: "
         "`ops.where(v > 0, ops.sqrt(ops.where(v > 0, v, 1.0)), 0.0)`.",
     ),
     "equal rows": Rule(
-        "Equal rows are equal, although their mean is rounded.",
+        "equal rows count as equal, although their mean is rounded",
         check_equal_rows,
-        "Compare a variance with `1e-12 * size`, where `size` is the mean square of the feature, not with 0.",
+        "Use `self.standardized(rows, weights)`, or compare a variance with `1e-12 * size` instead of 0, "
+        "where `size` is the mean square of the feature.",
     ),
     "gradient": Rule(
-        "The gradient is the slope of the value.",
+        "the gradient matches finite differences (at a kink, any slope between the two sides)",
         check_gradient,
         "Rounded numbers, comparisons and `ops.stop_gradient` pass no gradient on. If this is intended, "
         "leave the rule out with `skip=['gradient']`.",
     ),
     "config": Rule(
-        "The penalty is the same after it was saved and loaded.",
+        "`from_config(get_config())` makes the same penalty",
         check_config,
         REGISTERED,
     ),
     "strength": Rule(
-        "The strength is a factor, which `measure` leaves out.",
+        "the strength is a factor, which `measure` leaves out",
         check_strength,
         "Do not multiply by `self.strength` in the formula: the value is multiplied later.",
     ),
     "attaching": Rule(
-        "However it is attached, the penalty adds strength * measure to the loss.",
+        "each way to attach the penalty adds strength * measure to the loss",
         check_attaching,
         "In a model, sizes may be unknown (None): do not compare or compute with them in `check_shapes`.",
     ),
-    "saving": Rule("A saved model adds the same number after it was loaded.", check_saving, REGISTERED),
+    "saving": Rule("a saved model adds the same number after it is loaded", check_saving, REGISTERED),
     "compiled": Rule(
-        "A compiled training step adds and logs the same number.",
+        "a compiled training step adds and logs the same number",
         check_compiled,
         "Use `keras.ops` alone: no NumPy, no `float(...)` and no `if` on a tensor. The batch size may be "
         "unknown: `ops.shape(x)[0]` instead of `x.shape[0]`.",

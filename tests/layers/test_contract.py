@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
-from tests.contracts import LAYERS
+from tests.contracts_layers import LAYERS
 from tests.support.helpers import dtype_of, tensor
 
 pytestmark = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
