@@ -70,8 +70,6 @@ def _height(audit):
 
 
 def _draw_penalties(axes, audit):
-    from matplotlib.ticker import LogFormatter
-
     names = [f"{r['name']}: {r['penalty']}" for r in audit.records]
     places = np.arange(len(names))[::-1]
     colours = [ORANGE if r["why"] else BLUE for r in audit.records]
@@ -102,8 +100,7 @@ def _draw_penalties(axes, audit):
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].xaxis.set_major_formatter(LogFormatter())  # 0.04 is shorter than a power of ten
-    axes[0].xaxis.set_minor_formatter(LogFormatter())
+    axes[0].tick_params(axis="x", which="both", labelsize="small")  # labels such as 4 x 10^-2 collide
 
 
 def _histogram(axis, name, values, before):
