@@ -139,7 +139,9 @@ def tall_figure(title, height, rows=1, columns=1, **options):
     plt.rcParams.update({"font.size": 10.5, "axes.titlesize": 11.5})
     fig, axes = plt.subplots(rows, columns, figsize=(5.8, height), layout="constrained", **options)
     lines = -(-len(title) // 58)
-    fig.suptitle(textwrap.fill(title, len(title) // lines + 8), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    fig.suptitle(
+        textwrap.fill(title, len(title) // lines + 8), x=0.01, ha="left", fontsize=12, fontweight="bold"
+    )
     return fig, axes
 
 
