@@ -83,10 +83,10 @@ def draw(runs, path):
     history = runs[16, True][0]
     for place, style in zip(PLACES, ("-", "--", ":"), strict=True):
         values = history[f"val_after_{place}_accuracy"]
-        axes[2].plot(epochs, values, style, color=BLUE, lw=2.5, label=f"accuracy after layer {place}")
+        axes[2].plot(epochs, values, style, color=BLUE, lw=2.5, label=f"after layer {place}")
     axes[2].set(xlabel="epoch", ylim=(0, 1.0), ylabel="accuracy on new digits")
     axes[2].set_title("Inside 16 layers, first seed")
-    axes[2].legend(loc="lower right", bbox_to_anchor=(1, 0.12), labelcolor=BLUE, fontsize=11)
+    axes[2].legend(loc="center right", bbox_to_anchor=(1, 0.6), labelcolor=BLUE)
     weight = axes[2].twinx()
     weight.plot(epochs, history["after_4_loss_weight"], color=GREY, lw=2.5)
     weight.set_ylabel("weight of their losses (grey)", color=GREY)
