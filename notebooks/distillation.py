@@ -187,15 +187,16 @@ print(f"student: {loaded.count_params():,} weights, accuracy {accuracy(loaded):.
 #
 # ## The figure
 #
-# Each orange point is one seed, and the blue line is the mean. On the right: the hint over the
-# epochs, for each seed.
+# Each point is one seed, and the line is their mean. On the right: the hint over the epochs,
+# for each seed.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 for place, way in enumerate(WAYS):
     values = [accuracy(student) for student, _, _ in runs[way]]
-    axes[0].plot([place - 0.2, place + 0.2], [np.mean(values)] * 2, color="C0", lw=4)
-    axes[0].plot([place] * SEEDS, values, "o", color="C1", ms=8)
+    line, mean, colour = [place - 0.2, place + 0.2], np.mean(values), f"C{place}"
+    axes[0].plot(line, [mean, mean], color=colour, lw=4)
+    axes[0].plot([place] * SEEDS, values, "o", color=colour, ms=8, mec="white")
     if WAYS[way][0]:
         for _, _, history in runs[way]:
             axes[1].plot(range(1, 21), history["hint_loss"], color=f"C{place}", lw=2)
@@ -207,9 +208,10 @@ axes[0].text(
 axes[0].set_xticks(range(3), [way.replace(", ", ",\n") for way in WAYS])
 axes[0].set(title="Accuracy of the student on 1,000 new digits (%)", xlim=(-0.5, 2.5))
 axes[0].grid(axis="y", alpha=0.3)
-axes[1].set(title="Hint in training", xlabel="epoch", ylim=(0, None))
+axes[1].set(title="Hint in training, a line for each seed", xlabel="epoch")
+axes[1].set(ylim=(0, None), xticks=range(0, 21, 5))
 axes[1].legend()
-figure.savefig("notebook-distillation.png", dpi=110)
+figure.savefig("notebook-distillation.png", dpi=130)
 
 # %% [markdown]
 # The hint falls alike in all runs. So what helps is not a closer fit to the teacher on the

@@ -223,19 +223,13 @@ print("".join(characters[i] for i in written[LENGTH:]))
 # ```
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
-blocks = [f"block {block}" for block in (1, 2, 3, 4)]
+figure, axis = plt.subplots(figsize=(9, 4.4), layout="constrained")
 for place, (name, (_, shares)) in enumerate(results.items()):
     at = np.arange(4) + 0.4 * place - 0.2
-    axes[0].bar(
-        at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name
-    )
-axes[0].set_xticks(range(4), blocks)
-axes[0].set(title="Units on in the feed-forward part, new text (%)")
-axes[0].legend()
-for place, (name, (loss, _)) in enumerate(results.items()):
-    axes[1].bar(name, loss, 0.5, color=("C1", "C0")[place])
-axes[1].set(title="Loss on new text (nats per character)")
+    axis.bar(at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name)
+axis.set_xticks(range(4), [f"block {block}" for block in (1, 2, 3, 4)])
+axis.set(title="Units on in the feed-forward part, on new text (%)")
+axis.legend()
 figure.savefig("notebook-language-model.png", dpi=110)
 
 # %% [markdown]

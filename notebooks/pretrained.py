@@ -243,7 +243,7 @@ axis.bar(
     with_penalty.values(),
     0.38,
     color="C0",
-    label="fine-tuned with `L1`",
+    label="fine-tuned with L1",
 )
 axis.set_xticks(places, names, rotation=20)
 axis.set(title="Mean activation on 160 new digits", ylabel="mean activation")
