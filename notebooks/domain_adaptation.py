@@ -184,18 +184,18 @@ for way in ("CORAL", "MinDiff"):
 # CORAL: features_loss 0.001 -> 0.053
 # Penalties of 'digits_with_hidden_outputs'
 #
-#  name           at        penalty       strength    adds  of loss  gradient  elements  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  features_loss  features  FunctionLoss       100  0.0614    19.5%    0.41 x    16,192  reaches the gradient
+#  name           penalty  strength    adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────
+#  features_loss  coral         100  0.0614    19.5%    0.41 x    16,192  reaches the gradient
 #
 # Batch of 253: loss 0.3146, main loss 0.2532. Gradients are shown as multiples of the main loss's.
 # MinDiff: main_loss 2.038 -> 0.319
 # MinDiff: features_loss 0.014 -> 0.087
 # Penalties of 'digits_with_hidden_outputs'
 #
-#  name           at        penalty               strength    adds  of loss  gradient  elements  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  features_loss  features  MinDiff(length=12.0)        10  0.0924    26.2%    0.48 x    16,192  reaches the gradient
+#  name           penalty               strength    adds  of loss  gradient  elements  verdict
+#  ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  features_loss  MinDiff(length=12.0)        10  0.0924    26.2%    0.48 x    16,192  reaches the gradient
 #
 # Batch of 253: loss 0.3531, main loss 0.2607. Gradients are shown as multiples of the main loss's.
 # ```
