@@ -7,7 +7,7 @@ from keras_penalties._types import Config, Shapes, Tensor, Tensors
 from keras_penalties.losses._loss import OwnLoss, WithLabels, without_masked
 
 
-class StatefulLoss(OwnLoss):
+class StatefulLoss(_serialization.Keywords, OwnLoss):
     """A loss with a state, which is kept from one training batch to the next.
 
     The state needs an owner: pass the loss in `hidden_losses` to `keras_penalties.models.HiddenOutputs`,
