@@ -53,7 +53,7 @@ class MinDiff(BatchLoss):
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds the groups: ids below `2**24`, `(batch,)` or `(batch, 1)`, or one-hot,
+    Shapes: `y_true` holds the groups: ids below `2**31`, `(batch,)` or `(batch, 1)`, or one-hot,
     `(batch, groups)`. `y_pred` holds predictions, logits or a hidden layer, `(batch, features)`. Without
     reduction the result is `(batch,)`, without units: what each row adds to the value, times the number of
     rows, which may be negative. A batch with one group has the value 0. A row without a group (a negative

@@ -51,7 +51,7 @@ class SupervisedContrastive(BatchLoss):
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds class ids below `2**24`, `(batch,)` or `(batch, 1)`, or is one-hot,
+    Shapes: `y_true` holds class ids below `2**31`, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`, of any length. Without
     reduction the result is `(batch,)`, in nats. A row without a label (a negative id, or a one-hot row of
     zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no pair.
@@ -107,7 +107,7 @@ class NTXent(BatchLoss):
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` says which image a row is a view of, by ids below `2**24`, `(batch,)` or `(batch, 1)`,
+    Shapes: `y_true` says which image a row is a view of, by ids below `2**31`, `(batch,)` or `(batch, 1)`,
     or one-hot, `(batch, images)`; `y_pred` holds the embeddings, `(batch, features)`, of any length.
     Without reduction the result is `(batch,)`, in nats. A row without an image (a negative id, or a one-hot
     row of zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no

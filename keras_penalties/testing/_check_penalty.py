@@ -26,9 +26,10 @@ def check_penalty(
     | `"half precision"` | float16 and bfloat16 give the value of float64, also for activations of about 300 |
     | `"mask"` | what a mask drops, even a NaN, counts in neither the value nor the gradient |
     | `"padding"` | longer padding, which a mask drops, changes nothing |
+    | `"batch size"` | the value does not grow with the batch, as a sum over all rows would |
     | `"finite"` | value and gradient are finite for zeros, constant features, one row and no row |
     | `"equal rows"` | equal rows count as equal, although their mean is rounded |
-    | `"gradient"` | the gradient matches finite differences (at a kink, any slope between the two sides) |
+    | `"gradient"` | there is a gradient; finite differences match it (at a kink, a slope between its sides) |
     | `"config"` | `from_config(get_config())` makes the same penalty |
     | `"strength"` | the strength is a factor, which `measure` leaves out |
     | `"attaching"` | each way to attach the penalty adds strength * measure to the loss |
