@@ -13,6 +13,7 @@ from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import quoted
+from keras_penalties._tensors.tree import label
 from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -188,9 +189,10 @@ def names_for(tensors, model) -> list[str]:
 def _around(tensor) -> list[str]:
     """The names of the layers around `tensor`; if the user named it by attributes, those of the layers."""
     holders = tensor.place.holders[::-1]
-    if tensor.name == tensor.place.operation.name:
-        return [holder.path[-1] for holder in holders]
-    return [([a.replace(".", "_") for a in h.attributes] or [h.path[-1]])[0] for h in holders]
+    names = [holder.path[-1] for holder in holders[: len(holders) - len(tensor.above)]]
+    if tensor.name != tensor.place.operation.name:
+        names = [([label(a) for a in h.attributes] or [n])[0] for h, n in zip(holders, names, strict=False)]
+    return [*names, *tensor.above]
 
 
 def unique(name: str, taken: set) -> str:

@@ -14,7 +14,7 @@ import keras
 from keras_penalties._keras import graphs
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors.names import Part, TensorName, parse
-from keras_penalties._tensors.tree import Place, walk
+from keras_penalties._tensors.tree import Place, label, walk
 from keras_penalties.layers import ActivityPenalty
 
 # Their outputs are those of the wrapped layer, or of the cell at each step.
@@ -32,6 +32,7 @@ class Tensor:
         part: which of its tensors.
         name: the layer that the user meant, which may be inside the one at `place`.
         is_one_use: whether the user named a use.
+        above: what the user calls the layers around it, the innermost last; only those in the user's name.
     """
 
     place: Place
@@ -39,6 +40,7 @@ class Tensor:
     part: Part
     name: str
     is_one_use: bool = False
+    above: tuple[str, ...] = ()
 
     @property
     def use(self) -> int | None:
@@ -133,7 +135,10 @@ class Search:
         own = target.calls if target is place else place.calls or target.calls
         uses = sorted(number for number, _ in own) or [None]
         for number in uses if use is None else [use]:
-            yield Tensor(target, (number,), part, _meant(place, name), use is not None)
+            *above, meant = _meant(place, name)
+            yield Tensor(
+                target, (number,), part, meant, use is not None, tuple(above) if target is place else ()
+            )
 
     def _one(self, place: Place, name: TensorName) -> Tensor:
         target, part = self._reachable(place, name.part, name)
@@ -150,7 +155,7 @@ class Search:
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
-        return Tensor(target, tuple(uses), part, _meant(place, name))
+        return Tensor(target, tuple(uses), part, _meant(place, name)[-1])
 
     def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):
         if not place.calls:
@@ -242,24 +247,29 @@ def _matches(place: Place, key, name: TensorName | None, by_attribute: bool = Fa
         return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
     if set(name.layers[-1]) & set("*?[") and not plain:
         return False  # a pattern matches layers, not the model around them, nor the operations of a mask
-    if not by_attribute:
-        tail = [[layer] for layer in place.path[-len(name.layers) :]]
-    else:
-        chain = [*reversed(place.holders), place][-len(name.layers) :]
-        tail = [[step.path[-1], *step.attributes] for step in chain]
-    return len(tail) == len(name.layers) and all(
-        any(fnmatch.fnmatchcase(called, pattern) for called in names)
-        for names, pattern in zip(tail, name.layers, strict=True)
-    )
+    return _spelled(place, name.layers, by_attribute) is not None
 
 
-def _meant(place: Place, name: TensorName | None) -> str:
-    """What the user calls the layer at `place`: its name, or the attribute that contains it."""
-    called = place.operation.name
-    if name is None or fnmatch.fnmatchcase(called, name.layers[-1]):
-        return called
-    attributes = [a for a in place.attributes if fnmatch.fnmatchcase(a, name.layers[-1])]
-    return attributes[0].replace(".", "_") if attributes else called
+def _spelled(place: Place, written: tuple[str, ...], by_attribute: bool) -> tuple[str, ...] | None:
+    """What a name, `written` as the parts of a path, calls the layer at `place` and those around it; None if
+    it means another layer."""
+    own, around = place.path[-1], place.holders
+    for count in range(1, len(written) + 1):  # a key of a dict may contain "/"
+        text, rest = "/".join(written[-count:]), written[:-count]
+        names = [*place.attributes, own] if by_attribute and own != text else [own]
+        called = next((n for n in names if n == text or (count == 1 and fnmatch.fnmatchcase(n, text))), None)
+        if called is None or (rest and not around):
+            continue
+        above = _spelled(around[0], rest, by_attribute) if rest else ()
+        if above is not None:
+            return (*above, own if called == own else label(called))
+    return None
+
+
+def _meant(place: Place, name: TensorName | None) -> tuple[str, ...]:
+    """What the user calls the layer at `place`, after the layers around it that `name` contains."""
+    written = name.layers if name else ()
+    return _spelled(place, written, False) or _spelled(place, written, True) or (place.operation.name,)
 
 
 def _check_activation(place: Place, argument: str, owner: str):
