@@ -125,6 +125,7 @@ def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
     # If the graph uses the result of one call and not of another, the layer calls the penalty at both.
     others = [] if tensor.is_one_use else [number for number, _ in tensor.place.calls]
     wanted = [tensor, *(replace(tensor, uses=(*tensor.uses[:-1], number)) for number in others)]
+    Tap(tensor, Receiver(tensor.part, None, mask_from)).check_mask()
     if all(Tap(each, Receiver(tensor.part, None, mask_from)).is_in_graph for each in wanted):
         return tensor
     if tensor.is_one_use and len(tensor.place.calls) > 1:
