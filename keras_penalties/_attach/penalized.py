@@ -24,11 +24,13 @@ from keras_penalties._tensors.tree import Place, walk
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A penalty inside a layer: the path to the layer that it is on, which tensor of it, and the penalty."""
+    """A penalty inside a layer: the path to the layer that it is on, which tensor of it, and the penalty. Its
+    mask may be an input of a model around that layer (`mask_is_outside`)."""
 
     steps: tuple
     use: int | None
     receiver: Receiver
+    mask_is_outside: bool = False
 
     def to_config(self) -> dict:
         return {
@@ -37,6 +39,7 @@ class Request:
             "part": [self.receiver.part.kind, self.receiver.part.index],
             "penalty": keras.saving.serialize_keras_object(self.receiver.layer),
             "mask_from": self.receiver.mask_from,
+            **({"mask_is_outside": True} if self.mask_is_outside else {}),
         }
 
     @classmethod
@@ -45,7 +48,7 @@ class Request:
         saved.check_penalty(penalty)
         steps = tuple(tuple(step) for step in config["steps"])
         receiver = Receiver(Part(*config["part"]), penalty, config["mask_from"])
-        return cls(steps, config["use"], receiver)
+        return cls(steps, config["use"], receiver, config.get("mask_is_outside", False))
 
 
 class Requests:
@@ -118,10 +121,13 @@ def requests_of(layer: Penalized) -> Requests:
         for place in [root, *walk(root)] if layer.built else []:
             if isinstance(place.operation, Tapped):
                 found.setdefault(id(place.operation), place)
+        pairs = [(place, receiver) for place in found.values() for receiver in place.operation.receivers.all]
+        taps = [
+            Tap(Tensor(place, (None,), receiver.part, place.operation.name), receiver)
+            for place, receiver in pairs
+        ]
         layer.requests = Requests(
-            Request(tuple(place.steps), None, receiver)
-            for place in found.values()
-            for receiver in place.operation.receivers.all
+            Request(tuple(tap.tensor.place.steps), None, tap.receiver, not tap.has_mask) for tap in taps
         )
     return layer.requests
 
@@ -175,7 +181,8 @@ class Attaching(Tapping):
             for i, layer in enumerate(layers):
                 if isinstance(layer, Penalized):
                     steps = tuple(step for _, step in way[i + 1 :])
-                    layer.requests.here.append(Request(steps, tap.tensor.use, tap.receiver))
+                    within = tap.receiver.mask_from is None or any(op is tap.source for op, _ in way[i:])
+                    layer.requests.here.append(Request(steps, tap.tensor.use, tap.receiver, not within))
 
 
 def penalized(layer, requests: list[Request]):
@@ -183,7 +190,7 @@ def penalized(layer, requests: list[Request]):
     found = _found(layer, requests)
     waiting = [request for request in requests if request not in found]
     if not waiting:
-        return Attaching([Tap(tensor, request.receiver) for request, tensor in found.items()]).of_model(layer)
+        return Attaching(_taps(found)).of_model(layer)
     if layer.built and isinstance(layer, keras.Model):
         raise ValueError(missing(layer, waiting[0]))
     masked = any(request.receiver.mask_from is not None for request in requests)
@@ -199,7 +206,7 @@ def fulfil(layer: Penalized):
     found = _found(layer, waiting)
     if len(found) < len(waiting):
         raise ValueError(missing(layer, next(request for request in waiting if request not in found)))
-    attaching = Attaching([Tap(tensor, request.receiver) for request, tensor in found.items()])
+    attaching = Attaching(_taps(found))
     others = {id(inner): attaching.of(inner, outermost=False) for inner in keras_layers.held_by(layer)}
     attaching.record()
     copies.swap(layer, others)
@@ -213,6 +220,15 @@ def missing(layer, request: Request) -> str:
         f"'{layer.name}' ({type(layer).__name__}) was saved with a penalty at {steps}, which must be one of "
         "its layers, but it has no layer there. Has its code changed since?"
     )
+
+
+def _taps(found: dict[Request, Tensor]) -> list[Tap]:
+    """The receivers of requests on the tensors that were found for them."""
+    taps = [Tap(tensor, request.receiver) for request, tensor in found.items()]
+    for request, tap in zip(found, taps, strict=True):
+        if not request.mask_is_outside:
+            tap.check_mask()
+    return taps
 
 
 def _found(layer, requests) -> dict[Request, Tensor]:

@@ -45,6 +45,7 @@ def check_request(config):
         raise ValueError(f"`part` of the file must be one of {KINDS} and an index. Received: {short(part)}.")
     if not (mask_from is None or isinstance(mask_from, str)):
         raise TypeError(f"`mask_from` of the file must be None or a name. Received: {short(mask_from)}.")
+    _is(config.get("mask_is_outside", False), "`mask_is_outside`", bool, "a bool")
 
 
 def check_layer(layer):

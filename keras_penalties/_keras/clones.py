@@ -1,7 +1,7 @@
 """What `keras.models.clone_model` makes of a model (keras/src/models/cloning.py).
 
-It clones the layers of a graph one by one. For the graph itself, it calls `keras.Sequential`, or the class of a
-functional model if its arguments are inputs and outputs, and `Functional` otherwise. So what a copy of a
+It clones the layers of a graph one by one. For the graph itself, it calls `keras.Sequential`, or the class of
+a functional model if its arguments are inputs and outputs, and `Functional` otherwise. So what a copy of a
 model has besides its layers is lost in the clone, and nothing in the clone could notice.
 """
 
@@ -38,7 +38,7 @@ class NotCloned:
     def _refuse_clone(self, frame):
         if frame.f_code.co_name in _CLONING:
             raise ValueError(
-                f"`keras.models.clone_model` cannot clone '{self.name}' with its penalties: it would create a "
-                "plain model, without the mask or the penalties of the model as a whole. Write "
-                "`type(model).from_config(model.get_config())`, and do not use `recursive=True`."
+                f"`keras.models.clone_model` cannot clone '{self.name}' with its penalties: it would create "
+                "a plain model, without their mask, or without the penalty of the whole model. Write "
+                "`type(model).from_config(model.get_config())`, or leave out `recursive=True`."
             )

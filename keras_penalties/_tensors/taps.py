@@ -92,10 +92,15 @@ class Tap:
         around = (holder.operation for holder in self.tensor.place.around)
         return next((layer for layer in around if self.receiver.mask_from in masks.input_names(layer)), None)
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether it needs no mask, or a layer or model around the tensor has the mask as an input."""
+        return self.receiver.mask_from is None or self.source is not None
+
     def check_mask(self):
-        """Raise if no layer or model around the tensor has the mask as an input."""
+        """Raise if it needs a mask that no layer or model around the tensor has as an input."""
         name, place = self.receiver.mask_from, self.tensor.place
-        if name is not None and self.source is None:
+        if not self.has_mask:
             raise ValueError(
                 f"`mask_from` names {name!r}, but no model or layer around '{place.name}' has an input of "
                 f"that name. It must be one of those of '{place.around[-1].operation.name}': "
