@@ -92,3 +92,45 @@ def test_a_key_of_the_dict_that_a_subclassed_model_reads(tmp_path):
     check(model, x, "tokens", hidden, tmp_path)
     with pytest.raises(ValueError, match=r"\['inputs', 'tokens', 'weight'\]"):
         kp.penalize(model, {"hidden": L2}, mask_from="tokenss")
+
+
+@keras.saving.register_keras_serializable("mask_names")
+class Lazy(keras.layers.Layer):
+    """A layer that creates its layers in `build`, and reads a mask."""
+
+    def build(self, shape):
+        self.hidden = layers.Dense(2, name="hidden")
+        self.hidden.build(shape)
+
+    def call(self, x, tokens=None):
+        return self.hidden(x)
+
+
+def lazy():
+    tokens = keras.Input((4,), dtype="int32")
+    h = Lazy(name="lazy")(layers.Embedding(5, 3, name="embedding")(tokens), tokens=tokens)
+    return keras.Model(tokens, layers.Dense(1)(layers.Flatten()(h)))
+
+
+def test_a_layer_that_creates_its_layers_when_it_is_built(tmp_path):
+    model = lazy()
+    hidden = model.get_layer("lazy").hidden(model.get_layer("embedding")(TOKENS))
+    penalized = kp.penalize(model, {"lazy/hidden": L2}, mask_from="tokens")
+    penalized.compile("sgd", "mse")
+    penalized.save(tmp_path / "model.keras")
+    for found in (penalized, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(evaluated(found, TOKENS)["hidden_penalty"], masked_l2(hidden), rtol=1e-5)
+
+
+def test_a_model_that_is_penalized_again_with_a_mask(tmp_path):
+    model, x = OfDict(), {"tokens": TOKENS, "weight": np.ones((3, 4), "float32")}
+    model(x)
+    hidden = model.hidden(model.embedding(TOKENS))
+    first = kp.penalize(model, {"embedding": L2})
+    penalized = kp.penalize(first, {"hidden": L2}, mask_from="tokens")
+    penalized.compile("sgd", "mse")
+    penalized.save(tmp_path / "model.keras")
+    for found in (penalized, keras.saving.load_model(tmp_path / "model.keras")):
+        logs = evaluated(found, x)
+        np.testing.assert_allclose(logs["hidden_penalty"], masked_l2(hidden), rtol=1e-5)
+        assert "embedding_penalty" in logs

@@ -48,9 +48,10 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
             input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
             names. A value is a penalty, a `keras.regularizers` object, or a list of these.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`, or
-            token ids padded with 0; or a dict from keys of `penalties` to such names. What is not zero
-            counts. It is combined with the mask that Keras keeps with a tensor. Inside a block of your own
-            Keras' mask is usually lost after an addition.
+            token ids padded with 0; or a dict from keys of `penalties` to such names. If the model is called
+            on a dict, its keys are names too. What is not zero counts. It is combined with the mask that
+            Keras keeps with a tensor. Inside a block of your own Keras' mask is usually lost after an
+            addition.
 
     Returns:
         A model of the class of `model`.
