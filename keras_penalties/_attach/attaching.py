@@ -13,6 +13,7 @@ from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import quoted
+from keras_penalties._tensors.tree import label
 from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -47,9 +48,10 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
             input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
             names. A value is a penalty, a `keras.regularizers` object, or a list of these.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`, or
-            token ids padded with 0; or a dict from keys of `penalties` to such names. What is not zero
-            counts. It is combined with the mask that Keras keeps with a tensor. Inside a block of your own
-            Keras' mask is usually lost after an addition.
+            token ids padded with 0; or a dict from keys of `penalties` to such names. If the model is called
+            on a dict, its keys are names too. What is not zero counts. It is combined with the mask that
+            Keras keeps with a tensor. Inside a block of your own Keras' mask is usually lost after an
+            addition.
 
     Returns:
         A model of the class of `model`.
@@ -124,6 +126,8 @@ def taps_of(tensors: list[Tensor], mask_from: str | None) -> list[Tap]:
     every use, and in every place where it is held.
     """
     taps = [Tap(tensor, Receiver(tensor.part, None, mask_from)) for tensor in tensors]
+    for tap in taps:
+        tap.check_mask()
     called_by_layer = {id(tap.tensor.place.operation) for tap in taps if not tap.is_in_graph}
     found: list[Tap] = []
     for tap in taps:
@@ -196,9 +200,10 @@ def names_for(tensors, model) -> list[str]:
 def _around(tensor) -> list[str]:
     """The names of the layers around `tensor`; if the user named it by attributes, those of the layers."""
     holders = tensor.place.holders[::-1]
-    if tensor.name == tensor.place.operation.name:
-        return [holder.path[-1] for holder in holders]
-    return [([a.replace(".", "_") for a in h.attributes] or [h.path[-1]])[0] for h in holders]
+    names = [holder.path[-1] for holder in holders[: len(holders) - len(tensor.above)]]
+    if tensor.name != tensor.place.operation.name:
+        names = [([label(a) for a in h.attributes] or [n])[0] for h, n in zip(holders, names, strict=False)]
+    return [*names, *tensor.above]
 
 
 def unique(name: str, taken: set) -> str:

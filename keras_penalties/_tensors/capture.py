@@ -77,7 +77,9 @@ class Capture:
             catcher = Catcher(key, mask_from[key])
             taps.append(Tap(tensor, Receiver(tensor.part, catcher, mask_from[key], key in differentiated)))
         for tap in taps:
-            if tap.source is model and not graphs.is_graph(model):
+            tap.check_mask()
+            is_argument = tap.source is model and not graphs.is_graph(model)
+            if is_argument and tap.receiver.mask_from not in inputs_of_call(model):
                 raise ValueError(
                     f"`mask_from` of HiddenOutputs names {tap.receiver.mask_from!r}, an argument of `call` "
                     f"of '{model.name}' ({type(model).__name__}), but HiddenOutputs calls its model only on "
@@ -199,6 +201,14 @@ def _of_size(x, size):
 def input_argument(model) -> str:
     """The name of the first argument of `call` of `model`."""
     return next(iter(inspect.signature(model.call).parameters))
+
+
+def inputs_of_call(model) -> set:
+    """The names of the inputs of a model that is not a graph."""
+    if graphs.is_graph(model):
+        return set()
+    inputs = graphs.symbolic_inputs(model)
+    return {input_argument(model), *(inputs if isinstance(inputs, dict) else ())}
 
 
 def _described(inputs):

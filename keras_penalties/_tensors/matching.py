@@ -8,7 +8,7 @@ import keras
 
 from keras_penalties._keras import graphs
 from keras_penalties._tensors.names import TensorName
-from keras_penalties._tensors.tree import Place
+from keras_penalties._tensors.tree import Place, label
 
 
 def may_be_input(place: Place, name: TensorName | None) -> bool:
@@ -27,21 +27,26 @@ def matches(place: Place, key, name: TensorName | None, by_attribute: bool = Fal
         return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
     if set(name.layers[-1]) & set("*?[") and not plain:
         return False  # a pattern matches layers, not the model around them, nor the operations of a mask
-    if not by_attribute:
-        tail = [[layer] for layer in place.path[-len(name.layers) :]]
-    else:
-        chain = [*reversed(place.holders), place][-len(name.layers) :]
-        tail = [[step.path[-1], *step.attributes] for step in chain]
-    return len(tail) == len(name.layers) and all(
-        any(fnmatch.fnmatchcase(called, pattern) for called in names)
-        for names, pattern in zip(tail, name.layers, strict=True)
-    )
+    return _spelled(place, name.layers, by_attribute) is not None
 
 
-def meant(place: Place, name: TensorName | None) -> str:
-    """What the user calls the layer at `place`: its name, or the attribute that contains it."""
-    called = place.operation.name
-    if name is None or fnmatch.fnmatchcase(called, name.layers[-1]):
-        return called
-    attributes = [a for a in place.attributes if fnmatch.fnmatchcase(a, name.layers[-1])]
-    return attributes[0].replace(".", "_") if attributes else called
+def _spelled(place: Place, written: tuple[str, ...], by_attribute: bool) -> tuple[str, ...] | None:
+    """What a name, `written` as the parts of a path, calls the layer at `place` and those around it; None if
+    it means another layer."""
+    own, around = place.path[-1], place.holders
+    for count in range(1, len(written) + 1):  # a key of a dict may contain "/"
+        text, rest = "/".join(written[-count:]), written[:-count]
+        names = [*place.attributes, own] if by_attribute and own != text else [own]
+        called = next((n for n in names if n == text or (count == 1 and fnmatch.fnmatchcase(n, text))), None)
+        if called is None or (rest and not around):
+            continue
+        above = _spelled(around[0], rest, by_attribute) if rest else ()
+        if above is not None:
+            return (*above, own if called == own else label(called))
+    return None
+
+
+def meant(place: Place, name: TensorName | None) -> tuple[str, ...]:
+    """What the user calls the layer at `place`, after the layers around it that `name` contains."""
+    written = name.layers if name else ()
+    return _spelled(place, written, False) or _spelled(place, written, True) or (place.operation.name,)

@@ -31,6 +31,7 @@ class Tensor:
         part: which of its tensors.
         name: the layer that the user meant, which may be inside the one at `place`.
         is_one_use: whether the user named a use.
+        above: what the user calls the layers around it, the innermost last; only those in the user's name.
     """
 
     place: Place
@@ -38,6 +39,7 @@ class Tensor:
     part: Part
     name: str
     is_one_use: bool = False
+    above: tuple[str, ...] = ()
 
     @property
     def use(self) -> int | None:
@@ -157,7 +159,10 @@ class Search:
         own = target.calls if target is place else place.calls or target.calls
         uses = sorted(number for number, _ in own) or [None]
         for number in uses if use is None else [use]:
-            yield Tensor(target, (number,), part, meant(place, name), use is not None)
+            *above, called = meant(place, name)
+            yield Tensor(
+                target, (number,), part, called, use is not None, tuple(above) if target is place else ()
+            )
 
     def _one(self, place: Place, name: TensorName) -> Tensor:
         target, part = self._reachable(place, name.part, name)
@@ -174,7 +179,7 @@ class Search:
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
-        return Tensor(target, tuple(uses), part, meant(place, name))
+        return Tensor(target, tuple(uses), part, meant(place, name)[-1])
 
     def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):
         if not place.calls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,11 +131,21 @@ def within(place: Place) -> Iterator[Place]:
             yield Place((*place.path, inner.name), inner, place, step_to(layer, inner))
 
 
+def label(attribute: str) -> str:
+    """`attribute` as a part of a log key, which is the name of a layer and of a scope of TensorFlow."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", attribute)
+
+
 def step_to(holder, layer) -> tuple:
-    """The attribute of `holder`, with indices or keys, that contains `layer`; without one, as in KerasHub's
-    `MLP`, its index among the layers that Keras tracks."""
-    found = steps_to(holder, layer)
+    """The attribute of `holder`, with indices or keys, that contains `layer`; without one that a file can
+    hold, as in KerasHub's `MLP`, its index among the layers that Keras tracks."""
+    found = [step for step in steps_to(holder, layer) if all(map(is_key, step))]
     return found[0] if found else keras_layers.place_among_tracked(holder, layer)
+
+
+def is_key(value) -> bool:
+    """Whether a file can hold `value`, a name, an index or a key of a dict, and return an equal one."""
+    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and value == value)
 
 
 def steps_to(holder, layer) -> list[tuple]:
