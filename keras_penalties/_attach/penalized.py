@@ -74,6 +74,7 @@ class Penalized:
 
     requests: Requests
     name: str
+    built: bool
 
     def __call__(self, *args, **kwargs):
         outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
