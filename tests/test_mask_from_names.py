@@ -96,25 +96,37 @@ def test_a_key_of_the_dict_that_a_subclassed_model_reads(tmp_path):
 
 @keras.saving.register_keras_serializable("mask_names")
 class Lazy(keras.layers.Layer):
-    """A layer that creates its layers in `build`, and reads a mask."""
+    """A layer that creates its layers in `build`."""
 
     def build(self, shape):
         self.hidden = layers.Dense(2, name="hidden")
         self.hidden.build(shape)
 
-    def call(self, x, tokens=None):
+    def call(self, x):
         return self.hidden(x)
+
+
+@keras.saving.register_keras_serializable("mask_names")
+class Around(keras.layers.Layer):
+    """A layer without `build` that reads a mask."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.lazy = Lazy(name="lazy")
+
+    def call(self, x, tokens=None):
+        return self.lazy(x)
 
 
 def lazy():
     tokens = keras.Input((4,), dtype="int32")
-    h = Lazy(name="lazy")(layers.Embedding(5, 3, name="embedding")(tokens), tokens=tokens)
+    h = Around(name="around")(layers.Embedding(5, 3, name="embedding")(tokens), tokens=tokens)
     return keras.Model(tokens, layers.Dense(1)(layers.Flatten()(h)))
 
 
 def test_a_layer_that_creates_its_layers_when_it_is_built(tmp_path):
     model = lazy()
-    hidden = model.get_layer("lazy").hidden(model.get_layer("embedding")(TOKENS))
+    hidden = model.get_layer("around").lazy.hidden(model.get_layer("embedding")(TOKENS))
     penalized = kp.penalize(model, {"lazy/hidden": L2}, mask_from="tokens")
     penalized.compile("sgd", "mse")
     penalized.save(tmp_path / "model.keras")
