@@ -6,7 +6,8 @@
 
 It needs this package with its extras `examples` and `jax`, and PyTorch; other packages that are installed are
 measured beside it, and named with their versions. The record is `docs/benchmarks.json`. From it are drawn
-`docs/images/benchmarks.png` and the tables of `docs/benchmarks.md`, each below the name of its part.
+`docs/images/benchmarks.png` and the tables of `docs/benchmarks.md`, each below the name of its part. Those of
+`overview` summarize all parts.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 from benchmarks import figure, show
@@ -67,19 +69,29 @@ def main():
             record[name] = {"machine": machine(), **run(*PARTS[name])}
             record_file.write_text(json.dumps(record, indent=1) + "\n")
     os.environ["KERAS_BACKEND"] = "jax"  # tables need none; it is the quickest to load
-    text = page.read_text()
-    for name, found in record.items():
-        tables = list(importlib.import_module(f"benchmarks.{PARTS[name][0]}").tables(found))
-        if options.parts == ["tables"]:
-            show.show(tables)
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- end -->)",
-            lambda found, tables=tables: found[1] + "\n" + "\n".join(show.markdown(tables)) + found[2],
-            text,
-            flags=re.DOTALL,
-        )
-    page.write_text(text)
+    found = tables(record)
+    if options.parts == ["tables"]:
+        for part in found.values():
+            show.show(part)
+    page.write_text(filled(page.read_text(), found))
     figure.draw(record, options.docs / "images" / "benchmarks.png")
+
+
+def tables(record):
+    """The tables of each part, and those of the overview."""
+    found = {"overview": list(importlib.import_module("benchmarks.overview").tables(record))}
+    for name, part in record.items():
+        found[name] = list(importlib.import_module(f"benchmarks.{PARTS[name][0]}").tables(part))
+    return found
+
+
+def filled(text, found):
+    """The page with its tables: those of a part replace what is below its name, at the same indentation."""
+    for name, part in found.items():
+        block = re.compile(rf"^( *)<!-- {name} -->\n.*?<!-- end -->", re.DOTALL | re.MULTILINE)
+        lines = "\n".join([f"<!-- {name} -->", "", *show.markdown(part), "<!-- end -->"])
+        text = block.sub(lambda old, lines=lines: textwrap.indent(lines, old[1]), text)
+    return text
 
 
 def machine():

@@ -41,7 +41,7 @@ def measure_all():
 def tables(record):
     yield (
         f"{TWENTY} penalties on an architecture, {record['backend']}",
-        ["", "flops of the plain step", "bytes", "s to build", "s to penalize"],
+        ["", "flops / plain step", "bytes / plain step", "seconds to build", "seconds to penalize"],
         [
             [
                 name,

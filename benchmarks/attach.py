@@ -144,8 +144,8 @@ def tables(record):
         head = [
             "",
             "ms per step",
-            *(f"of {name}" for name in BASES),
-            *(("flops", "bytes") if counted else ()),
+            *(f"× {name}" for name in BASES),
+            *(("flops × no penalty", "bytes × no penalty") if counted else ()),
         ]
         head.insert(4, "quartiles")
         yield (

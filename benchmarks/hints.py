@@ -89,8 +89,9 @@ def tables(record):
         + [f"{row[kind] / base[kind]:.2f}" for kind in ("flops", "bytes") if kind in row]
         for name, row in record["rows"].items()
     ]
-    title = f"Two hints, a student with dropout, {record['backend']}: multiples of Distiller"
-    yield title, ["", "ms per step", "time", *(("flops", "bytes") if "flops" in base else ())], rows
+    counts = ("flops / Distiller", "bytes / Distiller") if "flops" in base else ()
+    title = f"Two hints, a student with dropout, {record['backend']}"
+    yield title, ["", "ms per step", "time / Distiller", *counts], rows
 
 
 if __name__ == "__main__":

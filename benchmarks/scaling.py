@@ -245,20 +245,19 @@ def draw(found, file):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    kinds = {
-        "L2": "one number: L2",
-        "KLSparsity": "a mean per feature: KLSparsity",
-        "DeCov": "covariances: DeCov",
-        "MMD": "pairs of rows: MMD",
+    kinds = {  # label, colour and marks: lines that coincide are both seen
+        "L2": ("one number: L2", "#0072B2", "o-"),
+        "KLSparsity": ("a mean per feature: KLSparsity", "#D55E00", "s-"),
+        "DeCov": ("covariances: DeCov", "#595959", "D-"),
+        "MMD": ("pairs of rows: MMD", "#CC79A7", "^--"),
     }
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True, layout="constrained")
     for axis, backend, title in zip(axes, ("jax", "tensorflow"), ("JAX", "TensorFlow"), strict=True):
         layer = [found["jax"][LAYER][case][0] for case in CASES[:3]]
-        axis.plot(WIDTHS, layer, "k--", label="the gradient of Dense(width), no penalty", zorder=3)
-        # Of other widths, so that equal ones are all seen.
-        for (name, label), width in zip(kinds.items(), (2, 6, 3.5, 1.5), strict=True):
+        axis.plot(WIDTHS, layer, "k:", label="the gradient of Dense(width), no penalty", zorder=3)
+        for name, (label, colour, marks) in kinds.items():
             sent = [found[backend][name][case][0] for case in CASES[:3]]
-            axis.plot(WIDTHS, sent, marker="o", label=label, linewidth=width, markersize=width + 4)
+            axis.plot(WIDTHS, sent, marks, color=colour, label=label, linewidth=2)
         axis.set(title=title, xlabel="width of the layer", xscale="log", yscale="symlog", xticks=WIDTHS)
         axis.set_xticklabels(WIDTHS)
         axis.minorticks_off()

@@ -40,7 +40,11 @@ def markdown(tables):
 
 
 def number(value):
-    return "" if value is None or math.isnan(value) else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    if value is None or math.isnan(value):
+        return ""
+    if 0 < value < 0.005:
+        return "<0.01"
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
 def backend():

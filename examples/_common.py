@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,18 @@ def draw_seeds(axis, x, runs, colour, label):
     for run in runs:
         axis.plot(x, run, color=colour, lw=0.8, alpha=0.5)
     axis.plot(x, np.mean(runs, axis=0), color=colour, lw=3, label=label)
+
+
+def tall_figure(title, height, rows=1, columns=1, **options):
+    """A figure that is narrow enough for a phone, and its axes."""
+    plt = pyplot()
+    plt.rcParams.update({"font.size": 10.5, "axes.titlesize": 11.5})
+    fig, axes = plt.subplots(rows, columns, figsize=(5.8, height), layout="constrained", **options)
+    lines = -(-len(title) // 58)
+    fig.suptitle(
+        textwrap.fill(title, len(title) // lines + 8), x=0.01, ha="left", fontsize=12, fontweight="bold"
+    )
+    return fig, axes
 
 
 def pyplot():

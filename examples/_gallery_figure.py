@@ -1,10 +1,34 @@
-"""The figure of `gallery.py`: one panel per penalty, grey without it and blue with it."""
+"""The figures of `gallery.py`, one per family: a panel per penalty, grey without it and blue with it."""
 
 from _common import BLUE, GREY, ORANGE, pyplot
 
 import numpy as np
 
-COLUMNS = 5
+COLUMNS = 3
+FAMILIES = {  # the name of the file, the title, and what is in it
+    "size": ("Smaller activations", ("L1", "L2", "L1L2", "Excess")),
+    "sparsity": (
+        "Few active units",
+        ("KLSparsity", "TransformedL1", "LogSparsity", "Hoyer", "HoyerSquare", "GroupLasso"),
+    ),
+    "features": (
+        "Different features, and how a code is distributed",
+        ("DeCov", "Covariance", "Variance", "KoLeo", "MMD", "SIGReg"),
+    ),
+    "smooth": ("Small changes", ("TotalVariation", "TemporalSmoothness", "GradientPenalty")),
+    "predictions": (
+        "Predictions and routers",
+        ("Confidence", "Entropy", "ZLoss", "MarginalEntropy", "LoadBalance"),
+    ),
+    "teacher": (
+        "A student and its teacher",
+        ("Hint", "Match", "AttentionTransfer", "RelationalKD", "CKA"),
+    ),
+    "views": (
+        "Two or three tensors of one network",
+        ("GaussianKL", "CORAL", "BarlowTwins", "VICReg", "InfoNCE", "TripletMargin"),
+    ),
+}
 VIEWS = {}
 
 
@@ -14,37 +38,42 @@ def view(function):
     return function
 
 
-def draw(cases, labels, digits, path):
+def draw(cases, labels, out):
+    """A file for each family of which there is a case."""
+    for family, (title, names) in FAMILIES.items():
+        shown = [pair for pair in zip(cases, labels, strict=True) if pair[0].name in names]
+        if shown:
+            shown.sort(key=lambda pair: names.index(pair[0].name))
+            draw_family(shown, title, out / f"gallery-{family}.png")
+
+
+def draw_family(shown, title, path):
     plt = pyplot()
-    plt.rcParams.update({"font.size": 11})
-    rows = -(-len(cases) // COLUMNS)
-    height = 3.5 * rows + 0.7
-    fig, axes = plt.subplots(rows, COLUMNS, figsize=(15, height), squeeze=False)
-    fig.subplots_adjust(0.055, 0.55 / height, 0.975, 1 - 1.75 / height, wspace=0.33, hspace=0.95)
-    title = (
-        "Each penalty on one small network and real digits: without it (grey, left) and with it (blue, right)"
+    plt.rcParams.update({"font.size": 10.5})
+    columns = 2 if len(shown) == 4 else COLUMNS
+    rows, width = -(-len(shown) // columns), 3.25 * columns
+    height = 3.3 * rows + 0.55
+    fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    margins = 0.75 / width, 0.55 / height, 1 - 0.2 / width, 1 - 1.65 / height
+    fig.subplots_adjust(*margins, wspace=0.4, hspace=1.0)
+    fig.suptitle(
+        f"{title}:\nwithout the penalty (grey, left) and with it (blue, right)",
+        fontsize=12,
+        fontweight="bold",
+        y=1 - 0.1 / height,
+        va="top",
     )
-    fig.suptitle(title, fontsize=16, fontweight="bold", y=1 - 0.25 / height)
-    for axis, case, label in zip(axes.flat, cases, labels, strict=False):
+    for axis, (case, label) in zip(axes.flat, shown, strict=False):
         VIEWS[case.view](axis, case)
         (m0, m1), (a0, a1) = case.measures, case.accuracies
         said = f"{case.does}\nmeasure {short(m0)} → {short(m1)}\naccuracy {100 * a0:.1f} → {100 * a1:.1f}%"
         axis.set_anchor("NW")
-        axis.annotate(said, (0, 1), (0, 6), "axes fraction", "offset points", va="bottom", linespacing=1.3)
-        axis.annotate(
-            label,
-            (0, 1),
-            (0, 54),
-            "axes fraction",
-            "offset points",
-            va="bottom",
-            fontsize=12.5,
-            fontweight="bold",
-            color=BLUE,
-        )
-    for axis in axes.flat[len(cases) :]:
+        axis.annotate(said, (0, 1), (0, 5), "axes fraction", "offset points", va="bottom", linespacing=1.25)
+        style = {"va": "bottom", "fontsize": 11.5, "fontweight": "bold", "color": BLUE}
+        axis.annotate(label, (0, 1), (0, 50), "axes fraction", "offset points", **style)
+    for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
-    fig.savefig(path, dpi=90)
+    fig.savefig(path, dpi=120)
     plt.close(fig)
 
 
@@ -171,12 +200,13 @@ def attention(axis, case):
 
 @view
 def related(axis, case):
-    """Distances between pairs of digits, relative to their mean: the teacher's against the student's."""
-    pick = np.random.default_rng(0).integers(0, len(case.before[0]), (2, 400))
-    for (student, teacher), colour in ((case.before, GREY), (case.after, BLUE)):
-        apart = [np.linalg.norm(v[pick[0]] - v[pick[1]], axis=1) for v in (teacher, student)]
-        axis.scatter(*(a / a.mean() for a in apart), s=4, alpha=0.5, color=colour)
-    axis.set(xlabel="distance, teacher", ylabel="student")
+    """How far distances between digits, relative to their mean, are from the teacher's."""
+    pick = np.random.default_rng(0).integers(0, len(case.before[0]), (2, 4000))
+    errors = []
+    for student, teacher in (case.before, case.after):
+        a, b = (np.linalg.norm(v[pick[0]] - v[pick[1]], axis=1) for v in (student, teacher))
+        errors.append(a / a.mean() - b / b.mean())
+    histograms(axis, *errors, "distance less the teacher's", log=False)
 
 
 @view
@@ -226,7 +256,11 @@ def slopes(axis, case):
 def normal(axis, case):
     bins = np.linspace(-6, 6, 60)
     histograms(
-        axis, *(np.clip(v[0], -6, 6) for v in (case.before, case.after)), "unit of the code", bins, False
+        axis,
+        *(np.clip(v[0], -6, 6) for v in (case.before, case.after)),
+        "unit of the code (cut at ±6)",
+        bins,
+        False,
     )
     middle = (bins[1:] + bins[:-1]) / 2
     density = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)

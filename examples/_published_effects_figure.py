@@ -10,8 +10,8 @@ CLASS_COLOURS = (GREY, BLUE, ORANGE, PINK)
 
 def draw(sparse_runs, sparse, few, tight, path):
     plt = pyplot()
-    fig, axes = plt.subplots(1, 3, figsize=(16, 5.6), layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
+    fig, axes = plt.subplots(1, 3, figsize=(12.4, 6), layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
     fig.suptitle(
         "Three published effects at small scale, on real digits: means of three seeds",
         fontsize=15,
@@ -20,8 +20,13 @@ def draw(sparse_runs, sparse, few, tight, path):
     draw_sparsity(axes[0], sparse_runs, sparse)
     draw_overfitting(axes[1], few)
     draw_tightness(axes[2], tight)
-    fig.savefig(path, dpi=100)
+    fig.savefig(path, dpi=120)
     plt.close(fig)
+
+
+def below(axis, **options):
+    """The legend under the axis, where it covers no data."""
+    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.17), alignment="left", **options)
 
 
 def draw_sparsity(axis, runs, means):
@@ -40,13 +45,13 @@ def draw_sparsity(axis, runs, means):
         dots = [(r[c]["used"], 100 * r[c]["accuracy"]) for r in runs for c in cases]
         axis.scatter(*np.transpose(dots), s=12, color=colour, alpha=0.4)
     axis.axhline(100 * plain["accuracy"][0], color="black", ls="--", lw=1.2)
-    label = f"no penalty: {plain['used'][0]:.0f} units"
+    label = f"no penalty:\n{plain['used'][0]:.0f} units"
     axis.text(0.02, 100 * plain["accuracy"][0], label, transform=axis.get_yaxis_transform(), va="bottom")
     ticks = (2, 3, 5, 10, 20)
     axis.set(xscale="log", xlabel="units in use per digit, of 256", ylabel="held-out accuracy (%)")
     axis.set_xticks(ticks, map(str, ticks))
     axis.minorticks_off()
-    axis.legend(loc="lower right")
+    below(axis)
     axis.set_title("1. Sparsity at equal accuracy", fontweight="bold")
 
 
@@ -66,7 +71,7 @@ def draw_overfitting(axis, means):
     axis.set(
         xlabel="strength of DeCov", ylabel="cross-entropy", ylim=(0, None), xlim=(-0.4, places[-1] + 0.4)
     )
-    axis.legend(loc="upper right", title="in brackets: gap in accuracy", alignment="left")
+    below(axis, title="in brackets: gap in accuracy")
     axis.set_title("2. A smaller gap on a few digits", fontweight="bold")
 
 
@@ -81,5 +86,5 @@ def draw_tightness(axis, means):
     axis.set_xticks(places, labels)
     axis.set(xlabel="labels per class for the probe", ylabel="accuracy of a linear probe (%)")
     axis.set_xlim(-0.3, places[-1] + 0.3)
-    axis.legend(loc="lower right", title="distance within / between classes", alignment="left")
+    below(axis, title="distance within / between classes")
     axis.set_title("3. Tighter classes", fontweight="bold")

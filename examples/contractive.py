@@ -90,7 +90,7 @@ def draw(results, digits, path):
         ylim=(0, 100),
     )
     axis.grid(axis="y", alpha=0.3)
-    axis.legend(loc="lower left")
+    axis.legend(loc="lower left", title="thin lines: seeds", alignment="left")
     axes = right.subplots(len(digits), 1)
     for axis, (label, images) in zip(axes, digits.items(), strict=True):
         axis.imshow(np.hstack(images.reshape(-1, 28, 28)), cmap="Greys", vmin=0, vmax=1)

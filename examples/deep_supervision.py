@@ -68,7 +68,7 @@ def epochs_until(accuracies, wanted=0.85):
 def draw(runs, path):
     """The accuracy of a deep and of a shallow network, and the effect of the classifiers inside."""
     plt = pyplot()
-    fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.8), layout="constrained")
     fig.suptitle(
         "Classifiers inside help a deep network; a shallow one gains nothing", fontsize=15, fontweight="bold"
     )
@@ -78,15 +78,20 @@ def draw(runs, path):
                 epochs = range(1, len(histories[0]["loss"]) + 1)
                 colour, label = (BLUE, "with classifiers inside") if supervised else (ORANGE, "without")
                 draw_seeds(axis, epochs, [h["val_accuracy"] for h in histories], colour, label)
-        axis.set(xlabel="epoch", ylim=(0.3, 1.0), title=f"{depth} layers: accuracy on new digits")
-        axis.legend(loc="lower right")
+        axis.set(xlabel="epoch", ylim=(0.3, 1.0), title=f"{depth} layers", ylabel="accuracy on new digits")
+        axis.legend(loc="lower right", title="thin lines: seeds", alignment="left")
     history = runs[16, True][0]
     for place, style in zip(PLACES, ("-", "--", ":"), strict=True):
         values = history[f"val_after_{place}_accuracy"]
-        axes[2].plot(epochs, values, style, color=BLUE, lw=2.5, label=f"accuracy after layer {place}")
-    axes[2].plot(epochs, history["after_4_loss_weight"], color=GREY, lw=2.5, label="weight of their losses")
-    axes[2].set(xlabel="epoch", ylim=(0, 1.0), title="The classifiers inside 16 layers, first seed")
-    axes[2].legend(loc=(0.4, 0.58))
+        axes[2].plot(epochs, values, style, color=BLUE, lw=2.5, label=f"after layer {place}")
+    axes[2].set(xlabel="epoch", ylim=(0, 1.0), ylabel="accuracy on new digits")
+    axes[2].set_title("Inside 16 layers, first seed")
+    axes[2].legend(loc="center right", bbox_to_anchor=(1, 0.6), labelcolor=BLUE)
+    weight = axes[2].twinx()
+    weight.plot(epochs, history["after_4_loss_weight"], color=GREY, lw=2.5)
+    weight.set_ylabel("weight of their losses (grey)", color=GREY)
+    weight.set_ylim(0, 1.0)
+    weight.spines["right"].set_visible(True)
     fig.savefig(path, dpi=110)
     plt.close(fig)
 

@@ -20,41 +20,47 @@ WAYS = ("no teacher", "soft targets", "soft targets\nand a hint", "keras.distill
 TEMPERATURE, SHARE = 4.0, 0.9  # of the soft targets, and what is left to the labels
 
 
-def network(units):
-    dense = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
-    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
-    return keras.Sequential(layers)
-
-
-def features_of(model, inputs):
-    return keras.Model(model.inputs, model.layers[-2].output)(inputs)
+def network(units, name):
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(units, activation="relu"),
+        keras.layers.Dense(units, activation="relu", name="features"),
+        keras.layers.Dense(10, name="logits"),
+    ]
+    return keras.Sequential([keras.Input((28, 28, 1)), *layers], name=name)
 
 
 def with_teacher(student, teacher, hint):
-    """A model that returns the student's answers, and compares it with the teacher."""
+    """A model around both, compiled, which compares the student with the teacher."""
     inputs = keras.Input((28, 28, 1))
-    features, features_of_teacher = features_of(student, inputs), features_of(teacher, inputs)
-    if hint:  # a projection, which is learned, brings the student's features to the teacher's size
-        penalty = kp.regularizers.Hint(1.0, per="element", projection=True)
-        features, _ = kp.layers.ActivityPenalty(penalty, name="hint")([features, features_of_teacher])
-    pair = [student.layers[-1](features), teacher.layers[-1](features_of_teacher)]
+    both = keras.Model(inputs, {"answer": student(inputs), "teacher": teacher(inputs)})
+    logits, features = ((f"student/{name}", f"teacher/{name}") for name in ("logits", "features"))
     soft = kp.regularizers.Match(SHARE, "kl_divergence", detach="second", temperature=TEMPERATURE)
-    logits, _ = kp.layers.ActivityPenalty(soft, name="soft_targets")(pair)
-    return keras.Model(inputs, logits)
+    losses = {logits: soft}
+    if hint:  # a projection, which is learned, brings the student's features to the teacher's size
+        losses[features] = kp.regularizers.Hint(1.0, per="element", projection=True)
+    model = kp.models.HiddenOutputs(both, hidden=[*logits, *features])
+    model.compile(
+        keras.optimizers.Adam(0.003),
+        {"answer": CROSS_ENTROPY},
+        loss_weights={"answer": 1 - SHARE},
+        hidden_losses=losses,
+    )
+    return model
 
 
 def train(student, teacher, way, data, epochs):
     """Train the student in one of the four ways; it is changed in place."""
-    if way == "no teacher":
-        model = student
-    elif way.startswith("keras"):
-        loss = keras.distillation.LogitsDistillation(TEMPERATURE, keras.losses.KLDivergence())
-        model = keras.distillation.Distiller(teacher, student, loss, student_loss_weight=1 - SHARE)
+    x, y = data
+    if way.startswith("soft"):
+        model, y = with_teacher(student, teacher, hint="hint" in way), {"answer": y}
     else:
-        model = with_teacher(student, teacher, hint="hint" in way)
-    weights = {"loss_weights": [1 - SHARE]} if way.startswith("soft") else {}
-    model.compile(keras.optimizers.Adam(0.003), CROSS_ENTROPY, **weights)
-    return model.fit(*data, batch_size=50, epochs=epochs, verbose=0).history
+        model = student
+        if way.startswith("keras"):
+            loss = keras.distillation.LogitsDistillation(TEMPERATURE, keras.losses.KLDivergence())
+            model = keras.distillation.Distiller(teacher, student, loss, student_loss_weight=1 - SHARE)
+        model.compile(keras.optimizers.Adam(0.003), CROSS_ENTROPY)
+    model.fit(x, y, batch_size=50, epochs=epochs, verbose=0)
 
 
 def accuracy(model, x, y):
@@ -89,14 +95,14 @@ def main():
     accuracies, of_teacher = {way: [] for way in WAYS}, []
     for seed in range(arguments.seeds):
         keras.utils.set_random_seed(seed)
-        teacher = network(256)
+        teacher = network(256, "teacher")
         teacher.compile("adam", CROSS_ENTROPY)
         teacher.fit(*all_of_them, batch_size=50, epochs=10, verbose=0)
         teacher.trainable = False
         of_teacher.append(accuracy(teacher, *new))
         for way in WAYS:
             keras.utils.set_random_seed(seed)
-            student = network(16)
+            student = network(16, "student")
             train(student, teacher, way, few, arguments.epochs)
             accuracies[way].append(accuracy(student, *new))
     student.save(

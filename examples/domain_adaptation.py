@@ -85,18 +85,19 @@ def accuracy(model, rows, labels):
 def draw(accuracies, models, images, path):
     """The accuracy on the new set, by seed, and the features of both sets without and with a penalty."""
     plt = pyplot()
-    fig, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.6), layout="constrained")
     title = "Digits of another set, without their labels: similar features help in part"
     fig.suptitle(title, fontsize=15, fontweight="bold")
     for place, values in enumerate(accuracies.values()):
-        for of, colour in (("MNIST", ORANGE), ("scikit-learn", BLUE)):
+        for of, colour in (("MNIST", BLUE), ("scikit-learn", ORANGE)):
             axes[0].plot([place - 0.25, place + 0.25], [np.mean(values[of])] * 2, color=colour, lw=3)
             axes[0].plot(
                 [place] * len(values[of]), values[of], "o", color=colour, label=None if place else of
             )
-    axes[0].set_xticks(range(len(accuracies)), accuracies)
-    axes[0].set(ylim=(0.4, 1.0), title="Accuracy on new digits, three seeds")
-    axes[0].legend(loc=(0.02, 0.62), title="digits of")
+    axes[0].set_xticks(range(len(accuracies)), [name.replace(" ", "\n") for name in accuracies])
+    axes[0].set(ylim=(0.4, 1.0), title="Accuracy on new digits")
+    axes[0].set_xlabel("dots: seeds; lines: their means")
+    fig.legend(*axes[0].get_legend_handles_labels(), title="digits of", loc="outside lower center", ncols=2)
     axes[0].grid(axis="y", alpha=0.3)
     for axis, name in zip(axes[1:], ("source only", "MMD"), strict=True):
         model = models[name]
@@ -105,9 +106,13 @@ def draw(accuracies, models, images, path):
         both = np.concatenate([of_mnist, of_other])
         middle = both.mean(axis=0)
         plane = np.linalg.svd(both - middle, full_matrices=False)[2][:2].T
-        for points, colour in ((of_mnist, ORANGE), (of_other, BLUE)):
+        for points, colour in ((of_mnist, BLUE), (of_other, ORANGE)):
             axis.scatter(*((points - middle) @ plane).T, s=14, color=colour, alpha=0.6, linewidths=0)
-        axis.set(xlabel="first principal direction", ylabel="second", title=f"Features: {name}")
+        axis.set(
+            xlabel="first principal direction",
+            ylabel="second principal direction",
+            title=f"Features, first seed: {name}",
+        )
     fig.savefig(path, dpi=110)
     plt.close(fig)
 

@@ -9,7 +9,7 @@ the two groups apart. The model answers differently for the groups all the same.
 
 import time
 
-from _common import BLUE, ORANGE, arguments_of, pyplot
+from _common import BLUE, ORANGE, arguments_of, tall_figure
 
 import keras
 import numpy as np
@@ -62,29 +62,33 @@ def measured(model, rows):
 
 
 def draw(found, answers, groups, path):
-    plt = pyplot()
-    fig, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
+    """The gap against accuracy by weight, and the answers for both groups without and with the loss."""
     title = "MinDiff: the answers for both groups become alike, and accuracy falls"
-    fig.suptitle(title, fontsize=15, fontweight="bold")
+    fig, axes = tall_figure(title, 9, 3)
     for weight, of_seeds in found.items():
         accuracy, gap = np.mean(of_seeds, axis=0)[:2]
         axes[0].plot(gap, accuracy, "o", color=BLUE, ms=9)
-        beside, end = {0.0: ((8, -13), "left"), 1.0: ((-9, -4), "right")}.get(weight, ((8, -1), "left"))
+        beside, end = {0.0: ((8, -8), "left"), 0.3: ((0, 9), "center"), 1.0: ((-9, -4), "right")}.get(
+            weight, ((8, -1), "left")
+        )
         axes[0].annotate(
             f"weight {weight:g}", (gap, accuracy), xytext=beside, textcoords="offset points", ha=end
         )
-    axes[0].set(xlabel="gap: points between the shares called dear", ylabel="accuracy in percent")
+    axes[0].set(xlabel='gap between the groups\' shares of "dear" (percentage points)', ylabel="accuracy (%)")
     axes[0].set(title="Other districts, mean of the splits")
-    axes[0].margins(x=0.25)
+    axes[0].margins(x=0.2, y=0.12)
     axes[0].grid(alpha=0.3)
     for axis, weight in zip(axes[1:], (WEIGHTS[0], WEIGHTS[3]), strict=True):
         for group, colour, name in ((0, BLUE, "share below 1.4%"), (1, ORANGE, "share above 1.4%")):
             of_group = answers[weight][groups == group]
-            axis.hist(of_group, np.linspace(0, 1, 11), density=True, alpha=0.55, color=colour, label=name)
-        axis.set(xlabel="predicted probability of dear", title=f"Answers with weight {weight:g}")
-        axis.legend(title="Black residents")
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+            options = {"bins": np.linspace(0, 1, 11), "density": True, "color": colour}
+            axis.hist(of_group, **options, histtype="step", lw=2.5, ls="--" if group else "-", label=name)
+        axis.set(xlabel='predicted probability of "dear"', ylabel="density")
+        axis.set_title(f"Answers with weight {weight:g}, first split")
+    fig.legend(
+        *axes[1].get_legend_handles_labels(), title="Black residents", loc="outside lower center", ncols=2
+    )
+    fig.savefig(path, dpi=180)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""What does each penalty do? All of them, side by side, on the same small network and real digits.
+"""What does each penalty do? All of them, on the same small network and real digits.
 
 A convolutional network learns 4,000 MNIST digits, once without a penalty and once with each. Each panel shows
 the values that the penalty acts on, without it (grey) and with it (blue). From a clone:
@@ -16,7 +16,7 @@ from _common import load_digits
 import keras
 import numpy as np
 import tensorflow as tf
-from _gallery_figure import draw
+from _gallery_figure import FAMILIES, draw
 from keras import layers, ops
 from rich import box
 from rich.console import Console
@@ -57,7 +57,7 @@ def cases():
         Case(R.L1(0.003), "hidden", "activations", "smaller, and more zeros"),
         Case(R.L2(0.01), "hidden", "activations", "large ones become small"),
         Case(R.L1L2(l1=0.001, l2=0.01), "hidden", "activations", "both"),
-        Case(R.Excess(0.1, threshold=2.0), "hidden", "activations", "none beyond 2, the rest unchanged"),
+        Case(R.Excess(0.1, threshold=2.0), "hidden", "activations", "few remain beyond 2"),
         Case(R.KLSparsity(0.03, target=0.05), "sigmoids", "means", "each unit active 5% of the time"),
         Case(R.TransformedL1(0.005, beta=0.1), "hidden", "profile", "few units, and they stay large"),
         Case(R.LogSparsity(0.003, eps=0.1), "hidden", "profile", "few units, small ones go first"),
@@ -255,13 +255,14 @@ def label(penalty):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figures")
     parser.add_argument("--only", nargs="*", help="names of penalties, to run a few")
     arguments = parser.parse_args()
     out, start = arguments.out, time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     all_cases = cases()
-    missing = exported() ^ {case.name for case in all_cases}
+    in_figures = {name for _, names in FAMILIES.values() for name in names}
+    missing = (exported() ^ {case.name for case in all_cases}) | (exported() ^ in_figures)
     assert not missing, f"not in the gallery, or no longer exported: {sorted(missing)}"
     chosen = [case for case in all_cases if not arguments.only or case.name in arguments.only]
     train_set, held_out = split_digits()
@@ -270,12 +271,12 @@ def main():
     for case in chosen:
         run(case, plain, teacher, train_set, held_out)
     print_table(Console(width=110), chosen)
-    draw(chosen, [label(case.penalty) for case in chosen], held_out[0], out / "gallery.png")
+    draw(chosen, [label(case.penalty) for case in chosen], out)
     worst = min(chosen, key=lambda case: case.accuracies[1] - case.accuracies[0])
     print(
         f"{len(chosen)} penalties, {sum(c.measures[1] < c.measures[0] for c in chosen)} of them measure less "
         f"after training with it; the largest loss of accuracy: {worst.name}, {worst.accuracies[0]:.1%} -> "
-        f"{worst.accuracies[1]:.1%}; {time.perf_counter() - start:.0f} s, figure: {out / 'gallery.png'}"
+        f"{worst.accuracies[1]:.1%}; {time.perf_counter() - start:.0f} s, figures: {out / 'gallery-*.png'}"
     )
 
 

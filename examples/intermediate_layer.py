@@ -68,7 +68,7 @@ def strengths(bench):
 def draw(measured, history, path):
     """The strength against the batch size, and the logs by name."""
     plt = pyplot()
-    fig, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout="constrained", width_ratios=(1.15, 1))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(12.4, 5.4), layout="constrained", width_ratios=(1.15, 1))
     fig.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
     fig.suptitle(
         f"In batches of {BATCHES[-1]} the usual recipes are up to {measured['add_loss(sum)'][-1]:.0f} times "

@@ -8,7 +8,7 @@ logits with respect to the image, along one random direction per step. Run it fr
 
 import time
 
-from _common import BLUE, GREY, ORANGE, arguments_of, draw_seeds, load_digits, of_seeds, pyplot
+from _common import BLUE, GREY, ORANGE, arguments_of, draw_seeds, load_digits, of_seeds, tall_figure
 
 import keras
 import numpy as np
@@ -76,26 +76,22 @@ def robustness(plain, x, y):
 
 
 def draw(results, norms, path):
-    plt = pyplot()
-    fig, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
+    """Accuracy against noise, and against the size of an attack."""
     title = "A penalty on the Jacobian of a classifier: more accurate under attack, the same under noise"
-    fig.suptitle(title, fontsize=15, fontweight="bold")
+    fig, axes = tall_figure(title, 7.4, 2)
     for penalized, colour, label in ((True, BLUE, "with the penalty"), (False, ORANGE, "without")):
         label = f"{label}: squared norm {np.mean(norms[penalized]):.0f}"
         for i, (axis, sizes) in enumerate(zip(axes, (NOISE, STEPS), strict=True)):
             draw_seeds(axis, sizes, [100 * np.array(run[i]) for run in results[penalized]], colour, label)
-    axes[0].set(
-        title="Gaussian noise", xlabel="deviation (pixels from 0 to 1)", ylabel="accuracy on new digits (%)"
-    )
+    axes[0].set(title="Gaussian noise", xlabel="standard deviation (pixels from 0 to 1)")
     axes[1].set(title="Attack: one step of FGSM", xlabel="change of each pixel")
     for axis in axes:
-        axis.set(ylim=(0, 100))
+        axis.set(ylim=(0, 100), ylabel="accuracy on new digits (%)")
         axis.grid(axis="y", alpha=0.3)
         axis.axhline(10, color=GREY, ls="--", lw=1)
     axes[0].annotate("chance", (0, 10), (0, 4), textcoords="offset points", color=GREY)
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.15))
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+    fig.legend(*axes[0].get_legend_handles_labels(), title="thin lines: seeds", loc="outside lower center")
+    fig.savefig(path, dpi=180)
 
 
 def main():

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from _common import BLUE, GREY, ORANGE, PINK, in_new_process, pyplot, save_and_reload
+from _common import BLUE, GREY, ORANGE, PINK, in_new_process, save_and_reload, tall_figure
 
 import keras
 import numpy as np
@@ -232,24 +232,22 @@ def save_and_go_on(rain, models, out):
 
 def draw(rain, results, path):
     """Predicted against observed, one panel per loss; a point above the line is an alarm."""
-    plt = pyplot()
-    fig, axes = plt.subplots(1, 4, figsize=(15, 5.4), layout="constrained", sharex=True, sharey=True)
-    fig.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
     weighted, plain = (means(results, loss) for loss in ("AmplitudeWeightedMSE", "MSE"))
-    fig.suptitle(
+    title = (
         f"Weighted by amplitude, the loss finds {weighted['recall']:.0%} of the heavy days instead "
         f"of {plain['recall']:.0%}; the overall error rises from {plain['rmse']:.1f} to "
-        f"{weighted['rmse']:.1f} mm",
-        fontsize=15,
-        fontweight="bold",
+        f"{weighted['rmse']:.1f} mm (means of {len(SEEDS)} seeds)"
     )
-    for axis, loss in zip(axes, LOSSES, strict=True):
+    fig, axes = tall_figure(title, 7.4, 2, 2, sharex=True, sharey=True)
+    for axis, loss in zip(axes.flat, LOSSES, strict=True):
         draw_loss(axis, results[loss, 0], loss)
-    axes[0].set_ylabel("predicted (mm)")
-    key = "filled: heavy days\nblack: the mean\nabove the dashes: alarm"
-    axes[0].text(0.3, 58, key, fontsize=12, color=GREY, va="top", linespacing=1.4)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+    for axis in axes[1]:
+        axis.set_xlabel("observed rain (mm)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("predicted (mm)")
+    key = "filled: heavy days; black: the mean\nabove the dashes: predicted to be heavy"
+    fig.supxlabel(key, fontsize=10.5, color=GREY, linespacing=1.4)
+    fig.savefig(path, dpi=180)
 
 
 def draw_loss(axis, result, loss):
@@ -268,10 +266,11 @@ def draw_loss(axis, result, loss):
     for scale in (axis.set_xscale, axis.set_yscale):
         scale("function", functions=(np.sqrt, np.square))
     ticks = (0, 2, 5, 10, 20, 40, 60)
-    axis.set(xlim=(0, 62), ylim=(0, 62), xticks=ticks, yticks=ticks, xlabel="observed (mm)")
+    axis.set(xlim=(0, 62), ylim=(0, 62), xticks=ticks, yticks=ticks)
     m = result.measures()
     axis.set_title(
-        f"{loss}\nfinds {np.sum(result.alarm & few)} of {few.sum()}, error {m['rmse']:.1f} mm", fontsize=13
+        f"{loss}, first seed:\nfinds {np.sum(result.alarm & few)} of {few.sum()}, error {m['rmse']:.1f} mm",
+        fontsize=10.5,
     )
 
 

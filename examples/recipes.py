@@ -13,9 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from _common import BLUE, GREY, ORANGE, pyplot
+from _common import BLUE, GREY, ORANGE, pyplot, tall_figure
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
 
@@ -34,7 +35,7 @@ def trained(page):
 def figure(title, *widths):
     plt = pyplot()
     fig, axes = plt.subplots(
-        1, len(widths), figsize=(15, 4.8), layout="constrained", gridspec_kw={"width_ratios": widths}
+        1, len(widths), figsize=(12, 4.4), layout="constrained", gridspec_kw={"width_ratios": widths}
     )
     fig.suptitle(title, fontsize=15, fontweight="bold")
     return fig, axes
@@ -52,7 +53,7 @@ def tiles(axis, rows, title):
 
 
 def vae(of):
-    fig, axes = figure("One penalty instead of a train_step by hand: the same training", 1, 1, 1.5)
+    fig, axes = tall_figure("One penalty instead of a train_step by hand: the same training", 8, 3)
     epochs = np.arange(1, 1 + len(of["history"]["loss"]))
     for axis, key, title in zip(axes, ("loss", "kl"), ("Loss", "Divergence, in nats"), strict=False):
         scale = 64 if key == "kl" else 1
@@ -61,12 +62,13 @@ def vae(of):
             (of["history"], {"color": BLUE, "lw": 2}, "GaussianKL"),
         ):
             axis.plot(epochs, scale * np.array(history[key]), label=label, **style)
-        axis.set(title=title, xlabel="epoch")
-        axis.legend()
+        axis.set(title=title, xlabel="epoch", xticks=range(0, len(epochs) + 1, 5))
     digits, again = of["new_x"][:8], of["again"].predict(of["new_x"][:8], verbose=0)
     codes = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    drawn = of["again"].get_layer("decoder").predict(codes, verbose=0)
-    tiles(axes[2], {"new": digits, "decoded": again, "drawn": drawn}, "The model after loading")
+    sampled = of["again"].get_layer("decoder").predict(codes, verbose=0)
+    rows = {"new": digits, "reconstructed": again, "sampled": sampled}
+    tiles(axes[2], rows, "The model after loading")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
@@ -88,13 +90,13 @@ def sparse_autoencoder(of):
     ):
         codes = of["code_of"](of[model], of["new_x"][:60])
         shown = axis.imshow(codes, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
-        axis.set(title=f"Codes of 60 new digits: {title}", xlabel="unit", ylabel="digit")
+        axis.set(title=f"Codes of 60 new digits:\n{title}", xlabel="unit", ylabel="digit")
     fig.colorbar(shown, ax=axes[2], label="activation")
     return fig
 
 
 def centre_loss(of):
-    fig, axes = figure("Two hidden features of new digits, by class", 1, 1)
+    fig, axes = tall_figure("Two hidden features of new digits, by class", 8.4, 2)
     for axis, name, title in zip(axes, ("without", "model"), ("Without", "With"), strict=True):
         model = of[name].model
         points, spread = of["points"](model), of["spread"](model)
@@ -102,8 +104,11 @@ def centre_loss(of):
         axis.scatter(*points.T, c=of["new_y"], cmap="tab10", s=16)
         for digit in range(10):
             centre = points[of["new_y"] == digit].mean(axis=0)
-            axis.annotate(str(digit), centre, fontsize=17, weight="bold", ha="center", va="center")
+            halo = [withStroke(linewidth=3, foreground="white")]
+            style = {"fontsize": 15, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
+            axis.annotate(str(digit), centre, **style)
         axis.set_title(f"{title} the loss: spread {spread:.3f}, accuracy {accuracy:.1f}%")
+        axis.set(xlabel="first feature", ylabel="second feature")
     return fig
 
 
@@ -124,7 +129,7 @@ def main():
         start = time.time()
         fig = FIGURES[page](trained(page))
         path = arguments.out / f"recipe-{page}.png"
-        fig.savefig(path, dpi=110)
+        fig.savefig(path, dpi=180 if fig.get_figwidth() < 8 else 110)
         print(f"{path}: {time.time() - start:.0f} s")
 
 

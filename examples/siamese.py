@@ -126,7 +126,7 @@ def print_table(tests):
 def draw(pairs, test, embedding, labels, auc_of_pixels, path):
     """Pairs with their distances, the distances of same and different pairs, and the embedding."""
     plt = pyplot()
-    fig = plt.figure(figsize=(13, 7), layout="constrained")
+    fig = plt.figure(figsize=(12, 7), layout="constrained")
     top, bottom = fig.subfigures(2, 1, height_ratios=(1, 3))
     fig.suptitle(
         f"Trained on 0 to 6, it compares 7, 8 and 9, which it never saw: AUC {test.auc:.2f} "
@@ -179,7 +179,7 @@ def draw_embedding(axis, embedding, labels):
         label = {"ha": "center", "va": "center", "color": colour, "fontsize": 22, "fontweight": "bold"}
         box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "circle,pad=0.25"}
         axis.text(*np.median(points, axis=0), str(digit), **label, bbox=box)
-    axis.set(xlabel="first principal direction", ylabel="second")
+    axis.set(xlabel="first principal direction", ylabel="second principal direction")
     axis.set_title("Embedding of digits that it never saw")
 
 

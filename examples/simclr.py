@@ -8,7 +8,7 @@ Run it from a clone with
 
 import time
 
-from _common import BLUE, GREY, ORANGE, PINK, arguments_of, load_digits, of_seeds, pyplot
+from _common import BLUE, GREY, ORANGE, PINK, arguments_of, load_digits, of_seeds, tall_figure
 
 import keras
 import numpy as np
@@ -74,10 +74,7 @@ def supervised(data, test, count):
 
 def draw(accuracies, path):
     """A line for each way, over the number of labels, and a point per seed."""
-    plt = pyplot()
-    fig, axis = plt.subplots(figsize=(9, 5.4), layout="constrained")
-    title = "With few labels, features learned without labels work best"
-    fig.suptitle(title, fontsize=15, fontweight="bold")
+    fig, axis = tall_figure("With few labels, features learned without labels work best", 5.4)
     places = np.arange(len(LABELLED))
     for (way, runs), colour in zip(accuracies.items(), (BLUE, ORANGE, PINK, GREY), strict=True):
         axis.plot(places, np.mean(runs, axis=0), color=colour, lw=3, label=WAYS[way])
@@ -85,10 +82,11 @@ def draw(accuracies, path):
             axis.plot(places, run, "o", color=colour, ms=6, alpha=0.6)
     axis.set_xticks(places, [f"{n:,}" for n in LABELLED])
     axis.set(xlabel="rows with a label", ylabel="accuracy on 1,000 new digits")
-    axis.legend(loc="lower right")
     axis.grid(axis="y", alpha=0.3)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+    fig.legend(
+        loc="outside lower left", title="lines: means of the seeds, which are the dots", alignment="left"
+    )
+    fig.savefig(path, dpi=180)
 
 
 def main():

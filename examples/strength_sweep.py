@@ -83,7 +83,7 @@ def print_table(results):
 def draw(results, chosen, path):
     """Accuracy against mean activation, a point for each strength; and the gradient of the penalty."""
     plt = pyplot()
-    shape = {"figsize": (13, 5.6), "layout": "constrained", "gridspec_kw": {"width_ratios": (3, 2)}}
+    shape = {"figsize": (12, 5.6), "layout": "constrained", "gridspec_kw": {"width_ratios": (3, 2)}}
     fig, (left, right) = plt.subplots(1, 2, **shape)
     draw_trade_off(left, results, chosen)
     draw_gradients(right, results, chosen)
@@ -99,24 +99,24 @@ def draw_trade_off(axis, results, chosen):
     without = accuracy[NONE].mean()
 
     axis.axhline(without, color=GREY, ls="--", lw=1.5)
-    axis.text(0.45, without + 0.05, "accuracy without a penalty", **in_the_middle(axis), va="bottom")
+    axis.text(0.5, without + 0.05, "accuracy without a penalty", **in_the_middle(axis), va="bottom")
     axis.axhline(without - 100 * ALLOWED, color=GREY, ls=":", lw=1.5)
-    axis.text(0.45, without - 100 * ALLOWED - 0.05, "one point less", **in_the_middle(axis), va="top")
+    axis.text(0.5, without - 100 * ALLOWED - 0.05, "one point less", **in_the_middle(axis), va="top")
     axis.plot([activation[s] for s in alive], [accuracy[s].mean() for s in alive], color=BLUE, lw=2)
     for s in alive:
         colour, size = {NONE: (GREY, 9), chosen: (PINK, 15)}.get(s, (BLUE, 9))
         axis.plot([activation[s]] * 2, [accuracy[s].min(), accuracy[s].max()], color=colour, lw=2)
         axis.plot(activation[s], accuracy[s].mean(), "o", color=colour, ms=size, zorder=3)
         if s != chosen:
-            above = f"{s:g}", accuracy[s].max(), 8
-            label, end, points = above if s != NONE else ("none", accuracy[s].min(), -18)
-            place = {"xytext": (0, points), "textcoords": "offset points", "ha": "center"}
+            above = f"{s:g}", accuracy[s].max(), (0, 8), "center"
+            label, end, place, ha = above if s != NONE else ("none", accuracy[s].mean(), (-9, 6), "right")
+            place = {"xytext": place, "textcoords": "offset points", "ha": ha}
             axis.annotate(label, (activation[s], end), color=colour, **place)
     fewer = activation[NONE] / activation[chosen]
     axis.annotate(
         f"trade-off: strength {chosen:g},\nactivations {fewer:.0f} times smaller",
         (activation[chosen], accuracy[chosen].max()),
-        xytext=(20, 30),
+        xytext=(26, 40),
         textcoords="offset points",
         ha="center",
         color=PINK,
@@ -127,9 +127,12 @@ def draw_trade_off(axis, results, chosen):
         text = f"not shown, since they silence the layer:\n{' and '.join(silent)}"
         axis.text(0.02, 0.04, text, transform=axis.transAxes, color=GREY)
     axis.set(xscale="log", ylim=(None, max(a.max() for a in accuracy.values()) + 1.5))
-    axis.set_xlabel("mean activation of the hidden layer, on held-out digits")
+    axis.set_xlabel(
+        "mean activation of the hidden layer, on held-out digits\n(falls to the right, as the strength grows)"
+    )
     axis.set_title("Accuracy (%) against effect, for nine strengths")
     axis.invert_xaxis()
+    axis.set_xlim(left=1.5 * activation[NONE])  # room for a label beside the first point
     low, high = min(activation[s] for s in alive), max(activation.values())
     ticks = [tick for tick in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if low <= 1.1 * tick <= 1.3 * high]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -137,7 +140,7 @@ def draw_trade_off(axis, results, chosen):
 
 
 def in_the_middle(axis):
-    return {"transform": axis.get_yaxis_transform(), "ha": "center", "color": GREY, "fontsize": 10}
+    return {"transform": axis.get_yaxis_transform(), "ha": "center", "color": GREY, "fontsize": 11.5}
 
 
 def draw_gradients(axis, results, chosen):

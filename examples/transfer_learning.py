@@ -142,13 +142,13 @@ def print_table(plain, penalized):
 def draw(plain, penalized, path):
     """Accuracy over epochs, and the activations of the second hidden layer."""
     plt = pyplot()
-    fig, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(12.4, 5.2), layout="constrained")
     fig.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     fig.suptitle(
         f"L1({STRENGTH:g}) leaves {penalized.active('head_2'):.0%} of layer head_2 active instead of "
         f"{plain.active('head_2'):.0%}; accuracy goes from {plain.logs['accuracy']:.1%} "
         f"to {penalized.logs['accuracy']:.1%}",
-        fontsize=15,
+        fontsize=14,
         fontweight="bold",
     )
     runs = (("no penalty", plain, GREY, "s--"), (f"L1({STRENGTH:g})", penalized, BLUE, "o-"))

@@ -1,7 +1,7 @@
 """Two heads, and few labels for one of them: does a contrastive loss with those labels help?
 
 A network learns which digit an image shows and how far it leans. The digit is known for a few rows, the slant
-for all. Rows without a label have sample weight 0. Run it from a clone with
+for all. Rows without a label have the class -1. Run it from a clone with
 
     python examples/two_heads.py --out out
 """
@@ -40,21 +40,20 @@ def train(train_data, test_data, labelled, contrastive, epochs, seed):
     """The accuracy on new digits and the error of the slant."""
     keras.utils.set_random_seed(seed)
     model = kp.models.HiddenOutputs(network(), hidden=["features"])
-    of_labelled = {"reduction": "mean_with_sample_weight"}  # the mean over the rows that have a label
-    loss = kp.losses.SupervisedContrastive(temperature=0.1, **of_labelled)
+    # Both losses of the digit are a mean over the rows that have a label.
+    loss = kp.losses.SupervisedContrastive(temperature=0.1, reduction="mean_with_sample_weight")
     model.compile(
         "adam",
-        {"who": keras.losses.SparseCategoricalCrossentropy(**of_labelled), "slant": "mse"},
+        {"who": keras.losses.SparseCategoricalCrossentropy(ignore_class=-1), "slant": "mse"},
         metrics={"who": "accuracy", "slant": "mae"},
         hidden_losses={"features": loss} if contrastive else None,
         hidden_loss_weights={"features": 1.0} if contrastive else None,
-        hidden_targets={"features": "who"} if contrastive else None,  # its labels, and its sample weights
+        hidden_targets={"features": "who"} if contrastive else None,
     )
     x, y = train_data
     known = np.random.default_rng(seed).permutation(len(x)) < labelled
-    y = {**y, "who": np.where(known, y["who"], 0)}  # a row without a label needs some number there
-    weight = {"who": known.astype("float32"), "slant": np.ones(len(x), "float32")}
-    model.fit(x, y, sample_weight=weight, batch_size=500, epochs=epochs, verbose=0)
+    y = {**y, "who": np.where(known, y["who"], -1)}
+    model.fit(x, y, batch_size=500, epochs=epochs, verbose=0)
     return model.evaluate(*test_data, batch_size=500, verbose=0, return_dict=True)
 
 

@@ -13,6 +13,7 @@ from keras_penalties._training.logged_mean import LoggedMean
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^v"  # one per round of the colours
 BESIDE = ("main_loss", "regularization_loss")
+LONG = 32  # characters of a key, beyond which a legend has one column
 
 
 def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
@@ -59,9 +60,11 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
     for label, owners in (("strength", _strengths(logs)), ("measure", _measures(logs))):
         rows[label] = {key: owner for key, owner in owners.items() if owner in keys}
     rows = {label: owners for label, owners in rows.items() if owners}
-    least = {"added to the loss": 3.4}
-    heights = [max(least.get(label, 2.0), 0.6 + 0.21 * len(owners)) for label, owners in rows.items()]
-    size = 9, sum(heights) + 0.8
+    beside = next((key for key in ("main_loss", "loss") if key in logs), None)
+    columns = 1 if max(map(len, logs)) > LONG else 2
+    heights = [3.2, 2.0, 2.0][: len(rows)]
+    lines = sum(1 + (len(owners) + 1) // columns for owners in rows.values())  # of the legends
+    size = 6.5, sum(heights) + 0.22 * lines + 0.8
     figure, axes = plt.subplots(
         len(rows), sharex=True, squeeze=False, figsize=size, height_ratios=heights, layout="constrained"
     )
@@ -69,7 +72,6 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
         key: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i // len(COLOURS) % len(MARKERS)]}
         for i, key in enumerate(keys)
     }
-    beside = next((key for key in ("main_loss", "loss") if key in logs), None)
     if beside is not None:
         _line(axes[0, 0], logs, beside, color="black", marker="o", alpha=0.35)
     targets = _targets(model) if "measure" in rows else {}
@@ -81,7 +83,7 @@ def plot_penalties(history: Any, keys: Sequence[str] | None = None) -> Any:
         thin = label == "measure" and targets.keys() & owners.keys()
         axis.set_ylabel(f"{label} (thin: target)" if thin else label)
         _scale(axis)
-        _legend(axis)
+        _legend(axis, columns)
     dashed = any(line.get_linestyle() == "--" for axis in axes[:, 0] for line in axis.lines)
     axes[-1, 0].set_xlabel("epoch (dashed: validation)" if dashed else "epoch")
     axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
@@ -177,8 +179,8 @@ def _scale(axis):
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(axis):
-    """The names to the right of the lines, in the order in which the lines end."""
+def _legend(axis, columns):
+    """The names above the lines, in the order in which the lines end."""
 
     def last(line):
         values = line.get_ydata()[np.isfinite(line.get_ydata())]
@@ -186,4 +188,5 @@ def _legend(axis):
 
     lines = [line for line in axis.lines if not line.get_label().startswith("_")]
     lines.sort(key=last, reverse=True)
-    axis.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axis.legend(handles=lines, ncols=columns, frameon=False, **place)

@@ -22,9 +22,23 @@ def is_registered(cls) -> bool:
     return keras.saving.get_registered_name(cls) != cls.__name__
 
 
-def kept_arguments(obj) -> dict:
+class Keywords:
+    """An object that knows which keywords it was created with: `__init__` may pass `**kwargs` on."""
+
+    _keywords: tuple = ()
+
+    def __new__(cls, *args, **kwargs):
+        created = super().__new__(cls)
+        created._keywords = tuple(kwargs)
+        return created
+
+
+def kept_arguments(obj: Keywords) -> dict:
     """The arguments of `__init__` of `obj`, which it stores as attributes of the same names."""
-    names = [name for name in inspect.signature(type(obj).__init__).parameters if name != "self"]
+    _, *parameters = inspect.signature(type(obj).__init__).parameters.values()
+    names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+    if len(names) < len(parameters):
+        names += [name for name in obj._keywords if name not in names]
     missing = [name for name in names if not hasattr(obj, name)]
     if missing:
         raise ValueError(

@@ -63,31 +63,44 @@ print(
 #
 # ## One model around both
 #
-# It runs both on the same batch, and answers as the student. `ActivityPenalty` takes the
-# two hidden layers as a list. The gradient reaches only the first, the student's. With
-# `projection=True` a matrix and a bias bring its 32 features to the teacher's 256. They
-# train with the student, and belong to the `ActivityPenalty`, not to the student.
-
+# It runs both on the same batch. The student's answer gets the labels. The teacher's answer
+# is an output without a loss, which keeps the teacher in the model. `HiddenOutputs` makes one
+# hidden layer of each available to `compile`. The gradient of the hint reaches only the
+# first, the student's. With `projection=True` a matrix and a bias bring its 32 features to
+# the teacher's 256. They train with the student, and belong to `HiddenOutputs`, not to the
+# student.
 
 # %%
-def with_hint(student):
-    of_teacher = keras.Model(teacher.input, teacher.get_layer("hidden_2").output)
+PAIR = ("student/hidden_2", "teacher/hidden_2")
+
+
+def around(student, hint):
     pixels = keras.Input((784,))
-    h = student.get_layer("hidden_2")(student.get_layer("hidden_1")(pixels))
-    hint = kp.regularizers.Hint(10.0, per="element", projection=True)
-    h, _ = kp.layers.ActivityPenalty(hint, name="hint")([h, of_teacher(pixels)])
-    return keras.Model(pixels, student.get_layer("logits")(h), name="with_hint")
+    outputs = {"answer": student(pixels), "teacher": teacher(pixels)}
+    both = keras.Model(pixels, outputs, name="both")
+    model = kp.models.HiddenOutputs(both, hidden=PAIR)
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=-1
+    )
+    penalty = kp.regularizers.Hint(10.0, per="element", projection=True)
+    model.compile(
+        keras.optimizers.Adam(0.003),
+        {"answer": cross_entropy},
+        hidden_losses={PAIR: penalty} if hint else None,
+        hidden_names={PAIR: "hint"} if hint else None,
+    )
+    return model
 
 
 # %% [markdown]
 # ## Three ways to teach
 #
-# An image without a label has the sample weight 0, which switches its label off and not
-# the hint: penalties ignore sample weights. All students take the same number of steps,
-# with 25 labelled images each.
+# An image without a label gets the label -1, which the cross-entropy ignores. The hint uses
+# all images. All students take the same number of steps, with 25 labelled images each.
 
 # %%
 KNOWN = 500
+some = np.where(np.arange(len(x_train)) < KNOWN, y_train, -1)  # -1: no label
 WAYS = {
     "labels alone": (False, KNOWN),
     "hint, labelled images": (True, KNOWN),
@@ -99,17 +112,10 @@ def train(way, seed):
     keras.utils.set_random_seed(seed)
     hint, images = WAYS[way]
     student = network(32, "student")
-    model = with_hint(student) if hint else student
-    model.compile(
-        keras.optimizers.Adam(0.003),
-        keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        ),
-    )
+    model = around(student, hint)
     history = model.fit(
         x_train[:images],
-        y_train[:images],
-        sample_weight=(np.arange(images) < KNOWN).astype("float32"),
+        {"answer": some[:images]},
         batch_size=images // 20,
         epochs=20,
         verbose=0,
@@ -142,22 +148,22 @@ for way in WAYS:
 #
 # ## Look at the hint
 #
-# It is in the logs under its name. `kp.audit` runs one training step without changing the
+# It is in the logs as `hint_loss`. `kp.audit` runs one training step without changing the
 # model, and says what each penalty does in it.
 
 # %%
 student, model, history = runs["hint, all images"][0]
-print(f"hint: {history['hint'][0]:.3f} -> {history['hint'][-1]:.3f}")
-print(kp.audit(model, x_train[:200], y_train[:200]))
+print(f"hint: {history['hint_loss'][0]:.3f} -> {history['hint_loss'][-1]:.3f}")
+print(kp.audit(model, x_train[:200], {"answer": y_train[:200]}))
 
 # %% [markdown]
 # ```text
 # hint: 5.886 -> 0.313
-# Penalties of 'with_hint'
+# Penalties of 'both_with_hidden_outputs'
 #
-#  name  penalty                               strength   adds  of loss  gradient  elements  masked  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  hint  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600       0  reaches the gradient
+#  name       at                                  penalty                               strength   adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  hint_loss  student/hidden_2, teacher/hidden_2  Hint(per='element', projection=True)        10  0.299    96.0%     2.9 x    57,600  reaches the gradient
 #
 # Batch of 200: loss 0.3119, main loss 0.01243. Gradients are shown as multiples of the main loss's.
 # ```
@@ -181,18 +187,19 @@ print(f"student: {loaded.count_params():,} weights, accuracy {accuracy(loaded):.
 #
 # ## The figure
 #
-# Each orange point is one seed, and the blue line is the mean. On the right: the hint over the
-# epochs, for each seed.
+# Each point is one seed, and the line is their mean. On the right: the hint over the epochs,
+# for each seed.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 for place, way in enumerate(WAYS):
     values = [accuracy(student) for student, _, _ in runs[way]]
-    axes[0].plot([place - 0.2, place + 0.2], [np.mean(values)] * 2, color="C0", lw=4)
-    axes[0].plot([place] * SEEDS, values, "o", color="C1", ms=8)
+    line, mean, colour = [place - 0.2, place + 0.2], np.mean(values), f"C{place}"
+    axes[0].plot(line, [mean, mean], color=colour, lw=4)
+    axes[0].plot([place] * SEEDS, values, "o", color=colour, ms=8, mec="white")
     if WAYS[way][0]:
         for _, _, history in runs[way]:
-            axes[1].plot(range(1, 21), history["hint"], color=f"C{place}", lw=2)
+            axes[1].plot(range(1, 21), history["hint_loss"], color=f"C{place}", lw=2)
         axes[1].plot([], [], color=f"C{place}", label=way)
 axes[0].axhline(accuracy(teacher), color="grey", ls="--")
 axes[0].text(
@@ -201,9 +208,10 @@ axes[0].text(
 axes[0].set_xticks(range(3), [way.replace(", ", ",\n") for way in WAYS])
 axes[0].set(title="Accuracy of the student on 1,000 new digits (%)", xlim=(-0.5, 2.5))
 axes[0].grid(axis="y", alpha=0.3)
-axes[1].set(title="Hint in training", xlabel="epoch", ylim=(0, None))
+axes[1].set(title="Hint in training, a line for each seed", xlabel="epoch")
+axes[1].set(ylim=(0, None), xticks=range(0, 21, 5))
 axes[1].legend()
-figure.savefig("notebook-distillation.png", dpi=110)
+figure.savefig("notebook-distillation.png", dpi=130)
 
 # %% [markdown]
 # The hint falls alike in all runs. So what helps is not a closer fit to the teacher on the

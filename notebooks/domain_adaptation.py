@@ -91,7 +91,7 @@ def coral(domain, features):
 WAYS = {
     "MNIST only": None,
     "CORAL": (coral, 100.0),
-    "MMD": (kp.losses.MinDiff(length=12.0), 10.0),
+    "MinDiff": (kp.losses.MinDiff(length=12.0), 10.0),
 }
 
 
@@ -153,7 +153,7 @@ for way in WAYS:
 # ```text
 # MNIST only: on MNIST 90.4%, on the other set 61.9% (61.2 to 62.8)
 # CORAL: on MNIST 91.0%, on the other set 65.7% (64.2 to 67.0)
-# MMD: on MNIST 90.8%, on the other set 66.7% (65.6 to 68.0)
+# MinDiff: on MNIST 90.8%, on the other set 66.7% (65.6 to 68.0)
 # ```
 #
 # The worst and the best seed are in parentheses. Both losses help with every seed: `CORAL`
@@ -165,7 +165,7 @@ for way in WAYS:
 # The hidden loss is in the logs as `features_loss`, next to `main_loss`.
 
 # %%
-for way in ("CORAL", "MMD"):
+for way in ("CORAL", "MinDiff"):
     model, history = models[way][0]
     for name in ("main_loss", "features_loss"):
         print(f"{way}: {name} {history[name][0]:.3f} -> {history[name][-1]:.3f}")
@@ -184,18 +184,18 @@ for way in ("CORAL", "MMD"):
 # CORAL: features_loss 0.001 -> 0.053
 # Penalties of 'digits_with_hidden_outputs'
 #
-#  name           at        penalty       strength    adds  of loss  gradient  elements  masked  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  features_loss  features  FunctionLoss       100  0.0614    19.5%    0.41 x    16,192       0  reaches the gradient
+#  name           penalty  strength    adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────
+#  features_loss  coral         100  0.0614    19.5%    0.41 x    16,192  reaches the gradient
 #
 # Batch of 253: loss 0.3146, main loss 0.2532. Gradients are shown as multiples of the main loss's.
-# MMD: main_loss 2.038 -> 0.319
-# MMD: features_loss 0.014 -> 0.087
+# MinDiff: main_loss 2.038 -> 0.319
+# MinDiff: features_loss 0.014 -> 0.087
 # Penalties of 'digits_with_hidden_outputs'
 #
-#  name           at        penalty               strength    adds  of loss  gradient  elements  masked  verdict
-#  ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  features_loss  features  MinDiff(length=12.0)        10  0.0924    26.2%    0.48 x    16,192       0  reaches the gradient
+#  name           penalty               strength    adds  of loss  gradient  elements  verdict
+#  ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  features_loss  MinDiff(length=12.0)        10  0.0924    26.2%    0.48 x    16,192  reaches the gradient
 #
 # Batch of 253: loss 0.3531, main loss 0.2607. Gradients are shown as multiples of the main loss's.
 # ```
@@ -204,17 +204,17 @@ for way in ("CORAL", "MMD"):
 #
 # ## Look at the features
 #
-# On the left, each orange point is one seed, and the blue line is the mean. On the right: the features
-# of 400 images of each set, in the plane in which they vary most.
+# Top left: each point is one seed, and the line is their mean. The other panels: the features of
+# 400 images of each set, in the plane in which they vary most.
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(15, 4), layout="constrained")
-for place, way in enumerate(WAYS):
+figure, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained")
+accuracy, *clouds = axes.ravel()
+for place, (way, axis) in enumerate(zip(WAYS, clouds, strict=True)):
     values = [new for _, new in accuracies[way]]
-    axes[0].plot(
-        [place - 0.25, place + 0.25], [np.mean(values)] * 2, color="C0", lw=4
-    )
-    axes[0].plot([place] * SEEDS, values, "o", color="C1", ms=8)
+    line = [place - 0.25, place + 0.25]
+    accuracy.plot(line, [np.mean(values)] * 2, color="C1", lw=4)
+    accuracy.plot([place] * SEEDS, values, "o", color="C1", ms=8, mec="white")
     model = models[way][0][0].model
     features = keras.Model(model.input, model.get_layer("features").output)
     both = [
@@ -226,13 +226,14 @@ for place, way in enumerate(WAYS):
     ]
     for points, name in zip(both, ("MNIST", "the other set"), strict=True):
         points = (points - middle) @ directions.T
-        axes[place + 1].scatter(*points.T, s=10, alpha=0.6, label=name)
-    axes[place + 1].set(title=f"Features: {way}", xticks=[], yticks=[])
-axes[0].set_xticks(range(3), list(WAYS))
-axes[0].set(title="Accuracy on the other set (%)", xlim=(-0.5, 2.5))
-axes[0].grid(axis="y", alpha=0.3)
-axes[1].legend()
-figure.savefig("notebook-domain-adaptation.png", dpi=110)
+        axis.scatter(*points.T, s=10, alpha=0.6, label=name)
+    axis.set(title=f"Features, first seed: {way}", xticks=[], yticks=[])
+accuracy.set_xticks(range(3), list(WAYS))
+accuracy.set(title="Accuracy on the other set (%)", xlim=(-0.5, 2.5))
+accuracy.grid(axis="y", alpha=0.3)
+names = clouds[0].get_legend_handles_labels()
+figure.legend(*names, loc="outside lower center", ncols=2, markerscale=2)
+figure.savefig("notebook-domain-adaptation.png", dpi=130)
 
 # %% [markdown]
 # With `MinDiff` the two clouds cover each other best. `CORAL` compares how the features vary,

@@ -101,7 +101,8 @@ print(f"{len(characters)} characters, {existing.count_params():,} weights")
 #
 # ## Find the name
 #
-# `kp.list_tensors` shows what can be named. Names of layers join with a slash.
+# `kp.list_tensors` shows what can be named. Names of layers join with a slash. After a name that
+# Keras generated stands the attribute, which can be used instead.
 
 # %%
 print(kp.list_tensors(existing))
@@ -111,15 +112,15 @@ print(kp.list_tensors(existing))
 #
 # ```text
 # ├── block_3  (None, 48, 48)
-# │   ├── layer_normalization_4
-# │   ├── multi_head_attention_2
+# │   ├── layer_normalization_4  self.before_attention
+# │   ├── multi_head_attention_2  self.attention
 # │   │   ├── query
 # │   │   ├── key
 # │   │   ├── value
 # │   │   ├── softmax_2
 # │   │   ├── dropout_2
 # │   │   └── attention_output
-# │   ├── layer_normalization_5
+# │   ├── layer_normalization_5  self.before_expand
 # │   ├── expand
 # │   └── project
 # ```
@@ -150,9 +151,9 @@ print(kp.audit(penalized, new[:64, :-1], new[:64, 1:]))
 # ```text
 # Penalties of 'lm'
 #
-#  name            at                      penalty            strength     adds  of loss  gradient  elements  masked  verdict
-#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  expand_penalty  block_3/expand_penalty  L1(per='element')       0.1  0.00443     0.2%  0.0039 x   589,824       0  reaches the gradient
+#  name            at              penalty            strength     adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  expand_penalty  block_3/expand  L1(per='element')       0.1  0.00443     0.2%  0.0039 x   589,824  reaches the gradient
 #
 # Batch of 64: loss 2.275, main loss 2.271. Gradients are shown as multiples of the main loss's.
 # ```
@@ -222,27 +223,21 @@ print("".join(characters[i] for i in written[LENGTH:]))
 # ```
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
-blocks = [f"block {block}" for block in (1, 2, 3, 4)]
+figure, axis = plt.subplots(figsize=(9, 4.4), layout="constrained")
 for place, (name, (_, shares)) in enumerate(results.items()):
     at = np.arange(4) + 0.4 * place - 0.2
-    axes[0].bar(
-        at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name
-    )
-axes[0].set_xticks(range(4), blocks)
-axes[0].set(title="Units on in the feed-forward part, new text (%)")
-axes[0].legend()
-for place, (name, (loss, _)) in enumerate(results.items()):
-    axes[1].bar(name, loss, 0.5, color=("C1", "C0")[place])
-axes[1].set(title="Loss on new text (nats per character)")
+    axis.bar(at, 100 * np.array(shares), 0.38, color=("C1", "C0")[place], label=name)
+axis.set_xticks(range(4), [f"block {block}" for block in (1, 2, 3, 4)])
+axis.set(title="Units on in the feed-forward part, on new text (%)")
+axis.legend()
 figure.savefig("notebook-language-model.png", dpi=110)
 
 # %% [markdown]
 # Only block 3 changes, the block that the penalty names. To penalize all four, write
 # `"block_*/expand"`.
 #
-# All texts here have the same length. For shorter ones, padded with 0, name the input of
-# the token ids, `mask_from="tokens"` ([padding inside a
+# All texts here have the same length. If yours differ, number the characters from 1 and pad
+# with 0. Then name the input of the ids in `penalize`, `mask_from="text"` ([padding inside a
 # block](../docs/reach-inside.md#padding-inside-a-block)), and leave the padding out of the
 # main loss too, with `ignore_class=0`.
 #

@@ -147,13 +147,13 @@ print(kp.audit(penalized, *batch))
 # loss                 7.167 -> 3.647
 # Penalties of 'digits'
 #
-#  name                  at                  penalty            strength   adds  of loss  gradient  elements  masked  verdict
-#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-#  block4_conv1_penalty  vgg16/block4_conv1  L1(per='element')     0.171   1.33    49.0%   0.038 x   196,608       0  reaches the gradient
-#  block4_conv2_penalty  vgg16/block4_conv2  L1(per='element')     0.267  0.558    20.5%   0.016 x   196,608       0  reaches the gradient
-#  block4_conv3_penalty  vgg16/block4_conv3  L1(per='element')     0.764  0.155     5.7%  0.0072 x   196,608       0  reaches the gradient
-#  block5_conv1_penalty  vgg16/block5_conv1  L1(per='element')     0.487    0.1     3.7%  0.0094 x    49,152       0  reaches the gradient
-#  block5_conv2_penalty  vgg16/block5_conv2  L1(per='element')     0.843   0.12     4.4%   0.007 x    49,152       0  reaches the gradient
+#  name                  at                  penalty            strength   adds  of loss  gradient  elements  verdict
+#  ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+#  block4_conv1_penalty  vgg16/block4_conv1  L1(per='element')     0.171   1.33    49.0%   0.038 x   196,608  reaches the gradient
+#  block4_conv2_penalty  vgg16/block4_conv2  L1(per='element')     0.267  0.558    20.5%   0.016 x   196,608  reaches the gradient
+#  block4_conv3_penalty  vgg16/block4_conv3  L1(per='element')     0.764  0.155     5.7%  0.0072 x   196,608  reaches the gradient
+#  block5_conv1_penalty  vgg16/block5_conv1  L1(per='element')     0.487    0.1     3.7%  0.0094 x    49,152  reaches the gradient
+#  block5_conv2_penalty  vgg16/block5_conv2  L1(per='element')     0.843   0.12     4.4%   0.007 x    49,152  reaches the gradient
 #
 # Batch of 24: loss 2.722, main loss 0.456. Gradients are shown as multiples of the main loss's.
 # ```
@@ -243,7 +243,7 @@ axis.bar(
     with_penalty.values(),
     0.38,
     color="C0",
-    label="fine-tuned with `L1`",
+    label="fine-tuned with L1",
 )
 axis.set_xticks(places, names, rotation=20)
 axis.set(title="Mean activation on 160 new digits", ylabel="mean activation")

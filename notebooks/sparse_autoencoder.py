@@ -83,9 +83,9 @@ print(kp.audit(sparse, x_train[:100], x_train[:100]))
 # ```text
 # Penalties of 'autoencoder'
 #
-#  name    penalty     strength     adds  of loss  gradient  elements  masked  verdict
-#  ─────────────────────────────────────────────────────────────────────────────────────────────────
-#  sparse  KLSparsity   0.00765  0.00283    10.6%    0.71 x     6,400       0  reaches the gradient
+#  name    penalty     strength     adds  of loss  gradient  elements  verdict
+#  ─────────────────────────────────────────────────────────────────────────────────────────
+#  sparse  KLSparsity   0.00765  0.00283    10.6%    0.71 x     6,400  reaches the gradient
 #
 # Batch of 100: loss 0.02664, main loss 0.02381. Gradients are shown as multiples of the main loss's.
 # ```
@@ -137,9 +137,9 @@ for name, model in (("plain", plain), ("sparse", sparse)):
 # units on new digits.
 
 # %%
-figure, axes = plt.subplots(2, 2, figsize=(12, 7.6), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), layout="constrained")
 for row, (name, model) in enumerate(
-    (("Without", plain), ("With `KLSparsity`", sparse))
+    (("Without", plain), ("With KLSparsity", sparse))
 ):
     filters = model.get_layer("code").kernel.numpy().T.reshape(64, 28, 28)[:32]
     filters = filters[:, 4:24, 4:24]  # the margin is always black: it trains nothing
@@ -153,7 +153,7 @@ for row, (name, model) in enumerate(
     axes[row, 1].set(title=f"{name}: activations", ylabel="unit", xticks=[])
     figure.colorbar(shown, ax=axes[row, 1])
 axes[1, 1].set_xlabel("1,000 new digits, sorted from 0 to 9")
-figure.savefig("notebook-sparse-autoencoder.png", dpi=110)
+figure.savefig("notebook-sparse-autoencoder.png", dpi=130)
 
 # %% [markdown]
 # Without a penalty most units are on for every digit: bright lines. Their weights are hardly

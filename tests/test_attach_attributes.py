@@ -149,3 +149,76 @@ def test_the_list_for_a_key_that_matches_nothing_says_so():
         kp.list_tensors(built(), "hiden")
     with pytest.raises(TypeError, match="`pattern` of list_tensors must be a name"):
         kp.list_tensors(built(), 3)
+
+
+class Inner(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = layers.Dense(5)
+
+    def build(self, shape):
+        self.hidden.build(shape)
+
+    def call(self, x):
+        return self.hidden(x)
+
+
+class Outer(keras.Model):
+    """Its attribute `hidden`, and those of two layers inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.a, self.b, self.out = layers.Dense(5), Inner(), Inner(), layers.Dense(2)
+
+    def call(self, x):
+        return self.out(self.b(self.a(self.hidden(x))))
+
+
+def test_a_whole_path_of_attributes_matches_only_that_layer():
+    net = Outer()
+    net(X)
+    assert sorted(logs_of(kp.penalize(net, {"hidden": L2}))) == ["hidden_penalty", "loss"]
+    assert sorted(logs_of(kp.penalize(net, {"a/hidden": L2}))) == ["hidden_penalty", "loss"]
+    assert len(logs_of(kp.penalize(net, {"*/hidden": L2}))) == 3
+    hidden = kp.models.HiddenOutputs(net, ["hidden"])
+    assert tuple(hidden.model.hidden(X).shape) == (4, 5)
+
+
+class Numbered(keras.Model):
+    """Its attributes look like the names that Keras generates for other layers."""
+
+    def __init__(self):
+        super().__init__()
+        layers_ = [layers.Dense(5), layers.Dense(5), layers.Dense(2)]
+        names = [layer.name for layer in layers_]
+        for name, layer in zip([*names[1:], "out"], layers_, strict=True):
+            setattr(self, name, layer)
+        self.order, self.names = layers_, names
+
+    def call(self, x):
+        for layer in self.order:
+            x = layer(x)
+        return x
+
+
+def test_an_attribute_that_is_the_generated_name_of_another_layer():
+    net = Numbered()
+    net(X)
+    for name in net.names[1:]:
+        for attach in (lambda n: kp.penalize(net, {n: L2}), lambda n: kp.models.HiddenOutputs(net, [n])):
+            with pytest.raises(ValueError, match="also the name that Keras generated for"):
+                attach(name)
+    assert len(logs_of(kp.penalize(net, {net.names[0]: L2}))) == 2
+
+
+@pytest.mark.parametrize("key", ["one:1", "one@1", "two:preactivation", "rows/row:preactivation", "nothing"])
+def test_the_list_refuses_what_penalize_refuses(key):
+    row = layers.TimeDistributed(layers.Dense(3, name="row"), name="rows")
+    stack = [layers.Dense(4, name="one"), row, layers.Flatten(name="two")]
+    model = keras.Sequential([keras.Input((3, 4)), *stack])
+    with pytest.raises(ValueError) as of_penalize:
+        kp.penalize(model, {key: L2})
+    with pytest.raises(ValueError) as of_list:
+        kp.list_tensors(model, key)
+    expected = str(of_penalize.value).replace("`penalties` of penalize", "`pattern` of list_tensors")
+    assert str(of_list.value) == expected

@@ -98,6 +98,37 @@ def test_hidden_outputs_cost_what_the_same_terms_by_hand_cost():
     assert flops <= 1.02 * by_hand
 
 
+class KeepsItsLoss(layers.Layer):
+    """An unnamed penalty, which keeps what it adds."""
+
+    def call(self, x):
+        self.last = 1e-3 * ops.sum(ops.square(x)) / 32
+        self.add_loss(self.last)
+        return x
+
+
+class ShowsByHand(keras.Model):
+    """What one would write to log the value of each penalty."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        for layer, mean in zip(self.penalties, self.means, strict=True):
+            mean.update_state(layer.last)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+def test_a_name_costs_six_operations_and_by_hand_eight():
+    # `docs/benchmarks.md` has both figures.
+    unnamed, _ = cost(mlp(after=lambda i: KeepsItsLoss()))
+    penalty = kp.regularizers.L2(1e-3)
+    named, _ = cost(mlp(after=lambda i: kp.layers.ActivityPenalty(penalty, name=f"size_{i}")))
+    plain = mlp(after=lambda i: KeepsItsLoss())
+    by_hand = ShowsByHand(plain.input, plain.output)
+    by_hand.penalties = [layer for layer in plain.layers if isinstance(layer, KeepsItsLoss)]
+    by_hand.means = [keras.metrics.Mean(name=f"size_{i}") for i in range(6)]
+    shown, _ = cost(by_hand)
+    assert ((named - unnamed) / 6, (shown - unnamed) / 6) == (6.0, 8.0)
+
+
 def test_hints_cost_a_third_less_than_by_distiller():
     # With dropout XLA cannot merge the two runs of the student that Keras' `Distiller` makes.
     def network(name):

@@ -17,6 +17,8 @@ MODULES = ["keras_penalties"]
 MODULES += [m.name for m in pkgutil.walk_packages(keras_penalties.__path__, "keras_penalties.")]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "llms.txt"])
 
+pytestmark = pytest.mark.every_case  # no page shows code that was not run
+
 # A block whose first line has `no-run` after `python` is shown and not run.
 FENCE = re.compile(
     r"^(?P<indent>[ \t]*)```python(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```[ \t]*$",

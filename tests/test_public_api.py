@@ -3,6 +3,7 @@
 That a saved name never changes is the matter of `tests/test_saved.py`.
 """
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -132,6 +133,24 @@ def test_docstring(cls):
         assert doctest.DocTestParser().get_examples(text)
 
 
+@by_name
+def test_docstring_says_each_default(cls):
+    """Except of a name, and what means "without". A value after `Defaults to` is the one in the code."""
+    own = cls.__init__.__module__.startswith("keras_penalties")
+    arguments = inspect.signature(cls.__init__).parameters.values() if own else ()
+    section = inspect.getdoc(cls).partition("\nArgs:\n")[2].split("\n\n")[0]
+    entries = dict(re.findall(r"^    ([\w*]+): (.*?)(?=^    \S|\Z)", section, re.MULTILINE | re.DOTALL))
+    for argument in arguments:
+        text = entries.get(argument.name, "")
+        if argument.name == "name" or not argument.default or argument.default is argument.empty:
+            says = True  # None, 0, False and () mean "without"
+        else:
+            says = "efault" in text or "as in Keras" in text
+        assert says, f"`{argument.name}` does not say its default, {argument.default!r}"
+        if value := re.search(r"Defaults to `?(-?\d[\d.e-]*\d|\d|True|False|\"\w+\")`?[.:]", text):
+            assert ast.literal_eval(value[1]) == argument.default, argument.name
+
+
 @pytest.mark.parametrize("cls", [c for c in CLASSES if c not in BASES], ids=lambda c: c.__name__)
 def test_docstring_says_what_is_raised(cls):
     section = inspect.getdoc(cls).split("\nRaises:\n")[1]
@@ -159,6 +178,25 @@ def test_a_source_links_to_its_paper(cls):
     assert len(re.findall("https?://", source)) == len(re.findall(r"[^\]]+\]\(https://[^)\s]+\)", source))
     if cls not in BASES and (source or cls in PENALTIES):
         assert ("](https://" in source) is (cls.__name__ not in WITHOUT_LINK)
+
+
+FUNCTIONS = [
+    value
+    for module in NAMESPACES
+    if module is not kp.losses  # whose functions have their arguments explained at their classes
+    for value in (getattr(module, name) for name in module.__all__)
+    if inspect.isfunction(value)
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_docstring_of_a_function(function):
+    text = inspect.getdoc(function)
+    section = text.split("\nArgs:\n")[1].split("\n\n")[0]
+    for argument in inspect.signature(function).parameters:
+        assert re.search(rf"^    \**{argument}: ", section, re.MULTILINE), f"`{argument}` is not under Args"
+    assert "\nRaises:\n" in text
+    assert doctest.DocTestParser().get_examples(text)
 
 
 def test_each_name_is_on_one_page_of_the_reference():

@@ -55,3 +55,15 @@ def test_a_figure_that_is_wrong_is_told_from_one_that_is_right():
     assert not agrees(5.1, 5.0) and not agrees([5.0], [5.0, 5.0])
     assert not agrees(ValueError("no"), TypeError) and not agrees(5.0, TypeError)
     assert not agrees(TypeError("no"), 5.0)
+
+
+def test_errors_are_code_and_cut_after_a_word():
+    text = TRAPS["shown"](ValueError(" ".join(["word"] * 100)))
+    assert TRAPS["cell"](text) == f"`ValueError: {' '.join(['word'] * 29)} …`"
+    assert TRAPS["short"](text) == "`ValueError`"
+    assert TRAPS["cell"]("0.01") == "0.01"
+
+
+def test_a_page_without_results_says_so():
+    assert "without running the traps" in " ".join(PAGE.split())
+    assert "without running the traps" not in " ".join(TRAPS["VERSIONS"].sub("", PAGE).split())

@@ -14,7 +14,7 @@ class PublicBases(griffe.Extension):
             if name in (family.exports or ())
         }
         classes = list(_classes(pkg))
-        bases = [list(_public(member, pkg, public)) for member in classes]
+        bases = [_without_doubles(_public(member, pkg, public)) for member in classes]
         inits = [member.all_members.get("__init__") for member in classes]
         for member, its_bases, init in zip(classes, bases, inits, strict=True):
             member.bases = its_bases
@@ -30,6 +30,10 @@ def _classes(module):
             yield from _classes(member)
         elif member.is_class:
             yield member
+
+
+def _without_doubles(bases):
+    return list({getattr(base, "canonical_path", str(base)): base for base in bases}.values())
 
 
 def _public(member, pkg, public):

@@ -31,6 +31,7 @@ LINK = re.compile(r"^\[[^\]]*\]\(traps/(\w+)\.py\)$", re.MULTILINE)
 HEADING = re.compile(r"^### (.+?) \{#(\w+)\}$", re.MULTILINE)
 # What Keras writes before the message of an error.
 WRAPPED = re.compile(r"Exception encountered|Unable to automatically build the model")
+CODE = re.compile(r"^\w+(Error|Exception)\b|[_*<>`{}\[\]]")
 # The code that a reader runs first if a script needs several devices.
 SHARED = {
     "tensorflow": """import tensorflow as tf
@@ -48,7 +49,7 @@ devices = keras.distribution.DataParallel(devices=keras.distribution.list_device
 """,
 }
 SUMMARY = re.compile(r"<!-- summary -->.*?<!-- end -->", re.DOTALL)
-VERSIONS = "<!-- versions -->"
+VERSIONS = re.compile(r"<!-- versions -->.*?<!-- end -->", re.DOTALL)
 
 
 def settings(path) -> dict:
@@ -87,7 +88,7 @@ def shown(value) -> str:
     if isinstance(value, Exception):
         lines = [line.strip() for line in re.sub(r"\x1b\[\d+m", "", str(value)).splitlines()]
         said = [line for line in lines if line and not WRAPPED.match(line)]
-        said = [textwrap.shorten(line, 150, placeholder=" ...") for line in said[:1]]
+        said = [textwrap.shorten(line, 150, placeholder=" …", break_on_hyphens=False) for line in said[:1]]
         return ": ".join([type(value).__name__, *said])
     if isinstance(value, (list, tuple)):
         return ", ".join(map(shown, value)) or "none"
@@ -178,9 +179,9 @@ def listed(places) -> str:
 
 
 def cell(text) -> str:
-    """A result in a table cell, as code if it may contain Markdown."""
+    """A result in a table cell, as code if it is an error or may contain Markdown."""
     text = text.replace("|", "\\|")
-    return f"`{text.replace('`', '')}`" if re.search(r"[_*<>`{}\[\]]", text) else text
+    return f"`{text.replace('`', '')}`" if CODE.search(text) else text
 
 
 def section(name, results) -> str:
@@ -239,7 +240,7 @@ def versions() -> str:
 
 def short(text) -> str:
     """A result, an error as its class alone."""
-    found = re.match(r"(\w+Error)\b", text)
+    found = re.match(r"(\w+(?:Error|Exception))\b", text)
     return f"`{found[1]}`" if found else cell(text)
 
 
@@ -251,7 +252,7 @@ def on_page_markdown(markdown, /, page, **_):
     found = all_measured([name for _, name in titles])
     markdown = LINK.sub(lambda link: section(link[1], found[link[1]]), markdown)
     markdown = SUMMARY.sub(lambda _: summary(titles, found), markdown)
-    return markdown.replace(VERSIONS, versions())
+    return VERSIONS.sub(lambda _: f"Building this site ran both sides on a CPU, with {versions()}.", markdown)
 
 
 if __name__ == "__main__":

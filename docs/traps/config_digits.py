@@ -8,8 +8,8 @@ EXPECTED = "0.01"
 
 
 def plain_keras():
-    return str(keras.regularizers.L1(0.01).get_config()["l1"])
+    return f"{keras.regularizers.L1(0.01).get_config()['l1']:.9g}"
 
 
 def ours():
-    return str(kp.regularizers.L1(0.01).get_config()["strength"])
+    return f"{kp.regularizers.L1(0.01).get_config()['strength']:.9g}"

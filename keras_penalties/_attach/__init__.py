@@ -1,4 +1,4 @@
 """Put penalties on an existing model by name, and remove them."""
 
-from keras_penalties._attach.penalize import penalize as penalize
-from keras_penalties._attach.strip import strip as strip
+from keras_penalties._attach.attaching import penalize as penalize
+from keras_penalties._attach.stripping import strip as strip

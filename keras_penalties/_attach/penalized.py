@@ -18,17 +18,19 @@ from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, saving
 from keras_penalties._keras import layers as keras_layers
 from keras_penalties._tensors import Part, Receiver, Tap, Tapping, Tensor
-from keras_penalties._tensors.tapped import mixed
-from keras_penalties._tensors.tree import Place, walk
+from keras_penalties._tensors.tapped import Tapped, mixed, source_class
+from keras_penalties._tensors.tree import places_in
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A penalty inside a layer: the path to the layer that it is on, which tensor of it, and the penalty."""
+    """A penalty inside a layer: the path to the layer that it is on, which tensor of it, and the penalty. Its
+    mask may be an input of a model around that layer (`mask_is_outside`)."""
 
     steps: tuple
     use: int | None
     receiver: Receiver
+    mask_is_outside: bool = False
 
     def to_config(self) -> dict:
         return {
@@ -37,6 +39,7 @@ class Request:
             "part": [self.receiver.part.kind, self.receiver.part.index],
             "penalty": keras.saving.serialize_keras_object(self.receiver.layer),
             "mask_from": self.receiver.mask_from,
+            **({"mask_is_outside": True} if self.mask_is_outside else {}),
         }
 
     def with_copies(self, made: dict) -> Request:
@@ -50,7 +53,7 @@ class Request:
         saved.check_penalty(penalty)
         steps = tuple(tuple(step) for step in config["steps"])
         receiver = Receiver(Part(*config["part"]), penalty, config["mask_from"])
-        return cls(steps, config["use"], receiver)
+        return cls(steps, config["use"], receiver, config.get("mask_is_outside", False))
 
 
 class Requests:
@@ -76,6 +79,7 @@ class Penalized:
 
     requests: Requests
     name: str
+    built: bool
 
     def __call__(self, *args, **kwargs):
         outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
@@ -86,10 +90,11 @@ class Penalized:
         return outputs
 
     def get_config(self):
-        inner = keras.saving.serialize_keras_object(plain(self, self.requests.receivers))
+        requests = requests_of(self)
+        inner = keras.saving.serialize_keras_object(plain(self, requests.receivers))
         inner = saving.without_compiling(inner)
-        requests = [*self.requests.here, *self.requests.waiting]
-        return {"layer": inner, "penalties": [request.to_config() for request in requests]}
+        found = [request.to_config() for request in [*requests.here, *requests.waiting]]
+        return {"layer": inner, "penalties": found}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -114,10 +119,30 @@ class PenalizedFile:
         return new
 
 
+def requests_of(layer: Penalized) -> Requests:
+    """The requests of `layer`. Keras' `clone_model` creates a functional model from its class and the clones
+    of its layers, which have the penalties; then they are looked for."""
+    if "requests" not in vars(layer):
+        found: dict = {}
+        for place in places_in(layer) if layer.built else []:
+            if isinstance(place.operation, Tapped):
+                found.setdefault(id(place.operation), place)
+        pairs = [(place, receiver) for place in found.values() for receiver in place.operation.receivers.all]
+        taps = [
+            Tap(Tensor(place, (None,), receiver.part, place.operation.name), receiver)
+            for place, receiver in pairs
+        ]
+        layer.requests = Requests(
+            Request(tuple(tap.tensor.place.steps), None, tap.receiver, not tap.has_mask) for tap in taps
+        )
+    return layer.requests
+
+
 @functools.cache
 def penalized_class(cls):
     """`cls` with `Penalized` mixed in."""
     if issubclass(cls, Penalized):
+        saving.save_as(cls, PenalizedFile)
         return cls
     new = mixed(Penalized, cls)
     if keras_layers.has_build(cls):
@@ -142,25 +167,29 @@ class Attaching(Tapping):
     def finish(self, new, layer):
         super().finish(new, layer)
         if isinstance(new, Penalized):
-            earlier = layer.requests if isinstance(layer, Penalized) else Requests()
+            earlier = requests_of(layer) if isinstance(layer, Penalized) else Requests()
             here = [request.with_copies(self.made) for request in earlier.here]
             new.requests = Requests(here, earlier.waiting)
 
     def of_model(self, model):
-        """A copy of `model` with its receivers. Each is recorded as a request on the outermost `Penalized`
-        layer around it, which writes it to the file."""
+        """A copy of `model` with its receivers."""
         new = self.of(model)
+        self.record()
+        return new
+
+    def record(self):
+        """Record each receiver as a request on the copies around it, of which the outermost writes the
+        file."""
         for tap in self.taps:
             place = tap.tensor.place
             chain = [*reversed(place.around), *([place] if place.holder is not None else [])]
             way = [(step.operation, step.step) for step in chain]
             layers: list[Any] = [self.made.get(id(layer)) for layer, _ in way]
-            first = next((i for i, layer in enumerate(layers) if isinstance(layer, Penalized)), None)
-            if first is not None:
-                steps = tuple(step for _, step in way[first + 1 :])
-                request = Request(steps, tap.tensor.use, tap.receiver)
-                layers[first].requests.here.append(request)
-        return new
+            for i, layer in enumerate(layers):
+                if isinstance(layer, Penalized):
+                    steps = tuple(step for _, step in way[i + 1 :])
+                    within = tap.receiver.mask_from is None or any(op is tap.source for op, _ in way[i:])
+                    layer.requests.here.append(Request(steps, tap.tensor.use, tap.receiver, not within))
 
 
 def penalized(layer, requests: list[Request]):
@@ -168,10 +197,12 @@ def penalized(layer, requests: list[Request]):
     found = _found(layer, requests)
     waiting = [request for request in requests if request not in found]
     if not waiting:
-        return Attaching([Tap(tensor, request.receiver) for request, tensor in found.items()]).of_model(layer)
+        return Attaching(_taps(found)).of_model(layer)
     if layer.built and isinstance(layer, keras.Model):
         raise ValueError(missing(layer, waiting[0]))
-    shell = copies.copy(layer, {}, penalized_class(type(layer)))
+    masked = any(request.receiver.mask_from is not None for request in requests)
+    cls = source_class(type(layer)) if masked else type(layer)
+    shell = copies.copy(layer, {}, penalized_class(cls))
     shell.requests = Requests(waiting=requests)
     return shell
 
@@ -182,9 +213,10 @@ def fulfil(layer: Penalized):
     found = _found(layer, waiting)
     if len(found) < len(waiting):
         raise ValueError(missing(layer, next(request for request in waiting if request not in found)))
-    tapping = Tapping([Tap(tensor, request.receiver) for request, tensor in found.items()])
+    attaching = Attaching(_taps(found))
     inside = keras_layers.held_by(layer)
-    new = tapping.of_all(inside)
+    new = attaching.of_all(inside, outermost=False)
+    attaching.record()
     copies.swap(layer, {id(old): other for old, other in zip(inside, new, strict=True)})
     layer.requests = Requests(here=waiting)
 
@@ -198,9 +230,17 @@ def missing(layer, request: Request) -> str:
     )
 
 
+def _taps(found: dict[Request, Tensor]) -> list[Tap]:
+    """The receivers of requests on the tensors that were found for them."""
+    taps = [Tap(tensor, request.receiver) for request, tensor in found.items()]
+    for request, tap in zip(found, taps, strict=True):
+        if not request.mask_is_outside:
+            tap.check_mask()
+    return taps
+
+
 def _found(layer, requests) -> dict[Request, Tensor]:
-    root = Place((), layer)
-    places = {tuple(place.steps): place for place in [root, *walk(root)]} if requests else {}
+    places = {tuple(place.steps): place for place in places_in(layer)} if requests else {}
     for request in requests:
         if request.steps in places:
             saved.check_place(places[request.steps], request)

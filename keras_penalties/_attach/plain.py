@@ -64,6 +64,8 @@ class Untapping(Rebuild):
                 new.activation, new.activity_regularizer = taken.activation, taken.activity_regularizer
             for name in self._regularizers(new):
                 setattr(new, name, None)
+        if not is_mixed(type(new)):
+            vars(new).pop("requests", None)
 
     def prepare(self, layer):
         """Find the activations that releases before 0.2 split off from layers of this graph."""

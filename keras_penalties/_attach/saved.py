@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_penalties._tensors.tree import is_key
 from keras_penalties.layers import ActivityPenalty
 
 KINDS = ("output", "input", "preactivation")
@@ -33,9 +34,9 @@ def check_request(config):
                 f"Each item of `penalties` in the file needs the key '{key}'. Received: {short(config)}."
             )
     steps, part, mask_from = config["steps"], config["part"], config["mask_from"]
-    if not (_is_list(steps) and all(_is_list(step) and all(map(_is_key, step)) for step in steps)):
+    if not (_is_list(steps) and all(_is_list(step) and all(map(is_key, step)) for step in steps)):
         raise ValueError(
-            f"`steps` of the file must be a list of lists of names and indices. Received: {short(steps)}."
+            f"`steps` of the file must be a list of lists of names and keys. Received: {short(steps)}."
         )
     if not (config["use"] is None or _is_count(config["use"])):
         raise ValueError(f"`use` of the file must be None or an int >= 0. Received: {short(config['use'])}.")
@@ -44,6 +45,7 @@ def check_request(config):
         raise ValueError(f"`part` of the file must be one of {KINDS} and an index. Received: {short(part)}.")
     if not (mask_from is None or isinstance(mask_from, str)):
         raise TypeError(f"`mask_from` of the file must be None or a name. Received: {short(mask_from)}.")
+    _is(config.get("mask_is_outside", False), "`mask_is_outside`", bool, "a bool")
 
 
 def check_layer(layer):
@@ -80,10 +82,6 @@ def _is(value, name, kind, expected):
 
 def _is_list(value):
     return isinstance(value, (list, tuple))
-
-
-def _is_key(value):
-    return isinstance(value, str) or _is_count(value)
 
 
 def _is_count(value):

@@ -58,10 +58,12 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
     >>> h = kp.layers.ActivityPenalty(kp.regularizers.L2(0.1), name="quiet")(h)
     >>> model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(h))
     >>> model.compile(loss="mse")
-    >>> record = kp.audit(model, np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")).records[0]
+    >>> x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    >>> record = kp.audit(model, x, y).records[0]
     >>> record["name"], record["verdict"], round(record["value"], 4)  # 0.1 * 3 * 2**2
     ('quiet', 'reaches the gradient', 1.2)
-    >>> round(record["share"], 4), round(record["ratio"], 4)  # 1.2 of 37.2; 0.2 * 2 against 2 * 6
+    >>> # 1.2 of 37.2; 0.2 * 2 against 2 * 6
+    >>> round(record["share"], 4), round(record["ratio"], 4)
     (0.0323, 0.0333)
 
     Raises:

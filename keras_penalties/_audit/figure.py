@@ -27,7 +27,7 @@ def plot_audit(audit, before=None):
     """`Audit.plot`."""
     plt = pyplot("Audit.plot")
     activations = audit.activations()
-    columns = min(4, max(1, len(activations)))
+    columns = 2 if len(activations) == 4 else min(3, max(1, len(activations)))
     lines = -(-len(activations) // columns)
     height = _height(audit)
     figure = plt.figure(figsize=(max(9, 3.2 * columns), height + 2.3 * lines), layout="constrained")
@@ -100,6 +100,7 @@ def _draw_penalties(axes, audit):
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
+    axes[0].tick_params(axis="x", which="both", labelsize="small")  # labels such as 4 x 10^-2 collide
 
 
 def _histogram(axis, name, values, before):

@@ -45,10 +45,10 @@ class Audit:
             ratio: the `ratio` that the records should have, a float > 0.
 
         Returns:
-            A dict from each name in `records` to a strength: for a hidden loss its weight, for `L1L2` the
-            factor on `l1` and `l2`. It is None if no strength can be computed: the gradient is 0 or unknown,
-            the strength is 0 in this step, or the penalty has none, as those of Keras. If several penalties
-            have one name, it is a list, in their order.
+            A dict from each name in `records` to a strength. For a hidden loss, that is its weight, and for
+            `L1L2` the factor on `l1` and `l2`. It is None if no strength can be computed: the gradient is 0
+            or unknown, the strength is 0 in this step, or the penalty has none, as those of Keras. If several
+            penalties have one name, it is a list, in their order.
 
         Example:
 
@@ -131,8 +131,10 @@ class Audit:
         Example:
 
         >>> import keras, numpy as np, keras_penalties as kp
-        >>> hidden = keras.layers.Dense(3, activity_regularizer=kp.regularizers.L2(0.1), name="quiet")
-        >>> audit = kp.audit(keras.Sequential([keras.Input((2,)), hidden]), np.ones((4, 2), "float32"))
+        >>> penalty = kp.regularizers.L2(0.1)
+        >>> hidden = keras.layers.Dense(3, activity_regularizer=penalty, name="quiet")
+        >>> model = keras.Sequential([keras.Input((2,)), hidden])
+        >>> audit = kp.audit(model, np.ones((4, 2), "float32"))
         >>> "<td>quiet</td>" in audit.to_html()
         True
         """

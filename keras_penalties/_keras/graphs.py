@@ -164,10 +164,34 @@ def input_names(model) -> list:
     return [origin(x).name for x in as_functional(model).inputs]
 
 
-def input_called(layer, name: str | None):
-    """The symbolic input of a graph of layers that is called `name`, or None."""
-    inputs = as_functional(layer).inputs if is_graph(layer) else []
-    return next((x for x in inputs if origin(x).name == name), None)
+def inputs_by_name(layer) -> dict:
+    """The symbolic inputs of a graph of layers by name, and by their keys in the dict that it is called on.
+    What names one input and is the key of another is left out."""
+    if not is_graph(layer):
+        return {}
+    found = {origin(x).name: x for x in as_functional(layer).inputs}
+    for key, x in _keyed_inputs(layer).items():
+        if not tree.is_nested(x) and found.setdefault(key, x) is not x:
+            del found[key]
+    return found
+
+
+def given_inputs(layer, given) -> dict:
+    """The tensors that a graph of layers is called on, by the names in `inputs_by_name`."""
+    keys, by_input = _keyed_inputs(layer), {}
+    pairs = [(as_functional(layer).inputs, given)]
+    if isinstance(given, dict):
+        pairs = [(keys[key], x) for key, x in given.items() if key in keys]
+    for symbolic, x in pairs:
+        flat = zip(tree.flatten(symbolic), tree.flatten(x), strict=False)
+        by_input |= {id(leaf): tensor for leaf, tensor in flat}
+    return {name: by_input[id(x)] for name, x in inputs_by_name(layer).items() if id(x) in by_input}
+
+
+def _keyed_inputs(layer) -> dict:
+    """The symbolic inputs of a graph by the keys of a dict that it can be called on."""
+    graph = as_functional(layer)
+    return graph.input if isinstance(graph.input, dict) else {origin(x).name: x for x in graph.inputs}
 
 
 def operations(layer) -> list:

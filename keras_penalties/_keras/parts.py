@@ -128,8 +128,14 @@ PARTS: tuple[PrivatePart, ...] = (
     # Graphs of layers.
     *_parts("keras.src.models.functional", "recognize a graph of layers", Functional="graphs"),
     *_parts(
+        "keras.src.models.functional",
+        "know what `clone_model` makes of a model",
+        functional_like_constructor="clones",
+    ),
+    *_parts(
         _FUNCTIONAL,
         "read a graph of layers, and rebuild it",
+        _run_through_graph="clones graphs",
         _nodes_by_depth="graphs",
     ),
     *_parts(

@@ -133,8 +133,8 @@ def gather(*xs, same_use=False) -> Any:
             exchange. See `same_on_all`.
 
     Returns:
-        `(xs, kept, start)`: the rows of each tensor; which rows are real (None: all; the others are zeros, or
-        False, that pad uneven splits); and the index of this replica's first row.
+        The tuple `(xs, kept, start)` with the rows of each tensor; which rows are real (None for all;
+        the others are zeros, or False, that pad uneven splits); and the index of this replica's first row.
     """
     count = replicas()
     if count == 1:

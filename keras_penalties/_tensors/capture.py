@@ -84,7 +84,9 @@ class Capture:
             catcher = Catcher(key, mask_from[key])
             taps.append(Tap(tensor, Receiver(tensor.part, catcher, mask_from[key], key in differentiated)))
         for tap in taps:
-            if tap.source is model and not graphs.is_graph(model):
+            tap.check_mask()
+            is_argument = tap.source is model and not graphs.is_graph(model)
+            if is_argument and tap.receiver.mask_from not in inputs_of_call(model):
                 raise ValueError(
                     f"`mask_from` of HiddenOutputs names {tap.receiver.mask_from!r}, an argument of `call` "
                     f"of '{model.name}' ({type(model).__name__}), but HiddenOutputs calls its model only on "
@@ -135,7 +137,15 @@ class Capture:
                 f"`hidden` names '{place.name}', which did not run in this pass: the code of "
                 f"{type(place.around[0].operation).__name__} skips it."
             )
-        if index >= len(found) or (len(found) != count and tensor.use is None):
+        if name not in self.in_graph and place.calls and place.is_shared:
+            raise ValueError(
+                f"`hidden` names '{place.name}{tensor.part}', whose layer is also '{place.others[0].name}'. "
+                "Only outputs and inputs can be distinguished by place. Name one of these."
+            )
+        # A graph outside of a graph: which run of it is meant is not known.
+        around = [use for step, use in zip(chain, uses, strict=True) if not step.calls]
+        is_open = tensor.use is None or (bool(place.calls) and None in around)
+        if index >= len(found) or (len(found) != count and is_open):
             raise ValueError(
                 f"`hidden` names '{place.name}', which ran {len(found)} time(s) in this pass. Say which "
                 f"use, counted from 0: '{place.name}@{len(found) - 1}'."
@@ -198,6 +208,14 @@ def _of_size(x, size):
 def input_argument(model) -> str:
     """The name of the first argument of `call` of `model`."""
     return next(iter(inspect.signature(model.call).parameters))
+
+
+def inputs_of_call(model) -> set:
+    """The names of the inputs of a model that is not a graph."""
+    if graphs.is_graph(model):
+        return set()
+    inputs = graphs.symbolic_inputs(model)
+    return {input_argument(model), *(inputs if isinstance(inputs, dict) else ())}
 
 
 def _described(inputs):

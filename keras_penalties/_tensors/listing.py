@@ -49,12 +49,6 @@ class TensorList(list):
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _is_generated(place) -> bool:
-    """Whether Keras has generated the name of a layer from its class: `dense`, `multi_head_attention_2`."""
-    name, kind = (text.replace("_", "").lower() for text in (place.path[-1], type(place.operation).__name__))
-    return name.rstrip("0123456789") == kind.rstrip("0123456789")
-
-
 def list_tensors(model: keras.Model, pattern: str | type | None = None) -> TensorList:
     """The tensors of a model that `penalize` and `HiddenOutputs` can name.
 
@@ -74,8 +68,11 @@ def list_tensors(model: keras.Model, pattern: str | type | None = None) -> Tenso
     Example:
 
     >>> import keras, keras_penalties as kp
-    >>> block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="block")
-    >>> model = keras.Sequential([keras.Input((4,)), block, keras.layers.Dense(1, name="out")], name="net")
+    >>> inputs = keras.Input((4,))
+    >>> dense = keras.layers.Dense(3, name="dense")
+    >>> block = keras.Sequential([inputs, dense], name="block")
+    >>> answer = keras.layers.Dense(1, name="out")
+    >>> model = keras.Sequential([keras.Input((4,)), block, answer], name="net")
     >>> kp.list_tensors(model)
     Tensors of 'net'
     ├── block  (None, 3)
@@ -96,8 +93,8 @@ def list_tensors(model: keras.Model, pattern: str | type | None = None) -> Tenso
         )
     search = Search(model, "pattern", "list_tensors")
     notes = {}
-    for place in search.reachable(pattern):
-        held = [f"self.{a}" for a in place.attributes[:1]] if _is_generated(place) else []
+    for place, part in search.named(pattern):
+        held = [f"self.{a}" for a in place.attributes[:1]] if place.is_named_by_keras else []
         shapes = [str(tuple(x.shape)) for x in place.calls[0][1]] if place.calls else []
-        notes[place.name] = [*held, *([", ".join(shapes)] if shapes else [])]
+        notes[f"{place.name}{part}"] = [*held, *([", ".join(shapes)] if shapes else [])]
     return TensorList(notes, model.name, notes)

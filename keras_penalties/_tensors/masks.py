@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 
-from keras import ops, tree
+from keras import ops
 
 from keras_penalties._keras import graphs, trainers
 from keras_penalties._keras import layers as keras_layers
@@ -93,18 +93,11 @@ def of_scores(mask, scores):
 
 
 class MaskSource:
-    """A layer that has masks among its inputs: a mixin for the class of a copied layer.
-
-    Attributes:
-        mask_names: the inputs that are masks.
-    """
-
-    mask_names: frozenset
+    """A layer that has masks among its inputs: a mixin for the class of a copied layer."""
 
     def masks_in(self, args: tuple, kwargs: dict) -> dict:
-        """The masks among its arguments, by name; None for a mask that was not passed."""
-        inputs = named_inputs(self, args, kwargs)
-        return {name: inputs.get(name) for name in self.mask_names}
+        """Its inputs, any of which may be a mask, by name; None for one that was not passed."""
+        return dict.fromkeys(input_names(self)) | named_inputs(self, args, kwargs)
 
 
 def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
@@ -114,18 +107,19 @@ def named_inputs(layer, args: tuple, kwargs: dict) -> dict:
     except TypeError:  # `call` itself rejects them
         return {}
     first = args[0] if args else next(iter(kwargs.values()), None)
-    if isinstance(first, dict):
+    if graphs.is_graph(layer):
+        found |= graphs.given_inputs(layer, first)
+    elif isinstance(first, dict):
         found |= first
-    elif graphs.is_graph(layer):
-        names = graphs.input_names(layer)
-        found |= dict(zip(names, tree.flatten(first), strict=False))
     return found
 
 
 def input_names(layer) -> set:
     """The names that `named_inputs` can return, as far as they are known before `layer` is called."""
     if graphs.is_graph(layer):
-        return set(graphs.input_names(layer))
+        return set(graphs.inputs_by_name(layer))
     arguments = inspect.signature(layer.call).parameters.values()
     several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {each.name for each in arguments if each.kind not in several} - {"training"}
+    keys = (layer.get_build_config() or {}).get("input_shape")  # a dict if the layer was built on a dict
+    names = {each.name for each in arguments if each.kind not in several} - {"training"}
+    return names | set(keys if isinstance(keys, dict) else ())

@@ -77,8 +77,8 @@ class Rebuild:
         """`layer` with its changes."""
         return self.of_all([layer])[0]
 
-    def of_all(self, layers) -> list:
-        """`layers` with their changes."""
+    def of_all(self, layers, outermost: bool = True) -> list:
+        """`layers` with their changes. `outermost` means that only plain graphs of layers are around them."""
         for layer in layers:
             self._find(layer, set())
         chosen = -1
@@ -86,7 +86,7 @@ class Rebuild:
             chosen = len(self.changed) + len(self.moved)
             for layer, inside in self._found.values():
                 self._choose(layer, inside)
-        return [self._of(layer, True) for layer in layers]
+        return [self._of(layer, outermost) for layer in layers]
 
     def _find(self, layer, around: set):
         """Find `layer` and the layers inside it, but not those `around` it that it refers to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import inspect
 from collections import Counter
 from collections.abc import Iterable
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_penalties._keras import graphs
 from keras_penalties._keras import layers as keras_layers
+from keras_penalties._tensors.matching import matches, may_be_input, meant
 from keras_penalties._tensors.names import Part, TensorName, parse
-from keras_penalties._tensors.tree import Place, walk
+from keras_penalties._tensors.tree import Place, places_in
 from keras_penalties.layers import ActivityPenalty
 
 # Their outputs are those of the wrapped layer, or of the cell at each step.
@@ -32,6 +31,7 @@ class Tensor:
         part: which of its tensors.
         name: the layer that the user meant, which may be inside the one at `place`.
         is_one_use: whether the user named a use.
+        above: what the user calls the layers around it, the innermost last; only those in the user's name.
     """
 
     place: Place
@@ -39,6 +39,7 @@ class Tensor:
     part: Part
     name: str
     is_one_use: bool = False
+    above: tuple[str, ...] = ()
 
     @property
     def use(self) -> int | None:
@@ -55,19 +56,21 @@ class Search:
 
     def __init__(self, model, argument: str, owner: str):
         self.model, self.argument, self.owner = model, argument, owner
-        root = Place((), model)
-        self.places = [place for place in walk(root) if not isinstance(place.operation, ActivityPenalty)]
+        found = places_in(model)[1:]
+        self.places = [place for place in found if not isinstance(place.operation, ActivityPenalty)]
         self.paths = {place.name for place in self.places}
 
-    def reachable(self, key: str | type | None = None) -> list[Place]:
-        """The layers that `key` matches, or all, whose output is accessible, itself or as that of the loop
-        around it."""
-        places = self.places
-        if key is not None:
-            places = self._places(key, name := self._parsed(key))
-            if not places:
-                raise ValueError(self._nothing(key, name))
-        return [place for place in places if place.is_called_layer and self._is_reachable(place)]
+    def reachable(self) -> list[Place]:
+        """The layers whose output is accessible, itself or as that of the loop around it."""
+        return [place for place in self.places if place.is_called_layer and self._is_reachable(place)]
+
+    def named(self, key: str | type | None) -> list[tuple[Place, Part]]:
+        """The layers that `key`, as in `all`, refers to, and which of their tensors; all layers for None."""
+        if key is None:
+            return [(place, Part()) for place in self.reachable()]
+        self.all(key)
+        name = self._parsed(key)
+        return [(place, name.part if name else Part()) for place in self._places(key, name)]
 
     def _parsed(self, key: str | type) -> TensorName | None:
         return parse(key, self.argument, self.owner) if isinstance(key, str) else None
@@ -93,7 +96,9 @@ class Search:
         places = self._places(key, name)
         if not places:
             raise ValueError(self._nothing(key, name))
-        if len({id(place.operation) for place in places}) > 1:
+        operations = {id(place.operation) for place in places}
+        in_graphs = {id(place.holder.operation) for place in places if place.calls}
+        if len(operations) > 1 or len(in_graphs) > 1:
             raise ValueError(
                 f"`{self.argument}` of {self.owner} names {key!r}, which several layers of "
                 f"'{self.model.name}' match: {_some([p.name for p in places])}. Give the whole path of one."
@@ -117,12 +122,33 @@ class Search:
         )
 
     def _places(self, key, name: TensorName | None) -> list[Place]:
-        named = [place for place in self.places if _may_be_input(place, name)]
-        places = [place for place in named if _matches(place, key, name)]
-        if not places and name is not None:
-            places = [place for place in named if _matches(place, key, name, by_attribute=True)]
-        whole = [place for place in places if name is not None and place.path == name.layers]
-        return whole or places
+        named = [place for place in self.places if may_be_input(place, name)]
+        places = [place for place in named if matches(place, key, name)]
+        if name is None:
+            return places
+        places = self._whole(places, name)
+        if not places or (not name.is_pattern and all(place.is_named_by_keras for place in places)):
+            held = [place for place in named if matches(place, key, name, by_attribute=True)]
+            held = self._whole(held, name)
+            self._refuse_both(places, held, name)
+            places = places or held
+        return places
+
+    @staticmethod
+    def _whole(places: list[Place], name: TensorName) -> list[Place]:
+        """Of `places`, which match `name`, the one whose whole path it is; all if there is none."""
+        whole = [place for place in places if len(place.path) == len(name.layers)]
+        return (not name.is_pattern and whole) or places
+
+    def _refuse_both(self, places: list[Place], held: list[Place], name: TensorName):
+        """Reject a name that Keras generated for one layer, and that is the attribute of another."""
+        other = next((p for p in held if all(p.operation is not place.operation for place in places)), None)
+        if places and other is not None:
+            raise ValueError(
+                f"`{self.argument}` of {self.owner} has the name {name.text!r}, which is the attribute that "
+                f"contains '{other.name}', but also the name that Keras generated for '{places[0].name}'. "
+                "Give the layer that you mean a name of its own: `name=...`."
+            )
 
     def _tensors(self, place: Place, name: TensorName | None):
         """The tensors of `place` that `name` refers to: one for each use of a graph, unless it names one."""
@@ -133,7 +159,10 @@ class Search:
         own = target.calls if target is place else place.calls or target.calls
         uses = sorted(number for number, _ in own) or [None]
         for number in uses if use is None else [use]:
-            yield Tensor(target, (number,), part, _meant(place, name), use is not None)
+            *above, called = meant(place, name)
+            yield Tensor(
+                target, (number,), part, called, use is not None, tuple(above) if target is place else ()
+            )
 
     def _one(self, place: Place, name: TensorName) -> Tensor:
         target, part = self._reachable(place, name.part, name)
@@ -150,7 +179,7 @@ class Search:
                 )
             self._check(step, use, part if step is target else Part(), name)
             uses.append(step.calls[0][0] if step.calls and use is None else use)
-        return Tensor(target, tuple(uses), part, _meant(place, name))
+        return Tensor(target, tuple(uses), part, meant(place, name)[-1])
 
     def _check(self, place: Place, use: int | None, part: Part, name: TensorName | None):
         if not place.calls:
@@ -224,42 +253,6 @@ class Search:
         if near:
             hint = f"Did you mean {' or '.join(map(repr, near))}?"
         return f"{text} {hint} `kp.list_tensors(model)` lists the names."
-
-
-def _may_be_input(place: Place, name: TensorName | None) -> bool:
-    """Whether `name` may mean an input of a graph: only a full name can."""
-    return (name is not None and not name.is_pattern) or not isinstance(
-        place.operation, keras.layers.InputLayer
-    )
-
-
-def _matches(place: Place, key, name: TensorName | None, by_attribute: bool = False) -> bool:
-    """Whether `place` matches: its layer is an instance of the class `key`, or its path ends with `name`, in
-    which the attributes that contain the layers may stand for their names."""
-    layer = place.operation
-    plain = place.is_layer and not graphs.is_graph(layer)
-    if name is None:
-        return isinstance(layer, key) and (plain or issubclass(key, keras.Model))
-    if set(name.layers[-1]) & set("*?[") and not plain:
-        return False  # a pattern matches layers, not the model around them, nor the operations of a mask
-    if not by_attribute:
-        tail = [[layer] for layer in place.path[-len(name.layers) :]]
-    else:
-        chain = [*reversed(place.holders), place][-len(name.layers) :]
-        tail = [[step.path[-1], *step.attributes] for step in chain]
-    return len(tail) == len(name.layers) and all(
-        any(fnmatch.fnmatchcase(called, pattern) for called in names)
-        for names, pattern in zip(tail, name.layers, strict=True)
-    )
-
-
-def _meant(place: Place, name: TensorName | None) -> str:
-    """What the user calls the layer at `place`: its name, or the attribute that contains it."""
-    called = place.operation.name
-    if name is None or fnmatch.fnmatchcase(called, name.layers[-1]):
-        return called
-    attributes = [a for a in place.attributes if fnmatch.fnmatchcase(a, name.layers[-1])]
-    return attributes[0].replace(".", "_") if attributes else called
 
 
 def _check_activation(place: Place, argument: str, owner: str):

@@ -11,7 +11,7 @@ import keras
 from keras import tree
 
 from keras_penalties._checks import shapes_agree
-from keras_penalties._keras import hooks, scopes
+from keras_penalties._keras import clones, graphs, hooks, scopes
 from keras_penalties._keras.masks import get_keras_mask, set_keras_mask
 from keras_penalties._tensors import masks
 from keras_penalties._tensors.names import Part
@@ -176,7 +176,8 @@ def tapped_class(cls):
     """`cls` with `Tapped` mixed in; it looks like `cls`."""
     if issubclass(cls, Tapped):
         return cls
-    new = mixed(Tapped, cls)
+    is_graph = issubclass(cls, (keras.Sequential, graphs.Functional))
+    new = mixed(Tapped, mixed(clones.NotCloned, cls) if is_graph else cls)
 
     @functools.wraps(cls.call)  # Keras reads its arguments
     def call(self, *args, **kwargs):
@@ -193,7 +194,7 @@ def source_class(cls):
     """`cls` with `MaskSource` mixed in."""
     if issubclass(cls, masks.MaskSource):
         return cls
-    new = mixed(masks.MaskSource, cls)
+    new = mixed(masks.MaskSource, cls if clones.keeps_class(cls) else mixed(clones.NotCloned, cls))
 
     @functools.wraps(cls.call)
     def call(self, *args, **kwargs):

@@ -74,7 +74,7 @@ class Receiver:
         """Call it on `x`, a symbolic tensor of the functional model `graph`."""
         if self.mask_from is None:
             return self.layer(x)
-        return self.layer(x, mask=self._fitted(graphs.input_called(graph, self.mask_from), x))
+        return self.layer(x, mask=self._fitted(graphs.inputs_by_name(graph).get(self.mask_from), x))
 
     def _fitted(self, mask, x):
         return masks.of_scores(mask, x) if self.part == Part("output", 1) else mask
@@ -87,34 +87,51 @@ class Tap:
     tensor: Tensor
     receiver: Receiver
 
+    def meets(self, other: Tap) -> bool:
+        """Whether the receivers of both are called on the same tensor, in any use of its layer."""
+        one, two, a, b = self.tensor, other.tensor, self.receiver.part, other.receiver.part
+        if one.place.operation is not two.place.operation or a.kind != b.kind:
+            return False
+        if self.is_in_graph and other.is_in_graph:
+            of_graph = one.place.holder.operation is two.place.holder.operation
+            if not of_graph or one.use != two.use:
+                return False
+        return (a.index or 0) == (b.index or 0) or (a.kind == "input" and None in (a.index, b.index))
+
     @property
     def source(self):
         """The innermost layer or model around the tensor that has the mask as an input, or None."""
+        around = (holder.operation for holder in self.tensor.place.around)
+        return next((layer for layer in around if self.receiver.mask_from in masks.input_names(layer)), None)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it needs no mask, or a layer or model around the tensor has the mask as an input."""
+        return self.receiver.mask_from is None or self.source is not None
+
+    def check_mask(self):
+        """Raise if it needs a mask that no layer or model around the tensor has as an input."""
         name, place = self.receiver.mask_from, self.tensor.place
-        if name is None:
-            return None
-        for holder in place.around:
-            if name in masks.input_names(holder.operation):
-                return holder.operation
-        raise ValueError(
-            f"`mask_from` names {name!r}, but no model or layer around '{place.name}' has an input of that "
-            f"name. It must be one of those of '{place.around[-1].operation.name}': "
-            f"{sorted(masks.input_names(place.around[-1].operation))}."
-        )
+        if not self.has_mask:
+            raise ValueError(
+                f"`mask_from` names {name!r}, but no model or layer around '{place.name}' has an input of "
+                f"that name. It must be one of those of '{place.around[-1].operation.name}': "
+                f"{sorted(masks.input_names(place.around[-1].operation))}."
+            )
 
     @property
     def symbolic_mask(self):
         """The input that is the mask, if the model or layer that has it is a graph; otherwise None."""
-        return graphs.input_called(self.source, self.receiver.mask_from)
+        return graphs.inputs_by_name(self.source).get(self.receiver.mask_from)
 
     @property
     def is_in_graph(self) -> bool:
         """Whether the receiver becomes a layer of a graph: for an operation that is not a layer, and for one
-        of several uses."""
+        of several uses, in one graph or in several."""
         place, part = self.tensor.place, self.tensor.part
         if not place.is_called_layer:
             return True
-        if part.kind == "preactivation" or len(place.calls) < 2:
+        if part.kind == "preactivation" or not place.calls or not (len(place.calls) > 1 or place.is_shared):
             return False
         if self.receiver.mask_from is not None and self.source is not place.holder.operation:
             return False
@@ -126,15 +143,16 @@ class Tapping(Rebuild):
 
     Args:
         taps: the receivers.
-        dress: takes the class of a copied layer, and returns the class to use instead. It is called only for
-            the outermost copies that are not plain graphs of layers, where this package's own saved
-            configuration starts.
+        dress: takes the class of a copied layer, and returns the class to use instead. It is called for the
+            outermost copies that are not plain graphs of layers, where this package's own saved
+            configuration starts, and for each layer inside them that has receivers or the mask of one, of
+            which Keras' `clone_model`, or a model built from parts, may ask its own configuration.
     """
 
     def __init__(self, taps: list[Tap], dress: Callable = lambda cls: cls):
         super().__init__()
         self.taps, self.dress = taps, dress
-        self.before, self.after, self.inside, self.sources, self.touched = {}, {}, {}, {}, set()
+        self.before, self.after, self.inside, self.sources, self.touched = {}, {}, {}, set(), set()
         for tap in taps:
             place, receiver = tap.tensor.place, tap.receiver
             if tap.is_in_graph:
@@ -145,8 +163,8 @@ class Tapping(Rebuild):
             else:
                 self.inside.setdefault(id(place.operation), []).append(receiver)
                 self.touched.add(id(place.operation))
-                if receiver.mask_from is not None:
-                    self.sources.setdefault(id(tap.source), set()).add(receiver.mask_from)
+                if tap.source is not None:  # in a file, that of a part may be outside of it
+                    self.sources.add(id(tap.source))
 
     def is_changed(self, layer):
         return id(layer) in self.touched
@@ -157,7 +175,7 @@ class Tapping(Rebuild):
     def class_of(self, layer, outermost):
         cls = tapped_class(type(layer)) if id(layer) in self.inside else type(layer)
         cls = source_class(cls) if id(layer) in self.sources else cls
-        return self.dress(cls) if outermost and not self.is_plain(layer) else cls
+        return self.dress(cls) if not self.is_plain(layer) and (outermost or cls is not type(layer)) else cls
 
     def around(self, holder, operation, use):
         key = (id(holder), operation.name, use)
@@ -167,9 +185,6 @@ class Tapping(Rebuild):
         if id(layer) in self.inside:
             earlier = layer.receivers.all if isinstance(layer, Tapped) else []
             tap(new, [*earlier, *self.inside[id(layer)]])
-        if id(layer) in self.sources:
-            with keras_layers.unlocked(new):
-                new.mask_names = frozenset(getattr(layer, "mask_names", ())) | self.sources[id(layer)]
 
 
 def tap(layer: Tapped, receivers: list[Receiver]):

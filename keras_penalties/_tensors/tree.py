@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class Place:
         calls: in a graph, its calls in the order in which the graph runs them: pairs of the number of the
             call, in order of creation, and its output tensors. Empty elsewhere.
         used: in a graph, which of these tensors the graph uses: pairs of call and index.
+        others: other places of the same layer: in another holder, or in another use of the same holder.
     """
 
     path: tuple[str, ...]
@@ -34,6 +36,12 @@ class Place:
     step: tuple = ()
     calls: list = field(default_factory=list)
     used: set = field(default_factory=set)
+    others: list[Place] = field(default_factory=list)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several holders contain the layer."""
+        return any(other.holder.operation is not self.holder.operation for other in self.others)
 
     @property
     def name(self) -> str:
@@ -47,6 +55,13 @@ class Place:
             return []
         found = steps_to(self.holder.operation, self.operation)
         return [".".join(map(str, step)) for step in found if not step[0].startswith("_")]
+
+    @property
+    def is_named_by_keras(self) -> bool:
+        """Whether Keras generated the name of the layer from its class: `dense`, `multi_head_attention_2`."""
+        kind = type(self.operation).__name__
+        name, kind = (text.replace("_", "").lower() for text in (self.path[-1], kind))
+        return name.rstrip("0123456789") == kind.rstrip("0123456789")
 
     @property
     def is_layer(self) -> bool:
@@ -78,12 +93,24 @@ class Place:
         return [place.step for place in [*reversed(self.holders), self] if place.holder is not None]
 
 
-def walk(place: Place) -> Iterator[Place]:
-    """All places inside `place`, each after its holder."""
+def places_in(model) -> list[Place]:
+    """The place of `model` itself, then all inside it, each after its holder."""
+    root = Place((), model)
+    places = [root, *_walk(root)]
+    of_layers: dict[int, list] = {}
+    for place in places[1:]:
+        of_layers.setdefault(id(place.operation), []).append(place)
+    for same in of_layers.values():
+        for place in same if len(same) > 1 else ():
+            place.others = [other for other in same if other is not place]
+    return places
+
+
+def _walk(place: Place) -> Iterator[Place]:
     for inner in within(place):
         yield inner
         if inner.is_layer and not isinstance(inner.operation, ActivityPenalty):
-            yield from walk(inner)
+            yield from _walk(inner)
 
 
 def within(place: Place) -> Iterator[Place]:
@@ -104,11 +131,21 @@ def within(place: Place) -> Iterator[Place]:
             yield Place((*place.path, inner.name), inner, place, step_to(layer, inner))
 
 
+def label(attribute: str) -> str:
+    """`attribute` as a part of a log key, which is the name of a layer and of a scope of TensorFlow."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", attribute)
+
+
 def step_to(holder, layer) -> tuple:
-    """The attribute of `holder`, with indices or keys, that contains `layer`; without one, as in KerasHub's
-    `MLP`, its index among the layers that Keras tracks."""
-    found = steps_to(holder, layer)
+    """The attribute of `holder`, with indices or keys, that contains `layer`; without one that a file can
+    hold, as in KerasHub's `MLP`, its index among the layers that Keras tracks."""
+    found = [step for step in steps_to(holder, layer) if all(map(is_key, step))]
     return found[0] if found else keras_layers.place_among_tracked(holder, layer)
+
+
+def is_key(value) -> bool:
+    """Whether a file can hold `value`, a name, an index or a key of a dict, and return an equal one."""
+    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and value == value)
 
 
 def steps_to(holder, layer) -> list[tuple]:

@@ -85,7 +85,8 @@ class CosineDistance(_Distance):
 
     >>> import numpy as np, keras_penalties as kp
     >>> distance = kp.layers.CosineDistance()
-    >>> round(float(distance([np.array([[3.0, 0.0]]), np.array([[3.0, 4.0]])])[0, 0]), 6)  # 1 - 0.6
+    >>> # 1 - 0.6
+    >>> round(float(distance([np.array([[3.0, 0.0]]), np.array([[3.0, 4.0]])])[0, 0]), 6)
     0.4
 
     Raises:

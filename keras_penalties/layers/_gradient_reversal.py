@@ -33,6 +33,7 @@ class GradientReversal(LayerWithLosses):
     Args:
         scale: \(\lambda\), a finite float >= 0, or a schedule of `keras.optimizers.schedules` or
             `keras_penalties.schedules.Cyclical` over training steps. The paper lets it grow from 0 to 1.
+            Defaults to 1.0.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:
@@ -46,8 +47,8 @@ class GradientReversal(LayerWithLosses):
     >>> keras.ops.convert_to_numpy(layer(np.array([[1.0, 2.0]]))).tolist()
     [[1.0, 2.0]]
     >>> start = keras.Input((1,))
-    >>> feature = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="feature")(start)
-    >>> answer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(layer(feature))
+    >>> feature = keras.layers.Dense(1, kernel_initializer="ones", name="feature")(start)
+    >>> answer = keras.layers.Dense(1, kernel_initializer="ones")(layer(feature))
     >>> model = keras.Model(start, answer)
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> _ = model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)

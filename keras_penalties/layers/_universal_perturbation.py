@@ -21,6 +21,7 @@ class UniversalPerturbation(keras.layers.Layer):
         value_range: a pair `(low, high)` that the result is clipped to, or None.
         initial: the pattern's standard deviation at the start, as a share of `bound`. With a pattern
             of zeros, input and result would be equal, and training could not distinguish them.
+            Defaults to 0.1.
         **kwargs: `name=` and the other arguments of a Keras layer.
 
     Call arguments:

@@ -44,6 +44,7 @@ class AmplitudeWeightedMSE(FormulaLoss):
 
     Args:
         rate: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+            Defaults to 5.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -89,6 +90,7 @@ class DualWeightedMSE(FormulaLoss):
 
     Args:
         gamma: how fast the weight grows with the amplitude, a finite float >= 0. At 0 this is the MSE.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -98,7 +100,8 @@ class DualWeightedMSE(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.DualWeightedMSE(gamma=2.0)([[0.0, 2.0]], [[1.0, 0.0]]))  # (1 * 1 + 4 * 4) / 2
+    >>> # (1 * 1 + 4 * 4) / 2
+    >>> float(kp.losses.DualWeightedMSE(gamma=2.0)([[0.0, 2.0]], [[1.0, 0.0]]))
     8.5
 
     Raises:

@@ -66,10 +66,10 @@ class CategoricalCrossentropy(FormulaLoss):
     loss stays finite; its gradient is zero there. Logits have no such floor.
 
     Args:
-        from_logits: whether `y_pred` contains logits instead of probabilities.
-        label_smoothing: the share of each label that is spread over all classes, in [0, 1].
+        from_logits: whether `y_pred` contains logits instead of probabilities. Defaults to False.
+        label_smoothing: the share of each label that is spread over all classes, in [0, 1]. Defaults to 0.0.
         ignore_class: a class whose rows count neither in the sum nor in the mean, or None.
-        axis: the axis of the classes.
+        axis: the axis of the classes. Defaults to -1.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -81,7 +81,8 @@ class CategoricalCrossentropy(FormulaLoss):
     >>> import numpy as np, keras_penalties as kp
     >>> y = np.eye(5)[[4, 1]]
     >>> q = np.array([[0, 0.7, 0, 0, 0.3], [0, 0.6, 0.3, 0, 0.1]])
-    >>> round(float(kp.losses.CategoricalCrossentropy()(y, q)), 6)  # -(log 0.3 + log 0.6) / 2
+    >>> # -(log 0.3 + log 0.6) / 2
+    >>> round(float(kp.losses.CategoricalCrossentropy()(y, q)), 6)
     0.857399
 
     Raises:

@@ -25,7 +25,7 @@ class Center(StatefulLoss):
 
     Args:
         classes: the number of classes, an int >= 1.
-        rate: how far the centres move per step, \(\alpha\), a float in (0, 1].
+        rate: how far the centres move per step, \(\alpha\), a float in (0, 1]. Defaults to 0.5.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -39,8 +39,10 @@ class Center(StatefulLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> loss, x, y = kp.losses.Center(2, rate=0.5), [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]], [0, 0, 1]
-    >>> round(float(loss(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])), 6)  # (1/2 + 9/2 + 4/2) / 3
+    >>> loss = kp.losses.Center(2, rate=0.5)
+    >>> x, y = [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]], [0, 0, 1]
+    >>> # (1/2 + 9/2 + 4/2) / 3
+    >>> round(float(loss(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])), 6)
     2.333333
     >>> centers = loss.next_state(y, x, centers=[[0.0, 0.0], [0.0, 0.0]])["centers"]
     >>> [[round(float(v), 6) for v in row] for row in centers]  # 0.5 * 4/3, 0.5 * 2/2

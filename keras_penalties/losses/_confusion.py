@@ -46,7 +46,7 @@ class Confusion(FormulaLoss):
     once the classifier is useless.
 
     Args:
-        from_logits: whether `y_pred` contains logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities. Defaults to False.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -90,7 +90,7 @@ class LogConfusion(FormulaLoss):
     and gradient are finite at \(q_k = 1\); logits need no such limit.
 
     Args:
-        from_logits: whether `y_pred` contains logits instead of probabilities.
+        from_logits: whether `y_pred` contains logits instead of probabilities. Defaults to False.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -100,7 +100,8 @@ class LogConfusion(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> round(float(kp.losses.LogConfusion()([[0.0, 1.0]], [[0.25, 0.75]])), 6)  # -log 0.25
+    >>> # -log 0.25
+    >>> round(float(kp.losses.LogConfusion()([[0.0, 1.0]], [[0.25, 0.75]])), 6)
     1.386294
 
     Raises:

@@ -40,7 +40,7 @@ class Contrastive(FormulaLoss):
     $$Y D^2 + (1 - Y)\max(m - D, 0)^2,\qquad Y = 1 \text{ for a similar pair}$$
 
     Args:
-        margin: the distance beyond which a different pair has no loss, a finite float > 0.
+        margin: the distance beyond which a different pair has no loss, a finite float > 0. Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -51,7 +51,8 @@ class Contrastive(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.Contrastive(margin=2.0)([[1.0], [0.0]], [[3.0], [0.5]]))  # (9 + 1.5**2) / 2
+    >>> # (9 + 1.5**2) / 2
+    >>> float(kp.losses.Contrastive(margin=2.0)([[1.0], [0.0]], [[3.0], [0.5]]))
     5.625
 
     Raises:

@@ -24,10 +24,11 @@ class Huber(FormulaLoss):
     r"""Squared error up to a threshold, and linear beyond it.
 
     $$\operatorname{mean}_i \begin{cases}\tfrac12 e_i^2 & |e_i| \le t\\ t\,|e_i| - \tfrac12 t^2 &
-    |e_i| > t\end{cases}\qquad e = y - \hat y$$
+    |e_i| > t\end{cases},\qquad e = y - \hat y$$
 
     Args:
         threshold: where the loss becomes linear, a finite float > 0, in the units of the labels.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
@@ -37,7 +38,8 @@ class Huber(FormulaLoss):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.losses.Huber(threshold=0.5)([[0.0, 0.0]], [[1.0, 0.5]]))  # (0.375 + 0.125) / 2
+    >>> # (0.375 + 0.125) / 2
+    >>> float(kp.losses.Huber(threshold=0.5)([[0.0, 0.0]], [[1.0, 0.5]]))
     0.25
 
     Raises:

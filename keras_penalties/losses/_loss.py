@@ -77,6 +77,20 @@ class FormulaLoss(OwnLoss):
         return {**super().get_config(), **self.arguments}
 
 
+class WithLabels(keras.losses.Loss):
+    """One call of a loss, which gets the labels in their own dtype, and its state, if it has one.
+
+    Keras casts labels to the dtype of the loss, which rounds class ids, and passes no state.
+    """
+
+    def __init__(self, loss, y_true, **state):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        self.loss, self.y_true, self.state = loss, y_true, state
+
+    def call(self, y_true, y_pred):
+        return self.loss.call(self.y_true, y_pred, **self.state)
+
+
 def without_masked(y_true, y_pred, dtype):
     """Labels and predictions with zeros where a Keras mask drops them: Keras multiplies the loss's values by
     the mask, and 0 times NaN is NaN. The mask stays with the predictions."""

@@ -48,11 +48,12 @@ class MinDiff(BatchLoss):
     Args:
         length: \(L\), a finite float > 0, in the units of `y_pred`. Rows much farther apart do not affect
             each other. Use 0.1 for probabilities; otherwise start with the standard deviation of `y_pred`.
+            Defaults to 0.1.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds the groups: ids below 2**24, `(batch,)` or `(batch, 1)`, or one-hot,
+    Shapes: `y_true` holds the groups: ids below `2**31`, `(batch,)` or `(batch, 1)`, or one-hot,
     `(batch, groups)`. `y_pred` holds predictions, logits or a hidden layer, `(batch, features)`. Without
     reduction the result is `(batch,)`, without units: what each row adds to the value, times the number of
     rows, which may be negative. A batch with one group has the value 0. A row without a group (a negative

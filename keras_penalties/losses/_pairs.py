@@ -9,8 +9,8 @@ from keras_penalties._distances import distances, distances_and_reach
 from keras_penalties._keras import replicas
 from keras_penalties._keras.masks import get_keras_mask
 from keras_penalties._types import Tensor, Tensors
-from keras_penalties.losses._class_ids import check, class_ids, weights_of_labelled
-from keras_penalties.losses._loss import FormulaLoss, without_masked
+from keras_penalties.losses._class_ids import check, class_ids, warn_about_rounding, weights_of_labelled
+from keras_penalties.losses._loss import FormulaLoss, WithLabels, without_masked
 
 
 class BatchLoss(FormulaLoss):
@@ -23,11 +23,12 @@ class BatchLoss(FormulaLoss):
         y_true, y_pred = without_masked(y_true, y_pred, self.dtype)
         labels, rows = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check(labels, rows, type(self).__name__)
-        self.check_first_batch((labels, rows))
+        self.check_first_batch((y_true, rows))
         ids = class_ids(labels)
         # Keras does not pass weights to `call`. A mask would change the number of rows that it divides by.
         weights = weights_of_labelled(ids, sample_weight)
-        return super().__call__(ops.where(ops.reshape(weights, (-1,)) == 0, -1, ids), y_pred, weights)
+        ids = ops.where(ops.reshape(weights, (-1,)) == 0, -1, ids)
+        return WithLabels(self, ids)(ids, y_pred, weights)
 
 
 class Pairs:
@@ -49,6 +50,7 @@ class Pairs:
         mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check(y_true, y_pred, owner)
+        warn_about_rounding(y_true, owner)
         ids = class_ids(y_true)
         if mask is not None and len(mask.shape) == 1:
             ids = ops.where(ops.cast(mask, "bool"), ids, -1)

@@ -35,11 +35,12 @@ class PairwiseContrastive(BatchLoss):
 
     Args:
         margin: the distance beyond which rows of two classes have no loss, a finite float > 0.
+            Defaults to 1.0.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    Shapes: `y_true` holds class ids below `2**31`, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
     is `(batch,)`, in the squared units of `y_pred`. A row without a label (a negative id, or a one-hot row of
     zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no pair.

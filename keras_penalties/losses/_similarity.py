@@ -46,11 +46,12 @@ class SupervisedContrastive(BatchLoss):
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
+            Defaults to 0.07.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    Shapes: `y_true` holds class ids below `2**31`, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`, of any length. Without
     reduction the result is `(batch,)`, in nats. A row without a label (a negative id, or a one-hot row of
     zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no pair.
@@ -59,7 +60,8 @@ class SupervisedContrastive(BatchLoss):
 
     >>> import keras_penalties as kp
     >>> loss = kp.losses.SupervisedContrastive(temperature=1.0)
-    >>> round(float(loss([0, 0, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])), 6)  # log(1 + 1 / e) * 2 / 3
+    >>> # log(1 + 1 / e) * 2 / 3
+    >>> round(float(loss([0, 0, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])), 6)
     0.208841
 
     Raises:
@@ -100,11 +102,12 @@ class NTXent(BatchLoss):
 
     Args:
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest rows matter.
+            Defaults to 0.5.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` says which image a row is a view of, by ids below 2**24, `(batch,)` or `(batch, 1)`,
+    Shapes: `y_true` says which image a row is a view of, by ids below `2**31`, `(batch,)` or `(batch, 1)`,
     or one-hot, `(batch, images)`; `y_pred` holds the embeddings, `(batch, features)`, of any length.
     Without reduction the result is `(batch,)`, in nats. A row without an image (a negative id, or a one-hot
     row of zeros) counts as one whose sample weight is zero. Such rows, and those that a mask drops, are in no
@@ -113,8 +116,10 @@ class NTXent(BatchLoss):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> first, second = [[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 3.0]]  # two views of two images,
-    >>> views, ids = np.concatenate([first, second]), np.concatenate([[0, 1], [0, 1]])  # in one batch
+    >>> # two views of two images,
+    >>> first, second = [[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 3.0]]
+    >>> # in one batch
+    >>> views, ids = np.concatenate([first, second]), np.concatenate([[0, 1], [0, 1]])
     >>> round(float(kp.losses.NTXent(temperature=1.0)(ids, views)), 6)  # log(1 + 2 / e)
     0.551445
 

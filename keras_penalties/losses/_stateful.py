@@ -1,14 +1,13 @@
 """The base class of losses that keep a state from one training batch to the next."""
 
-import keras
 from keras import ops, tree
 
 from keras_penalties import _serialization
 from keras_penalties._types import Config, Shapes, Tensor, Tensors
-from keras_penalties.losses._loss import OwnLoss, without_masked
+from keras_penalties.losses._loss import OwnLoss, WithLabels, without_masked
 
 
-class StatefulLoss(OwnLoss):
+class StatefulLoss(_serialization.Keywords, OwnLoss):
     """A loss with a state, which is kept from one training batch to the next.
 
     The state needs an owner: pass the loss in `hidden_losses` to `keras_penalties.models.HiddenOutputs`,
@@ -37,7 +36,8 @@ class StatefulLoss(OwnLoss):
     >>> loss, x, y = Drift(), ops.array([[1.0], [3.0]]), ops.array([0, 1])
     >>> float(loss(y, x, mean=ops.array([0.0])))  # (1**2 + 3**2) / 2
     5.0
-    >>> float(loss.next_state(y, x, mean=ops.array([0.0]))["mean"][0])  # 0.5 * 0 + 0.5 * 2
+    >>> # 0.5 * 0 + 0.5 * 2
+    >>> float(loss.next_state(y, x, mean=ops.array([0.0]))["mean"][0])
     1.0
 
     Raises:
@@ -52,8 +52,9 @@ class StatefulLoss(OwnLoss):
             shapes: the shapes of the hidden tensors, with None for unknown sizes.
 
         Returns:
-            By name, the arguments of `add_weight`: `{"mean": {"shape": (8,), "initializer": "zeros"}}`. With
-            `"trainable": True` the optimizer updates the weight, and `next_state` is not needed.
+            A dict of the arguments of `add_weight`, by name, such as
+            `{"mean": {"shape": (8,), "initializer": "zeros"}}`. With `"trainable": True` the optimizer
+            updates the weight, and `next_state` is not needed.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `state(shapes)`.")
 
@@ -84,20 +85,9 @@ class StatefulLoss(OwnLoss):
         y_true, y_pred = without_masked(y_true, y_pred, self.dtype)
         y_true = tree.map_structure(ops.convert_to_tensor, y_true)
         self.check_first_batch((y_true, y_pred))
-        return _WithState(self, y_true, state)(y_true, y_pred, sample_weight)
+        return WithLabels(self, y_true, **state)(y_true, y_pred, sample_weight)
 
     def get_config(self) -> Config:
         config = super().get_config()
         kept = _serialization.kept_arguments(self)  # `__init__` may not take Keras' own arguments
         return {name: config.get(name, value) for name, value in kept.items()}
-
-
-class _WithState(keras.losses.Loss):
-    """A loss and its state in one step. Keras passes no state to a loss, and converts class ids to floats."""
-
-    def __init__(self, loss, y_true, state):
-        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
-        self.loss, self.y_true, self.state = loss, y_true, state
-
-    def call(self, y_true, y_pred):
-        return self.loss.call(self.y_true, y_pred, **self.state)

@@ -47,8 +47,8 @@ class Triplet(BatchLoss):
 
     $$\max(D_{ap} - D_{an} + m, 0)$$
 
-    for an anchor \(a\), a positive \(p\) (another row of its class) and a negative \(n\) (a row of
-    another class). A row's value is the mean over the triplets in which it is the anchor:
+    Here \(a\) is an anchor, \(p\) a positive (another row of its class) and \(n\) a negative (a row of
+    another class). The value of a row is the mean over the triplets in which it is the anchor:
 
     - `"semi_hard"`: for each positive, the closest negative that is farther than the positive, by more than
       rounding, or the farthest of all if none is farther.
@@ -60,14 +60,14 @@ class Triplet(BatchLoss):
 
     Args:
         margin: by how much a negative should be farther than a positive, in the units of the distance: a
-            finite float > 0.
-        mining: `"semi_hard"`, `"hard"` or `"all"`.
-        distance: `"euclidean"`, or `"squared"` for its square.
+            finite float > 0. Defaults to 1.0.
+        mining: `"semi_hard"`, `"hard"` or `"all"`. Defaults to `"semi_hard"`.
+        distance: `"euclidean"`, or `"squared"` for its square. Defaults to `"euclidean"`.
         reduction: as in Keras; the default is the mean over the batch.
         name: the loss's name.
         dtype: as in Keras.
 
-    Shapes: `y_true` holds class ids below 2**24, `(batch,)` or `(batch, 1)`, or is one-hot,
+    Shapes: `y_true` holds class ids below `2**31`, `(batch,)` or `(batch, 1)`, or is one-hot,
     `(batch, classes)`; `y_pred` holds the embeddings, `(batch, features)`. Without reduction the result
     is `(batch,)`. A row without a label (a negative id, or a one-hot row of zeros) counts as one whose sample
     weight is zero. Such rows, and those that a mask drops, are in no triplet. Embeddings are not normalized:

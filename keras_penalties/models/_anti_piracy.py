@@ -44,10 +44,11 @@ class AntiPiracy(ModelOfModels):
             `layers.UniversalPerturbation(0.5)` for one learned pattern,
             `keras.layers.Rescaling(1.0, offset=pattern.tolist())` for one that you already have, or any model
             for one change per input.
-        alpha: the weight of \(E_p\), a finite float >= 0.
-        beta: the weight of \(E_r\), a finite float >= 0.
+        alpha: the weight of \(E_p\), a finite float >= 0. Defaults to 1.0.
+        beta: the weight of \(E_r\), a finite float >= 0. Defaults to 1.0.
         gamma: the weight of the perturbation, a finite float >= 0. Use 0 if the transform learns nothing.
-        from_logits: whether the classifier returns logits instead of probabilities.
+            Defaults to 0.1.
+        from_logits: whether the classifier returns logits instead of probabilities. Defaults to False.
         raw_loss: the loss on the raw input, a `keras.losses.Loss`. It gets one-hot labels and the answers to
             raw inputs (logits if `from_logits`), both `(batch, classes)`, and sample weights. Defaults to
             `losses.Confusion`, as in the paper.
@@ -58,12 +59,14 @@ class AntiPiracy(ModelOfModels):
     Example:
 
     >>> import keras, numpy as np, keras_penalties as kp
-    >>> classifier = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    >>> answer = keras.layers.Dense(3, activation="softmax")
+    >>> classifier = keras.Sequential([keras.Input((4,)), answer])
     >>> model = kp.models.AntiPiracy(classifier, kp.layers.UniversalPerturbation(0.5))
     >>> model.compile("adam")
     >>> history = model.fit(np.zeros((8, 4)), np.zeros(8, "int32"), verbose=0).history
     >>> sorted(history)  # doctest: +NORMALIZE_WHITESPACE
-    ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss', 'raw_accuracy', 'raw_loss']
+    ['loss', 'perturbation_loss', 'processed_accuracy', 'processed_loss',
+     'raw_accuracy', 'raw_loss']
 
     Raises:
         TypeError: if `classifier` is not a model, `transform` not a layer, `raw_loss` not a loss, or a weight

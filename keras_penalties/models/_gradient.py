@@ -40,7 +40,7 @@ class Gradient:
             differentiated, which gives the whole Jacobian, at the cost of a backward pass per feature.
         seed: an int that determines the random directions. They change with each training step, and
             `evaluate` uses those of the next training step. They are the same on every backend, and do not
-            depend on the number of replicas.
+            depend on the number of replicas. Defaults to 0.
 
     Shapes: the shape of `wrt`; with `projections`, `(*wrt.shape, projections)`; with `"exact"`,
     `(*wrt.shape, features)`, where the elements of `of` after the batch are counted in row-major order. The
@@ -50,10 +50,12 @@ class Gradient:
 
     >>> import keras, numpy as np, keras_penalties as kp
     >>> x = keras.Input((2,), name="x")
-    >>> model = keras.Model(x, keras.layers.Dense(1, kernel_initializer="ones", name="logits")(x))
-    >>> model = kp.models.HiddenOutputs(model, {"slope": kp.models.Gradient("logits", wrt="x")})
+    >>> logits = keras.layers.Dense(1, kernel_initializer="ones", name="logits")(x)
+    >>> slope = kp.models.Gradient("logits", wrt="x")
+    >>> model = kp.models.HiddenOutputs(keras.Model(x, logits), {"slope": slope})
     >>> model.compile(loss="mse", hidden_losses={"slope": kp.regularizers.L2(0.1)})
-    >>> logs = model.evaluate(np.ones((4, 2)), np.zeros((4, 1)), verbose=0, return_dict=True)
+    >>> data = np.ones((4, 2)), np.zeros((4, 1))
+    >>> logs = model.evaluate(*data, verbose=0, return_dict=True)
     >>> round(float(logs["slope_loss"]), 4)  # 0.1 * (1**2 + 1**2)
     0.2
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_penalties._keras import graphs
-from keras_penalties._tensors.capture import Capture, input_argument
+from keras_penalties._tensors.capture import Capture, inputs_of_call
 from keras_penalties._tensors.forward_pass import ForwardPass, check_float
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.references import hidden_tensors, reference_to, to_config
@@ -54,7 +53,7 @@ class Hidden:
         if isinstance(reference, str) and (reference in self.gradients or reference in self.tensors):
             return reference
         key = f"{name}.{argument}"
-        if isinstance(reference, str) and reference in _inputs_of_call(model):
+        if isinstance(reference, str) and reference in inputs_of_call(model):
             self.inputs[key] = reference
         else:
             self.tensors |= hidden_tensors(model, {key: reference})
@@ -188,11 +187,3 @@ def _split(hidden):
             value = keras.saving.deserialize_keras_object(dict(value))
         (gradients if isinstance(value, Gradient) else others)[name] = value
     return gradients, others
-
-
-def _inputs_of_call(model) -> set:
-    """The names of the inputs of a model that is not a graph."""
-    if graphs.is_graph(model):
-        return set()
-    inputs = graphs.symbolic_inputs(model)
-    return {input_argument(model), *(inputs if isinstance(inputs, dict) else ())}

@@ -63,8 +63,8 @@ class HiddenOutputs(ModelAround, ModelOfModels):
     >>> model = kp.models.HiddenOutputs(model, hidden=["dense_4"])
     >>> model.compile(loss="mse", hidden_losses={"dense_4": kp.regularizers.L2(0.1)})
     >>> x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
-    >>> logs = model.evaluate(x, y, verbose=0, return_dict=True)
-    >>> round(float(logs["main_loss"]), 4), round(float(logs["dense_4_loss"]), 4)  # 6**2, 0.1 * 3 * 2**2
+    >>> logs = model.evaluate(x, y, verbose=0, return_dict=True)  # 6**2, 0.1 * 3 * 2**2
+    >>> round(float(logs["main_loss"]), 4), round(float(logs["dense_4_loss"]), 4)
     (36.0, 1.2)
 
     Raises:

@@ -9,6 +9,7 @@ from keras import ops, tree
 from keras_penalties import _numerics, _returned, _serialization
 from keras_penalties._keras.losses import mean_of_values, serialize_loss, with_same_rank
 from keras_penalties._keras.masks import get_keras_mask
+from keras_penalties._serialization import PACKAGE
 
 REGISTER = "@keras.saving.register_keras_serializable(package='my_project')"
 
@@ -22,7 +23,10 @@ class FunctionLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         masks = [mask_of(y_pred)]
-        y_true, y_pred = tree.map_structure(self._converted, (y_true, y_pred))
+        # A function of this package gets class ids as integers, which `dtype` may round.
+        labels = ops.convert_to_tensor if _package_of(self.function) == PACKAGE else self._converted
+        y_true = y_true if y_true is None else tree.map_structure(labels, y_true)
+        y_pred = tree.map_structure(self._converted, y_pred)
         values = self._converted(self.call(y_true, y_pred))
         masks.append(get_keras_mask(values))
         return mean_of_values(values, sample_weight, _in_common([m for m in masks if m is not None]))
@@ -88,7 +92,11 @@ def as_loss(value, argument, names):
 def compares_with_labels(loss):
     """Whether `loss` is from Keras or this package: each of these takes one array of labels, and a tensor."""
     function = loss.function if isinstance(loss, FunctionLoss) else type(loss).call
-    return function.__module__.partition(".")[0] in ("keras", "keras_penalties")
+    return _package_of(function) in ("keras", PACKAGE)
+
+
+def _package_of(function):
+    return function.__module__.partition(".")[0]
 
 
 def refuse_unreduced(losses, argument):

@@ -27,6 +27,7 @@ class Siamese(ModelOfModels):
     Args:
         encoder: a built model with one output, the embedding `(batch, ..., features)`.
         distance: `"euclidean"`, `"cosine"`, or a layer that takes a list of two tensors.
+            Defaults to `"euclidean"`.
         name: the name of this model.
 
     Example:
@@ -34,7 +35,8 @@ class Siamese(ModelOfModels):
     >>> import keras, numpy as np, keras_penalties as kp
     >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
     >>> model = kp.models.Siamese(encoder)
-    >>> float(model.predict([np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]])], verbose=0)[0, 0])
+    >>> pair = [np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]])]
+    >>> float(model.predict(pair, verbose=0)[0, 0])
     5.0
 
     Raises:
@@ -135,8 +137,8 @@ def balanced_pairs(x: Tensors, labels: Tensor, count: int | None = None, seed: i
         seed: the random seed.
 
     Returns:
-        `[first, second], similar`: two arrays `(count, ...)`, and float32 `(count,)` with 1 for pairs of
-        the same class.
+        A pair of the inputs `[first, second]`, two arrays `(count, ...)`, and the labels `similar`, a float32
+        array `(count,)` with 1 for pairs of the same class.
 
     Example:
 

@@ -45,7 +45,9 @@ class StepData:
         if len(y) <= 1 and len(self.outputs) <= 1:
             key = next(iter(y), None)
             y = y.get(key)
-            weight = weight.get(key) if isinstance(weight, dict) else weight
+            if isinstance(weight, dict):
+                self._check_has_weight(weight, key, "an output")
+                weight = weight.get(key)
         return replace(self, y=y, sample_weight=weight)
 
     def for_hidden(self, key, target: str | None, argument: str) -> tuple[Any, Any]:
@@ -87,20 +89,46 @@ class StepData:
         of_outputs = isinstance(weight, (list, tuple)) and len(weight) == len(self.outputs)
         if of_outputs and target in self.outputs:
             return weight[self.outputs.index(target)]
-        return self.common_weight(argument, target)
+        if tree.is_nested(weight) and not self.one_weight:
+            self._check_has_weight((), target, f"the target of `{argument}`")
+        return self.common_weight(argument)
 
-    def common_weight(self, argument: str, target: str | None = None) -> Any:
+    def _check_has_weight(self, weight, name, what):
+        """Raise if there are weights, but no entry for `name` in `weight`. A loss without a weight of its
+        own would train on rows that are meant to be left out, or get the weights of another."""
+        if name is None or name in weight or not _arrays(self.sample_weight):
+            return
+        add = f"Add one for {name!r}, or pass" if name in self.keys else "Pass"
+        raise ValueError(
+            f"`sample_weight` has no array for {name!r}, {what}. Received: "
+            f"{_named_weights(self.sample_weight)}. {add} one array, which counts for all."
+        )
+
+    def common_weight(self, argument: str) -> Any:
         """The weights as one array, or None."""
-        flat = [w for w in tree.flatten(self.sample_weight) if w is not None]
-        if len(flat) > 1 and not self.one_weight:
-            advice = _how_to_pick(argument, self.outputs)
-            if target is not None:
-                advice = f"None of them is for its target {target!r}. Pass one array, which counts for all."
+        weight = self.sample_weight
+        arrays = _arrays(weight)
+        # A `None` among the weights, and labels without a weight, count as an array of their own.
+        several = max(len(tree.flatten(weight)), len(tree.flatten(self.y))) > 1
+        if arrays and several and tree.is_nested(weight) and not self.one_weight:
             raise ValueError(
-                f"`sample_weight` must be one array for `{argument}`. Received: {len(flat)} arrays, one per "
-                f"output. {advice}"
+                f"`sample_weight` must be one array for `{argument}`. Received: {_named_weights(weight)}. "
+                f"{_how_to_pick(argument, self.outputs)}"
             )
-        return flat[0] if flat else None
+        return arrays[0] if arrays else None
+
+
+def _arrays(weight):
+    return [array for array in tree.flatten(weight) if array is not None]
+
+
+def _named_weights(weight):
+    """The arrays of weights in words."""
+    count = len(_arrays(weight))
+    arrays = f"{count} array{'s' * (count != 1)}"
+    if not isinstance(weight, dict):
+        return f"{arrays}, in a {type(weight).__name__} of {len(weight)}"
+    return f"{arrays}, for {_listed([key for key, array in weight.items() if array is not None])}"
 
 
 def one_label(y):

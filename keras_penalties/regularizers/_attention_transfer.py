@@ -31,6 +31,7 @@ class AttentionTransfer(Penalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. The paper uses
             1000 for each map, with the formula of its code, which is `"mean_squared"` here.
         distance: `"euclidean"`, as in the paper, or `"mean_squared"`, as in the authors' code.
+            Defaults to `"euclidean"`.
 
     Shapes: a list of the student's tensor and the teacher's, both `(batch, ..., channels)` with at least one
     axis of positions, any float type, with the same shape except for the channels. The result is a float32
@@ -41,7 +42,8 @@ class AttentionTransfer(Penalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])  # two positions; active only at the first
+    >>> # two positions; active only at the first
+    >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])
     >>> teacher = np.array([[[0.0], [2.0]]])  # active only at the second
     >>> value = kp.regularizers.AttentionTransfer(1.0).measure([student, teacher])
     >>> round(float(value), 6)  # 0.5 * (1 + 1)**0.5

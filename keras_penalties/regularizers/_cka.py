@@ -41,7 +41,8 @@ class CKA(BatchStatisticPenalty):
     >>> import numpy as np, keras_penalties as kp
     >>> a = np.array([[1.0], [-1.0], [0.0]])
     >>> b = np.array([[2.0, 1.0], [-2.0, 1.0], [0.0, -2.0]])
-    >>> value = kp.regularizers.CKA(1.0).measure([a, b])  # B'A = (4, 0), A'A = 2, B'B = diag(8, 6)
+    >>> # B'A = (4, 0), A'A = 2, B'B = diag(8, 6)
+    >>> value = kp.regularizers.CKA(1.0).measure([a, b])
     >>> round(float(value), 6)  # 1 - 16 / (2 * 10)
     0.2
     >>> round(float(kp.regularizers.CKA(1.0).measure([a, 5.0 - 3.0 * a])), 6)

@@ -29,7 +29,8 @@ class CORAL(BatchStatisticPenalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.zeros((3, 2))
-    >>> float(kp.regularizers.CORAL(1.0).measure([a, b]))  # C_a = [[2, 4], [4, 8]]: 100 / (4 * 2**2)
+    >>> # C_a = [[2, 4], [4, 8]]: 100 / (4 * 2**2)
+    >>> float(kp.regularizers.CORAL(1.0).measure([a, b]))
     6.25
 
     Raises:

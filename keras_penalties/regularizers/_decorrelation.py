@@ -32,7 +32,8 @@ class DeCov(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.DeCov(0.1).measure([[1.0, 2.0], [3.0, 6.0]]))  # C = [[1, 2], [2, 4]]
+    >>> # C = [[1, 2], [2, 4]]
+    >>> float(kp.regularizers.DeCov(0.1).measure([[1.0, 2.0], [3.0, 6.0]]))
     4.0
 
     Raises:
@@ -72,7 +73,8 @@ class Covariance(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.Covariance(1.0).measure([[1.0, 2.0], [3.0, 6.0]]))  # C_12 = C_21 = 4
+    >>> # C_12 = C_21 = 4
+    >>> float(kp.regularizers.Covariance(1.0).measure([[1.0, 2.0], [3.0, 6.0]]))
     16.0
 
     Raises:
@@ -103,7 +105,9 @@ class Variance(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses 25.
         target: the standard deviation \(\gamma\) at which a feature is no longer penalized, a float > 0.
+            Defaults to 1.0.
         eps: added to the variance, a float > 0. It bounds the gradient of a constant feature.
+            Defaults to 0.0001.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in the units of

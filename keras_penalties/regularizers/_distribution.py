@@ -71,7 +71,7 @@ class _OfDistributions(MeanOfRows):
 class Entropy(_OfDistributions):
     r"""The mean entropy of the rows, which is low if each row puts most of its probability on one feature.
 
-    $$\frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
+    $$-\frac{1}{N}\sum_n \sum_k q_{nk}\log q_{nk}$$
 
     Below 1e-7, the logarithm is replaced by its tangent at 1e-7, so value and gradient are finite at 0.
 
@@ -108,7 +108,7 @@ class Entropy(_OfDistributions):
 class Confidence(_OfDistributions):
     r"""How far the rows are from uniform: high if a classifier or an attention is overconfident.
 
-    $$\log K - \frac{1}{N}\sum_n \sum_k -q_{nk}\log q_{nk}$$
+    $$\log K + \frac{1}{N}\sum_n \sum_k q_{nk}\log q_{nk}$$
 
     It is the mean divergence of the rows from the uniform distribution over the \(K\) features, so it is
     never negative. Below 1e-7, the logarithm is replaced by its tangent at 1e-7.
@@ -200,6 +200,7 @@ class LoadBalance(BatchStatisticPenalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the paper uses
             0.01.
         top_k: the number of experts that each row is sent to, an int from 1 to the number of experts.
+            Defaults to 1.
         from_logits: whether `x` holds the router's logits (the default) or its probabilities.
         axis: the axis of the experts. Defaults to the last. Each position is a row.
 
@@ -209,9 +210,11 @@ class LoadBalance(BatchStatisticPenalty):
 
     >>> import keras_penalties as kp
     >>> penalty = kp.regularizers.LoadBalance(0.01, from_logits=False)
-    >>> round(float(penalty.measure([[0.75, 0.25], [0.75, 0.25]])), 6)  # 2 * (1 * 0.75 + 0 * 0.25)
+    >>> # 2 * (1 * 0.75 + 0 * 0.25)
+    >>> round(float(penalty.measure([[0.75, 0.25], [0.75, 0.25]])), 6)
     1.5
-    >>> round(float(penalty.measure([[0.75, 0.25], [0.25, 0.75]])), 6)  # 2 * (0.5 * 0.5 + 0.5 * 0.5)
+    >>> # 2 * (0.5 * 0.5 + 0.5 * 0.5)
+    >>> round(float(penalty.measure([[0.75, 0.25], [0.25, 0.75]])), 6)
     1.0
 
     Raises:

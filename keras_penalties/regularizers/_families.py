@@ -87,8 +87,9 @@ class PerExamplePenalty(Penalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` sums over an example's elements, as `keras.regularizers` do; `"element"`
-            takes their mean, which does not depend on the layer's size.
+        per: `"example"`, the default (the sum over an example's elements, as `keras.regularizers` do, so a
+            long sequence weighs more than a short one), or `"element"` (their mean, so all weigh the same; it
+            does not depend on the layer's size).
 
     Example:
 
@@ -186,12 +187,11 @@ class BatchStatisticPenalty(Penalty):
     Example:
 
     >>> import keras, keras_penalties as kp
-    >>> from keras import ops
     >>> @keras.saving.register_keras_serializable("my_project")
     ... class Centered(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
-    ...         mean = ops.sum(weights[:, None] * rows, axis=0)
-    ...         return ops.sum(ops.square(mean))
+    ...         mean = keras.ops.sum(weights[:, None] * rows, axis=0)
+    ...         return keras.ops.sum(keras.ops.square(mean))
     >>> float(Centered(0.1).measure([[1.0, 2.0], [3.0, 0.0]]))  # means 2 and 1: 2**2 + 1**2
     5.0
     """
@@ -241,9 +241,7 @@ class BatchStatisticPenalty(Penalty):
 
     @staticmethod
     def standardized(rows: Tensor, weights: Tensor) -> Tensor:
-        """Each column of `rows` with mean 0 and standard deviation 1, for use in `statistic`.
-
-        A column that is constant, apart from rounding, becomes zeros, with gradient 0.
+        """Each column of `rows` with mean 0 and standard deviation 1; constant columns become zeros.
 
         Args:
             rows: `(N, features)`, as `statistic` gets them.

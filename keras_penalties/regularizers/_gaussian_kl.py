@@ -29,6 +29,7 @@ class GaussianKL(Penalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. It is the
             \(\beta\) of a beta-VAE.
         free_bits: the divergence \(\lambda\), in nats, below which a feature has no gradient, a float >= 0.
+            Defaults to 0.0.
         capacity: the divergence \(C\) to aim at, in nats, a float >= 0. None aims at 0.
 
     Shapes: a list of the means and the log variances, both `(batch, ..., features)`, any float type; the
@@ -42,7 +43,8 @@ class GaussianKL(Penalty):
     0.5
     >>> float(kp.regularizers.GaussianKL(1.0, free_bits=0.25).measure([mean, log_var]))
     0.75
-    >>> float(kp.regularizers.GaussianKL(1.0, capacity=2.0).measure([mean, log_var]))  # |0.5 - 2|
+    >>> # |0.5 - 2|
+    >>> float(kp.regularizers.GaussianKL(1.0, capacity=2.0).measure([mean, log_var]))
     1.5
 
     Raises:

@@ -20,7 +20,7 @@ class GradientPenalty(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        norm: the norm \(c\) to aim at: 1 for a 1-Lipschitz critic, 0 for small gradients.
+        norm: the norm \(c\) to aim at: 1 for a 1-Lipschitz critic, 0 for small gradients. Defaults to 1.0.
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units of `x`.
     The value of an example of zeros is `norm**2`, with gradient 0.
@@ -28,7 +28,8 @@ class GradientPenalty(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.GradientPenalty(10.0).measure([[3.0, 4.0], [0.0, 0.0]]))  # (4**2 + 1) / 2
+    >>> # (4**2 + 1) / 2
+    >>> float(kp.regularizers.GradientPenalty(10.0).measure([[3.0, 4.0], [0.0, 0.0]]))
     8.5
 
     Raises:

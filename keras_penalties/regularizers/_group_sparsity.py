@@ -114,7 +114,7 @@ class GroupLasso(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        axis: the axis along which a group extends, or a tuple of axes; not the batch.
+        axis: the axis along which a group extends, or a tuple of axes; not the batch. Defaults to -1.
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`. The
     value of a group of zeros is 0, with gradient 0.
@@ -122,7 +122,8 @@ class GroupLasso(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.GroupLasso(0.1, axis=-1).measure([[[3.0, 4.0], [0.0, 2.0]]]))  # 5 + 2
+    >>> # 5 + 2
+    >>> float(kp.regularizers.GroupLasso(0.1, axis=-1).measure([[[3.0, 4.0], [0.0, 2.0]]]))
     7.0
 
     Raises:

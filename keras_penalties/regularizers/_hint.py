@@ -22,7 +22,8 @@ class Hint(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` (the sum over an example's elements, as in the paper) or `"element"` (their mean).
+        per: `"example"`, the default (the sum over an example's elements, as in the paper, so a long sequence
+            weighs more than a short one), or `"element"` (their mean, so all weigh the same).
         projection: whether to learn a projection of the student's features. Defaults to False.
 
     Shapes: a list of the student's tensor and the teacher's, both `(batch, ...)`, any float type, of the same

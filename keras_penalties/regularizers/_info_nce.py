@@ -34,11 +34,12 @@ class InfoNCE(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         temperature: \(t\), a finite float > 0. The lower it is, the more the closest negatives matter. SimCLR
-            uses 0.1 on ImageNet and 0.5 on CIFAR-10; CLIP starts at 0.07.
+            uses 0.1 on ImageNet and 0.5 on CIFAR-10; CLIP starts at 0.07. Defaults to 0.1.
         symmetric: whether each row of both tensors is compared with its negatives, or only each row of the
-            first.
+            first. Defaults to True.
         negatives: `"both_views"`: the other rows of both tensors; or `"other_view"`: only those of the other
             tensor. Tensors of two kinds, such as images and texts, need `"other_view"`.
+            Defaults to `"both_views"`.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type and rows of any

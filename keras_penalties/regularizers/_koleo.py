@@ -24,7 +24,7 @@ class KoLeo(BatchStatisticPenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; DINOv2 uses 0.1.
-        eps: \(\epsilon\), a finite float > 0, which bounds the value for equal rows.
+        eps: \(\epsilon\), a finite float > 0, which bounds the value for equal rows. Defaults to 1e-8.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type and rows of any length; the result is a float32
@@ -38,10 +38,12 @@ class KoLeo(BatchStatisticPenalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])  # each 2**0.5 from its nearest in direction
+    >>> # each 2**0.5 from its nearest in direction
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
     >>> round(float(kp.regularizers.KoLeo(0.1).measure(x)), 6)  # -log(2**0.5)
     -0.346574
-    >>> round(float(kp.regularizers.KoLeo(0.1).measure([[1.0, 1.0], [2.0, 2.0]])), 5)  # -log(1e-8)
+    >>> # -log(1e-8)
+    >>> round(float(kp.regularizers.KoLeo(0.1).measure([[1.0, 1.0], [2.0, 2.0]])), 5)
     18.42068
 
     Raises:

@@ -17,7 +17,8 @@ class L1(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
 
@@ -51,7 +52,8 @@ class L2(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the squared units
     of `x`.
@@ -85,9 +87,10 @@ class L1L2(PerExamplePenalty):
     The two factors are part of the formula, so `measure` is what is added to the loss.
 
     Args:
-        l1: the factor on the absolute values, a finite float >= 0.
-        l2: the factor on the squares, a finite float >= 0.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+        l1: the factor on the absolute values, a finite float >= 0. Defaults to 0.0.
+        l2: the factor on the squares, a finite float >= 0. Defaults to 0.0.
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar.
 
@@ -127,14 +130,16 @@ class Excess(PerExamplePenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         threshold: the bound \(t\), a finite float >= 0, in the units of `x`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar in the units of `x`.
 
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.Excess(0.1, threshold=6.0).measure([[1.0, -8.0], [7.0, 6.0]]))  # (2 + 1) / 2
+    >>> # (2 + 1) / 2
+    >>> float(kp.regularizers.Excess(0.1, threshold=6.0).measure([[1.0, -8.0], [7.0, 6.0]]))
     1.5
 
     Raises:

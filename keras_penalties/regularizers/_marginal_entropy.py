@@ -16,7 +16,7 @@ from keras_penalties.schedules._strength import Strength
 class MarginalEntropy(BatchStatisticPenalty):
     r"""How far the mean row is from uniform: high if a batch uses few of the features.
 
-    $$\log K - \sum_k -\bar q_k\log\bar q_k,\qquad \bar q = \frac{1}{N}\sum_n q_n$$
+    $$\log K + \sum_k \bar q_k\log\bar q_k,\qquad \bar q = \frac{1}{N}\sum_n q_n$$
 
     It raises the entropy of the mean row, so that all clusters or experts are used, while each row may stay
     confident. `Confidence` raises the entropy of each row instead. It is the divergence of the mean row from
@@ -25,7 +25,7 @@ class MarginalEntropy(BatchStatisticPenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; SCAN uses 5.
-        from_logits: whether `x` holds logits instead of probabilities.
+        from_logits: whether `x` holds logits instead of probabilities. Defaults to False.
         axis: the axis of the probabilities. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar in nats, between 0
@@ -37,7 +37,8 @@ class MarginalEntropy(BatchStatisticPenalty):
     >>> penalty = kp.regularizers.MarginalEntropy(5.0)
     >>> round(float(penalty.measure([[1.0, 0.0], [0.0, 1.0]])), 6)  # the mean is uniform
     0.0
-    >>> round(float(penalty.measure([[1.0, 0.0], [0.5, 0.5]])), 6)  # log 2 + 0.75 log 0.75 + 0.25 log 0.25
+    >>> # log 2 + 0.75 log 0.75 + 0.25 log 0.25
+    >>> round(float(penalty.measure([[1.0, 0.0], [0.5, 0.5]])), 6)
     0.130812
 
     Raises:

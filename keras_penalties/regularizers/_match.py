@@ -47,6 +47,7 @@ class Match(Penalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         loss: the name of a Keras loss, a `keras.losses.Loss` whose reduction is a mean, or a registered
             function of `(y_true, y_pred)` that returns one value per example or per position.
+            Defaults to `"mean_squared_error"`.
         detach: the tensor that gets no gradient: `"first"`, `"second"` (a fixed target), or None.
         temperature: \(T\), a finite float > 0; both tensors are then logits. None compares them as they are.
             Use it with `"kl_divergence"` or `"categorical_crossentropy"`: the factor \(T^2\) makes their
@@ -62,7 +63,8 @@ class Match(Penalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> a, b = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [4.0, 2.0]])
-    >>> float(kp.regularizers.Match(1.0).measure([a, b]))  # ((4 + 0) / 2 + (16 + 0) / 2) / 2
+    >>> # ((4 + 0) / 2 + (16 + 0) / 2) / 2
+    >>> float(kp.regularizers.Match(1.0).measure([a, b]))
     5.0
     >>> simsiam = kp.regularizers.Match(0.5, "cosine_similarity", detach="second")
     >>> round(float(simsiam.measure([a, b])), 6)  # -(1 + 2 / 20**0.5) / 2

@@ -20,8 +20,8 @@ FAR = 1e18  # distances, in bandwidths, are clipped to this, whose square fits t
 class MMD(BatchStatisticPenalty):
     r"""The squared maximum mean discrepancy between a batch and a standard normal, or between two batches.
 
-    $$\frac{1}{N(N-1)}\sum_{i \ne j} k(x_i, x_j) + \mathbb{E}\,k(y, y')
-    - \frac{2}{N}\sum_i \mathbb{E}\,k(x_i, y),\qquad y, y' \sim \mathcal{N}(0, I)$$
+    $$\frac{1}{N(N-1)}\sum_{i \ne j} k(x_i, x_j) - \frac{2}{N}\sum_i \mathbb{E}\,k(x_i, y) + c,\qquad
+    c = \mathbb{E}\,k(y, y'),\qquad y, y' \sim \mathcal{N}(0, I)$$
 
     For one tensor, the expectations over the normal distribution are exact, without random samples. For a
     list of two, they are means over the second batch, and \(k(y, y')\) is averaged over pairs of different
@@ -32,9 +32,9 @@ class MMD(BatchStatisticPenalty):
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; Wasserstein
             autoencoders use 10.
         kernel: `"rbf"`, \(\exp(-d^2 / 2h^2)\), or `"imq"`, \(1 / (1 + d^2 / 2h^2)\), whose gradient also
-            reaches distant rows.
+            reaches distant rows. Defaults to `"rbf"`.
         bandwidth: the width \(h\) of the kernel, a float > 0, in the units of `x`. For `D` features, start
-            with the square root of `D`.
+            with the square root of `D`. Defaults to 1.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, or a list of two such tensors, whose batch sizes may differ; the
@@ -44,11 +44,13 @@ class MMD(BatchStatisticPenalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> penalty = kp.regularizers.MMD(10.0)
-    >>> value = penalty.measure([[0.0], [1.0]])  # exp(-1/2) + 3**-0.5 - (1 + exp(-1/4)) / 2**0.5
+    >>> # exp(-1/2) + 3**-0.5 - (1 + exp(-1/4)) / 2**0.5
+    >>> value = penalty.measure([[0.0], [1.0]])
     >>> round(float(value), 5)
     -0.07392
     >>> a, b = np.array([[0.0], [1.0]]), np.array([[0.0], [3.0]])
-    >>> value = penalty.measure([a, b])  # exp(-1/2) + exp(-9/2) - 2 * (1 + exp(-9/2) + ...) / 4
+    >>> # exp(-1/2) + exp(-9/2) - 2 * (1 + exp(-9/2) + ...) / 4
+    >>> value = penalty.measure([a, b])
     >>> round(float(value), 5)
     -0.25885
 

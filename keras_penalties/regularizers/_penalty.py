@@ -16,7 +16,7 @@ from keras_penalties.schedules import _strength
 from keras_penalties.schedules._strength import Strength
 
 
-class Penalty(keras.regularizers.Regularizer, ChecksFirstBatch):
+class Penalty(_serialization.Keywords, keras.regularizers.Regularizer, ChecksFirstBatch):
     """The base class of all penalties, which measure how far a hidden layer is from what it should do.
 
     `strength * measure(x)` is added to the loss, however the penalty is attached, on every Keras release and

@@ -15,9 +15,10 @@ from keras_penalties.schedules._strength import Strength
 class RelationalKD(BatchStatisticPenalty):
     r"""How much the distances and angles between the rows of a student differ from those of its teacher.
 
-    $$\lambda_d \operatorname{mean}_{i \ne j}\, h\left(\frac{\lVert s_i - s_j\rVert}{\mu_s}
-    - \frac{\lVert t_i - t_j\rVert}{\mu_t}\right)
-    + \lambda_a \operatorname{mean}_{i, j, k}\, h(\cos\angle s_i s_j s_k - \cos\angle t_i t_j t_k)$$
+    $$\lambda_d\,L_d + \lambda_a\,L_a,\qquad
+    L_d = \operatorname{mean}_{i \ne j}\, h\left(\frac{\lVert s_i - s_j\rVert}{\mu_s}
+    - \frac{\lVert t_i - t_j\rVert}{\mu_t}\right),\qquad
+    L_a = \operatorname{mean}_{i, j, k}\, h(\cos\angle s_i s_j s_k - \cos\angle t_i t_j t_k)$$
 
     \(\mu\) is the mean distance between two different rows of its tensor. \(h(d)\) is Huber's \(d^2/2\), or
     \(|d| - 1/2\) for \(|d| > 1\). The angles are those at \(j\) in all triangles of three different rows. The
@@ -27,8 +28,8 @@ class RelationalKD(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. With the default
             weights, the authors use 1 for embeddings and 25 for classifiers.
-        distance: the weight \(\lambda_d\) of the distances, a float >= 0.
-        angle: the weight \(\lambda_a\) of the angles, a float >= 0.
+        distance: the weight \(\lambda_d\) of the distances, a float >= 0. Defaults to 1.0.
+        angle: the weight \(\lambda_a\) of the angles, a float >= 0. Defaults to 2.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of the student's tensor and the teacher's, both `(batch, ..., features)`, any float type,
@@ -42,18 +43,21 @@ class RelationalKD(BatchStatisticPenalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> student = np.array([[0.0], [1.0], [2.0]])  # on a line: distances 1, 1, 2, with the mean 4/3
+    >>> # on a line: distances 1, 1, 2, with the mean 4/3
+    >>> student = np.array([[0.0], [1.0], [2.0]])
     >>> teacher = np.array([[0.0], [2.0], [4.0]])  # the same at another scale
     >>> float(kp.regularizers.RelationalKD(1.0).measure([student, teacher]))
     0.0
-    >>> teacher = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])  # a corner: 1, 1, 2**0.5, mean 1.1381
+    >>> # a corner: 1, 1, 2**0.5, mean 1.1381
+    >>> teacher = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     >>> distances = kp.regularizers.RelationalKD(1.0, angle=0.0)
     >>> value = distances.measure([student, teacher])
     >>> round(float(value), 5)  # (2 * (0.75 - 0.87868)**2 + (1.5 - 1.24264)**2) / 2 / 3
     0.01656
     >>> angles = kp.regularizers.RelationalKD(1.0, distance=0.0, angle=1.0)
     >>> value = angles.measure([student, teacher])
-    >>> round(float(value), 5)  # cosines 1, -1, 1 and 0.5**0.5, 0, 0.5**0.5: (0.0429 + 0.5 + 0.0429) / 3
+    >>> # cosines 1, -1, 1 and 0.5**0.5, 0, 0.5**0.5: (0.0429 + 0.5 + 0.0429) / 3
+    >>> round(float(value), 5)
     0.19526
 
     Raises:

@@ -33,6 +33,7 @@ class BarlowTwins(_OfTwoViews):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         off_diagonal: the weight \(\lambda\) of the correlations between different features, a float >= 0.
+            Defaults to 0.0051.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one
@@ -87,8 +88,9 @@ class VICReg(_OfTwoViews):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         invariance: the weight \(\lambda\) of the difference between the views, a float >= 0.
-        variance: the weight \(\mu\) of the variance terms, a float >= 0.
-        covariance: the weight \(\nu\) of the covariance terms, a float >= 0.
+            Defaults to 25.0.
+        variance: the weight \(\mu\) of the variance terms, a float >= 0. Defaults to 25.0.
+        covariance: the weight \(\nu\) of the covariance terms, a float >= 0. Defaults to 1.0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: a list of two tensors of the same shape `(batch, ..., features)`, any float type; row `n` of one
@@ -98,7 +100,8 @@ class VICReg(_OfTwoViews):
 
     >>> import numpy as np, keras_penalties as kp
     >>> a, b = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[1.0, 2.0], [3.0, 8.0]])
-    >>> float(kp.regularizers.VICReg(1.0).measure([a, b]))  # 25 * 4/4 + 25 * 0 + (16 + 36)
+    >>> # 25 * 4/4 + 25 * 0 + (16 + 36)
+    >>> float(kp.regularizers.VICReg(1.0).measure([a, b]))
     77.0
 
     Raises:

@@ -34,10 +34,10 @@ class SIGReg(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`; the authors use
             0.05, with 0.95 for the distance between views.
-        slices: the number of directions, an int >= 1.
-        knots: the number of knots from 0 to `t_max`, an int >= 2.
-        t_max: \(T\), a finite float > 0.
-        seed: an int; its lowest 32 bits determine the directions.
+        slices: the number of directions, an int >= 1. Defaults to 1024.
+        knots: the number of knots from 0 to `t_max`, an int >= 2. Defaults to 17.
+        t_max: \(T\), a finite float > 0. Defaults to 3.0.
+        seed: an int; its lowest 32 bits determine the directions. Defaults to 0.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar without units. For
@@ -49,8 +49,10 @@ class SIGReg(BatchStatisticPenalty):
 
     >>> import numpy as np, keras_penalties as kp
     >>> penalty = kp.regularizers.SIGReg(0.05, knots=3, t_max=2.0)
-    >>> value = penalty.measure([[1.0], [-1.0]])  # along 1 and -1: the mean of exp(itx) is cos(t)
-    >>> round(float(value), 6)  # 2 * (2 * (cos 1 - e**-0.5)**2 * e**-0.5 + (cos 2 - e**-2)**2 * e**-2)
+    >>> # along 1 and -1: the mean of exp(itx) is cos(t)
+    >>> value = penalty.measure([[1.0], [-1.0]])
+    >>> # 2 * (2 * (cos 1 - e**-0.5)**2 * e**-0.5 + (cos 2 - e**-2)**2 * e**-2)
+    >>> round(float(value), 6)
     0.092961
     >>> x = np.random.default_rng(0).normal(size=(500, 8))
     >>> sigreg = kp.regularizers.SIGReg(0.05)

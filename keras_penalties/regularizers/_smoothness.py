@@ -22,8 +22,9 @@ class TotalVariation(PerExamplePenalty):
 
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
-        per: `"example"` (the sum over all pairs of an example) or `"element"` (that sum divided by the
-            number of the example's elements).
+        per: `"example"`, the default (the sum over all pairs of an example, so a long sequence weighs more
+            than a short one), or `"element"` (that sum divided by the number of the example's elements, so
+            all weigh the same).
 
     Shapes: `x` is `(batch, one to three positions, features)`, any float type; the result is a float32
     scalar in the units of `x`.
@@ -32,7 +33,8 @@ class TotalVariation(PerExamplePenalty):
 
     >>> import keras_penalties as kp
     >>> image = [[[[1.0], [2.0]], [[5.0], [5.0]]]]  # 2 x 2 pixels, one channel
-    >>> float(kp.regularizers.TotalVariation(0.1).measure(image))  # 1 + 0 across, 4 + 3 down
+    >>> # 1 + 0 across, 4 + 3 down
+    >>> float(kp.regularizers.TotalVariation(0.1).measure(image))
     8.0
 
     Raises:
@@ -82,7 +84,8 @@ class TemporalSmoothness(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.TemporalSmoothness(1.0).measure([[[1.0], [2.0], [5.0]]]))  # (1 + 9) / 2
+    >>> # (1 + 9) / 2
+    >>> float(kp.regularizers.TemporalSmoothness(1.0).measure([[[1.0], [2.0], [5.0]]]))
     5.0
 
     Raises:

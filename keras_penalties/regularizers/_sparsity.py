@@ -31,7 +31,7 @@ class KLSparsity(BatchStatisticPenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`. Ng's notes use 3,
             with half a squared error summed over n outputs: 6 / n with Keras' `"mse"`.
-        target: the mean activation to aim at, between 0 and 1.
+        target: the mean activation to aim at, between 0 and 1. Defaults to 0.05.
         axis: the axis of the features. Defaults to the last. Each position is a row.
 
     Shapes: `x` is `(batch, ..., features)`, any float type; the result is a float32 scalar, in nats,
@@ -40,8 +40,10 @@ class KLSparsity(BatchStatisticPenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> value = kp.regularizers.KLSparsity(3.0, target=0.5).measure([[0.1, 0.4], [0.3, 0.6]])
-    >>> round(float(value), 6)  # means 0.2 and 0.5: 0.5 log(0.5 / 0.2) + 0.5 log(0.5 / 0.8) + 0
+    >>> penalty = kp.regularizers.KLSparsity(3.0, target=0.5)
+    >>> value = penalty.measure([[0.1, 0.4], [0.3, 0.6]])
+    >>> # means 0.2 and 0.5: 0.5 log(0.5 / 0.2) + 0.5 log(0.5 / 0.8) + 0
+    >>> round(float(value), 6)
     0.223144
 
     Raises:
@@ -84,7 +86,9 @@ class TransformedL1(PerExamplePenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         beta: the size of activations above which the penalty levels off, a float > 0, in the units of `x`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+            Defaults to 1.0.
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar without units, below
     `beta + 1` for each element.
@@ -92,7 +96,8 @@ class TransformedL1(PerExamplePenalty):
     Example:
 
     >>> import keras_penalties as kp
-    >>> float(kp.regularizers.TransformedL1(0.1).measure([[1.0, -3.0], [0.0, 0.0]]))  # (1 + 1.5) / 2
+    >>> # (1 + 1.5) / 2
+    >>> float(kp.regularizers.TransformedL1(0.1).measure([[1.0, -3.0], [0.0, 0.0]]))
     1.25
 
     Raises:
@@ -127,7 +132,9 @@ class LogSparsity(PerExamplePenalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         eps: the size below which an activation counts as small, a float > 0, in the units of `x`.
-        per: `"example"` (the sum over an example's elements) or `"element"` (their mean).
+            Defaults to 1.0.
+        per: `"example"`, the default (the sum over an example's elements, so a long sequence weighs more than
+            a short one), or `"element"` (their mean, so all weigh the same).
 
     Shapes: `x` is `(batch, ...)`, any float type; the result is a float32 scalar, in nats.
 

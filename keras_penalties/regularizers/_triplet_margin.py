@@ -26,8 +26,9 @@ class TripletMargin(Penalty):
     Args:
         strength: the factor on the penalty: a finite float >= 0, a schedule or a `Target`.
         margin: \(m\), by how much the negative should be farther than the positive, in the units of the
-            distance: a finite float > 0.
+            distance: a finite float > 0. Defaults to 1.0.
         distance: `"euclidean"`, `"squared"` for its square, or `"cosine"`, one minus the cosine of the angle.
+            Defaults to `"euclidean"`.
 
     Shapes: a list of the anchors, positives and negatives, all `(batch, ..., features)`, of the same shape,
     any float type. The result is a float32 scalar in the units of the distance. Rows are not normalized. A
@@ -36,7 +37,8 @@ class TripletMargin(Penalty):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> anchor, positive, negative = np.array([[[0.0], [0.0]], [[3.0], [1.0]], [[3.5], [4.0]]])
+    >>> anchor, positive = np.array([[[0.0], [0.0]], [[3.0], [1.0]]])
+    >>> negative = np.array([[3.5], [4.0]])
     >>> triplet = kp.regularizers.TripletMargin(1.0, margin=1.0)
     >>> float(triplet.measure([anchor, positive, negative]))  # (3 - 3.5 + 1 + 0) / 2
     0.25

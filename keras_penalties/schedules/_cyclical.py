@@ -12,7 +12,7 @@ from keras_penalties._types import Config, Tensor
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     r"""A strength that rises from zero in each cycle, then stays at its maximum until the cycle ends.
 
-    $$s_k = s\,\min\!\left(1, \frac{\tau_k}{R}\right),\qquad \tau_k = \frac{k \bmod T}{T}$$
+    $$s_k = s\,\min\left(1, \frac{\tau_k}{R}\right),\qquad \tau_k = \frac{k \bmod T}{T}$$
 
     \(k\) counts training batches from 0, \(T\) is the length of a cycle and \(R\) the share of it in which
     the strength rises. It is a Keras schedule, so an optimizer accepts it too.
@@ -20,7 +20,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         strength: the maximum \(s\), a finite float >= 0.
         cycle_steps: the number of training batches in a cycle, an int >= 1.
-        ratio: the share \(R\) of a cycle in which the strength rises, a float in (0, 1].
+        ratio: the share \(R\) of a cycle in which the strength rises, a float in (0, 1]. Defaults to 0.5.
         cycles: after how many cycles the strength stays at its maximum. Defaults to None: never.
         name: the schedule's name.
 

@@ -14,7 +14,7 @@ class Target:
     r"""Adjusts a penalty's strength until the penalty measures a given value.
 
     $$s_k = \sigma_k\,\exp(\kappa\,c_k),\qquad \sigma_{k+1} = \sigma_k\,\exp(\eta\,c_k),\qquad
-    c_k = \min\!\Big(1, \max\!\Big(-1, \frac{m_k - v}{v}\Big)\Big)$$
+    c_k = \min\Big(1, \max\Big(-1, \frac{m_k - v}{v}\Big)\Big)$$
 
     \(m_k\) is what the penalty measures on training batch \(k\), over all replicas, and \(v\) the target
     value. The strength rises while the measure is above the value and falls while it is below, between
@@ -29,12 +29,13 @@ class Target:
     Args:
         value: what the penalty should measure, in the units of `measure`, a finite float > 0.
         rate: how much the logarithm of the strength changes per training batch, at most; a float in (0, 1].
+            Defaults to 0.1.
         initial: the strength in the first training batch, without damping, a float between `minimum` and
-            `maximum`.
-        minimum: the lowest strength, a float > 0.
-        maximum: the highest strength, a finite float.
-        damping: how much the error of a batch changes the logarithm of the strength in that batch, a float
-            >= 0. Defaults to 4. Files saved before it was added load with 0.
+            `maximum`. Defaults to 0.001.
+        minimum: the lowest strength, a float > 0. Defaults to 1e-8.
+        maximum: the highest strength, a finite float. Defaults to 10000.0.
+        damping: how much the error of a batch changes the logarithm of the strength in that batch, a
+            float of 0 or more. Defaults to 4.
 
     Example:
 

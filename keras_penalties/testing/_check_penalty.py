@@ -26,9 +26,10 @@ def check_penalty(
     | `"half precision"` | float16 and bfloat16 give the value of float64, also for activations of about 300 |
     | `"mask"` | what a mask drops, even a NaN, counts in neither the value nor the gradient |
     | `"padding"` | longer padding, which a mask drops, changes nothing |
+    | `"batch size"` | the value does not grow with the batch, as a sum over all rows would |
     | `"finite"` | value and gradient are finite for zeros, constant features, one row and no row |
     | `"equal rows"` | equal rows count as equal, although their mean is rounded |
-    | `"gradient"` | the gradient matches finite differences (at a kink, any slope between the two sides) |
+    | `"gradient"` | there is a gradient; finite differences match it (at a kink, a slope between its sides) |
     | `"config"` | `from_config(get_config())` makes the same penalty |
     | `"strength"` | the strength is a factor, which `measure` leaves out |
     | `"attaching"` | each way to attach the penalty adds strength * measure to the loss |
@@ -43,10 +44,10 @@ def check_penalty(
         shape: the shape of the random activations: the batch, then positions if your penalty needs them, then
             the features; for a penalty with an `axis`, the features are on that axis. If the penalty compares
             several tensors, each has this shape. Activations are normal, or between 0 and 1 if the penalty
-            sets `outside_0_and_1`.
-        inputs: activations to use instead of random ones, for a penalty that accepts only some values, or
-            tensors of different shapes: an array, or a list of them if the penalty compares several tensors.
-        skip: names of rules that are not checked, for a penalty that breaks one on purpose.
+            sets `outside_0_and_1`. Defaults to (8, 6).
+        inputs: activations for a penalty that accepts only some values, or tensors of different shapes: an
+            array, or a list of arrays if the penalty compares several tensors. Defaults to random ones.
+        skip: names of rules that are not checked, for a penalty that breaks one on purpose. Defaults to none.
 
     Example:
 
@@ -56,10 +57,11 @@ def check_penalty(
     ... class Spread(kp.regularizers.BatchStatisticPenalty):
     ...     def statistic(self, rows, weights):
     ...         mean = ops.sum(rows * weights[:, None], axis=0)
-    ...         return ops.mean(ops.square(rows - mean))  # wrong: counts the rows that a mask drops
+    ...         # wrong: counts the rows that a mask drops
+    ...         return ops.mean(ops.square(rows - mean))
     >>> kp.testing.check_penalty(Spread(0.1))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    AssertionError: Spread breaks the rule "mask": what a mask drops, even a NaN, counts in neither the ...
+    AssertionError: Spread breaks the rule "mask": what a mask drops, even a NaN, ...
     ...
 
     Raises:

@@ -12,10 +12,10 @@ from keras import ops
 
 from keras_penalties._keras.precision import float64, rounds_float64
 from keras_penalties.testing._expect import expect_close, expect_finite
+from keras_penalties.testing._gradient import check_gradient
 from keras_penalties.testing._subject import STRENGTH, Broken, Case, Subject
 
 LARGEST = 1e37  # larger numbers may overflow float32
-DIRECTIONS = 3  # in which the value is compared with its gradient
 
 
 def check_value(subject: Subject):
@@ -114,6 +114,18 @@ def check_padding(subject: Subject):
     expect_close(subject.measure(case), expected, "without padding")
 
 
+def check_batch_size(subject: Subject):
+    values = []
+    for times in (1, 2, 4, 8):
+        case = Case(f"{subject.about}, {times} times", [np.concatenate([x] * times) for x in subject.xs])
+        values.append(float(subject.measure(case)))
+    # Each step doubles the batch. A mean, or an unbiased estimate of one, changes less with each step; a loss
+    # that picks the own row among all, as InfoNCE does, by log(2) in each; a sum by twice as much.
+    first, second, third = np.abs(np.diff(values))
+    if first > 1e-4 * abs(values[0]) and second > 1.2 * first and third > 1.2 * second:
+        raise Broken(f"about {values[0]:.6g} (for the batch alone)", f"{values[-1]:.6g}")
+
+
 def check_finite(subject: Subject):
     xs = subject.xs
     rows = [subject.by_rows(x) for x in xs]
@@ -138,34 +150,6 @@ def check_equal_rows(subject: Subject):
         exact = subject.measure(Case("8 equal rows", equal))
         rounded = Case("7 equal rows, whose mean is rounded", [x[:7] for x in equal])
         expect_close(subject.measure(rounded), exact, "about as for 8 equal rows", rtol=0.3, atol=0.1)
-
-
-def check_gradient(subject: Subject):
-    xs = subject.xs
-    size, slack, noise = (1e-3, 1e-2, 1e-3) if rounds_float64() else (1e-7, 1e-3, 1e-7)
-    with float64():
-        case = Case(subject.about, xs, dtype="float64")
-        here, slopes = float(subject.measure(case)), subject.gradients(case)
-        # A tensor without any gradient is detached, as a teacher is, unless no other has one.
-        reached = [i for i, slope in enumerate(slopes) if np.any(slope)]
-        for i in reached or range(len(xs)):
-            step = size * (np.max(np.abs(xs[i])) or 1.0)
-            room = slack * np.linalg.norm(slopes[i]) + noise * abs(here) + 1e-8
-            for _ in range(DIRECTIONS):
-                direction = subject.random.normal(size=xs[i].shape)
-                direction /= np.linalg.norm(direction)
-                ahead, back = (
-                    float(subject.measure(Case(subject.about, [*xs[:i], x, *xs[i + 1 :]], dtype="float64")))
-                    for x in (xs[i] + step * direction, xs[i] - step * direction)
-                )
-                # At a kink the two differ, and the gradient may be anything between them.
-                low, high = sorted([(ahead - here) / step, (here - back) / step])
-                along = np.sum(slopes[i] * direction)
-                if not low - room <= along <= high + room:
-                    raise Broken(
-                        f"{(low + high) / 2:.6g} (the change of the value in a random direction)",
-                        f"{along:.6g} (by the gradient)",
-                    )
 
 
 def check_strength(subject: Subject):
@@ -248,6 +232,12 @@ RULES = {
         "what a mask drops, even a NaN, counts in neither the value nor the gradient", check_mask, WEIGHTED
     ),
     "padding": Rule("longer padding, which a mask drops, changes nothing", check_padding, WEIGHTED),
+    "batch size": Rule(
+        "the value does not grow with the batch, as a sum over all rows would",
+        check_batch_size,
+        "Take the mean over the examples: subclass `PerExamplePenalty`, or divide by the number of rows that "
+        "count. If the published formula grows, leave the rule out with `skip=['batch size']`.",
+    ),
     "finite": Rule(
         "value and gradient are finite for zeros, constant features, one row and no row",
         check_finite,
@@ -261,7 +251,7 @@ RULES = {
         "where `size` is the mean square of the feature.",
     ),
     "gradient": Rule(
-        "the gradient matches finite differences (at a kink, any slope between the two sides)",
+        "there is a gradient; finite differences match it (at a kink, a slope between its sides)",
         check_gradient,
         "Rounded numbers, comparisons and `ops.stop_gradient` pass no gradient on. If this is intended, "
         "leave the rule out with `skip=['gradient']`.",

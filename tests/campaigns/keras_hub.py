@@ -23,6 +23,12 @@ import keras_penalties as kp
 from keras_penalties._keras.masks import get_keras_mask
 from tests.campaigns.hub_configs import discover, small
 
+ONE = {
+    "do not run": "does not run",
+    "give no floats": "gives no floats",
+    "cannot be named, and do not run": "cannot be named, and does not run",
+}
+
 
 @dataclass
 class Row:
@@ -37,12 +43,19 @@ class Row:
     why: Counter = field(default_factory=Counter)
     faults: list = field(default_factory=list)
 
-    HEAD = f"| backbone | layers | that run | named | right | not penalized | faults |\n{'|---' * 7}|"
+    HEAD = f"| backbone | layers | run | right | others |\n{'|---' * 5}|"
 
     def __str__(self):
-        why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.why.items()))
-        cells = [self.name, self.layers, self.run, self.named, self.right, why, "; ".join(self.faults)]
-        return f"| {' | '.join(map(str, cells))} |"
+        others = ", ".join([*self.reasons(), *(f"FAULT: {fault}" for fault in self.faults)])
+        return f"| {self.name} | {self.layers} | {self.run} | {self.right} | {others} |"
+
+    def reasons(self):
+        """For each reason, how many layers have it; a reason in parentheses is one of the model."""
+        for reason, count in sorted(self.why.items()):
+            if reason.startswith("("):
+                yield reason.strip("()")
+            else:
+                yield f"{count} {ONE.get(reason, reason) if count == 1 else reason}"
 
 
 def batch_for(model, rows=2, seed=0):
@@ -153,10 +166,11 @@ def checked_model(model, x) -> Row:
     for layer in layers:
         if id(layer) not in covered:
             row.why["cannot be named" if id(layer) in found else "cannot be named, and do not run"] += 1
-    expected, owners = {}, {}
+    expected, done = {}, set()
     for name, place in places.items():
-        if id(place.operation) in owners:
+        if id(place.operation) in done:  # a layer can have several names
             continue
+        done.add(id(place.operation))
         outputs = found.get(id(place.operation))
         values = [l2_of(*output) for output in outputs or ()]
         if outputs is None:
@@ -164,7 +178,6 @@ def checked_model(model, x) -> Row:
         elif None in values:
             row.why["give no floats"] += 1
         else:
-            owners[id(place.operation)] = name
             expected[name] = sum(values)
     penalties = {name: kp.regularizers.L2(1.0) for name in expected}
     penalized = kp.penalize(model, penalties)
@@ -250,10 +263,9 @@ def main(names):
             log(error)
         rows.append(row)
         print(row, flush=True)
-    total = [sum(getattr(row, key) for row in rows) for key in ("layers", "run", "named", "right")]
-    print(
-        f"| {len(rows)} backbones | {' | '.join(map(str, total))} | | {sum(bool(r.faults) for r in rows)} |"
-    )
+    total = [f"**{sum(getattr(row, key) for row in rows):,}**" for key in ("layers", "run", "right")]
+    print(f"| **{len(rows)} backbones** | {' | '.join(total)} | |")
+    print(f"\n{sum(bool(row.faults) for row in rows)} backbones have faults.")
 
 
 if __name__ == "__main__":

@@ -233,7 +233,11 @@ def test_shapes_that_do_not_fit(case, labels, shape, message):
     [
         ([0.5, 1.0, 2.0], "`y_true` of .* must hold integer class ids.*from 0.5 to 2 that are not integers"),
         ([0, 1, float("nan")], "`y_true` of .* must hold integer class ids"),
-        ([0, 1, 2**24], "class ids below 2.*float32. Received: 16777216. Number the classes from 0"),
+        (
+            [0, 1, 2.0**24],
+            "below 16777216 if .* float.*: 16777216. Pass them as integers. Number the classes",
+        ),
+        ([0, 1, 2**31], "class ids below 2147483648 if .* int64.*: 2147483648. Number the classes from 0"),
         ([[0.2, 0.8], [1.0, 0.0], [0.0, 1.0]], "`y_true` of .* must be one-hot.*Pass integer class ids"),
         ([[1, 1], [1, 0], [0, 1]], "must be one-hot, a single 1 in each row.*sums from 1 to 2"),
         ([[0, 0], [1, 0], [2, 1]], "must be one-hot.*zeros without a label.*sums from 0 to 3"),

@@ -226,7 +226,10 @@ def test_several_weights_and_an_input_as_target():
     model = kp.models.HiddenOutputs(keras.Model(model.model.inputs, outputs), hidden=["again"])
     model.compile("sgd", hidden_losses={"again": "mse"}, hidden_targets={"again": "x"})
     weights = dict.fromkeys(["who", "age"], np.ones(len(x), "float32"))
-    message = "Received: 2 arrays, one per output. None of them is for its target 'x'. Pass one array"
+    message = (
+        r"`sample_weight` has no array for 'x', the target of `hidden_losses\['again'\]`. "
+        r"Received: 2 arrays, for '\w+', '\w+'. Pass one array"
+    )
     with pytest.raises(ValueError, match=message):
         model.fit(x, y, sample_weight=weights, verbose=0)
 
@@ -241,3 +244,12 @@ def test_an_input_is_reconstructed_without_labels():
     )
     losses = model.fit(data()[0], epochs=3, verbose=0).history["again_loss"]
     assert losses[2] < losses[0]
+
+
+@pytest.mark.parametrize("weights", [{"who": 1, "age": None}, {"who": 1}], ids=["None", "left out"])
+def test_the_weights_of_one_head_are_not_those_of_all_labels(weights):
+    model, x, y = two_heads()
+    model.compile("sgd", HEADS, hidden_losses={"features": squares}, run_eagerly=True)
+    weights = {name: one and np.ones(len(x), "float32") for name, one in weights.items()}
+    with pytest.raises((ValueError, KeyError), match="Received: 1 array, for 'who'|age"):
+        model.train_on_batch(x, y, sample_weight=weights)

@@ -13,6 +13,7 @@ from keras_penalties._tensors import Receiver, Search, Tap, Tensor
 from keras_penalties._tensors.masks import mask_names
 from keras_penalties._tensors.models import check_built
 from keras_penalties._tensors.search import quoted
+from keras_penalties._tensors.tree import label
 from keras_penalties._training.terms import as_penalties
 from keras_penalties._training.terms import check as check_penalties
 from keras_penalties.layers import ActivityPenalty
@@ -47,17 +48,18 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
             input of its activation, and `"dense_4:input"` the input of the layer. `list_tensors` lists the
             names. A value is a penalty, a `keras.regularizers` object, or a list of these.
         mask_from: the name of an input of the model that is a mask, such as KerasHub's `"padding_mask"`, or
-            token ids padded with 0; or a dict from keys of `penalties` to such names. What is not zero
-            counts. It is combined with the mask that Keras keeps with a tensor. Inside a block of your own
-            Keras' mask is usually lost after an addition.
+            token ids padded with 0; or a dict from keys of `penalties` to such names. If the model is called
+            on a dict, its keys are names too. What is not zero counts. It is combined with the mask that
+            Keras keeps with a tensor. Inside a block of your own Keras' mask is usually lost after an
+            addition.
 
     Returns:
         A model of the class of `model`.
 
-    A layer that is used several times is penalized at each use; in a graph, each use has its own name in the
-    logs. A layer in a `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the
-    output of the wrapper, which is the same tensor. Attention scores (`"attention:1"`) turn off fused
-    attention.
+    A layer that is used several times, or held in several places, is penalized at each use. In a graph, each
+    use has its own name in the logs, and the path of one place means the uses there. A layer in a
+    `TimeDistributed`, and the cell of an RNN that returns sequences, are penalized at the output of the
+    wrapper, which is the same tensor. Attention scores (`"attention:1"`) turn off fused attention.
 
     Example:
 
@@ -86,15 +88,13 @@ def penalize(model: keras.Model, penalties: Mapping, mask_from: str | Mapping | 
     search, found = Search(model, "penalties", "penalize"), []
     masks = mask_names(mask_from, penalties, "penalties", "penalize")
     for key, penalty in penalties.items():
-        for tensor in search.all(key):
-            tensor = of_all_uses(tensor, masks[key])
-            if not any(tensor == other and key == other_key for other, other_key, _ in found):
-                refuse_twice(tensor, key, found)
-                found.append((tensor, key, penalty))
-    names = names_for([tensor for tensor, _, _ in found], model)
+        for tap in taps_of(search.all(key), masks[key]):
+            refuse_twice(tap, key, found)
+            found.append((tap, key, penalty))
+    names = names_for([tap.tensor for tap, _, _ in found], model)
     taps = [
-        Tap(tensor, Receiver(tensor.part, ActivityPenalty(penalty, name=name), masks[key]))
-        for (tensor, key, penalty), name in zip(found, names, strict=True)
+        replace(tap, receiver=replace(tap.receiver, layer=ActivityPenalty(penalty, name=name)))
+        for (tap, _, penalty), name in zip(found, names, strict=True)
     ]
     for tap in taps:
         check_symbolic(tap)
@@ -119,21 +119,36 @@ def check_model(model, owner: str):
     check_built(model, owner)
 
 
-def of_all_uses(tensor: Tensor, mask_from: str | None) -> Tensor:
-    """`tensor`, at all uses of its layer if the layer itself calls the penalty, and not a graph."""
-    # If the graph uses the result of one call and not of another, the layer calls the penalty at both.
-    others = [] if tensor.is_one_use else [number for number, _ in tensor.place.calls]
-    wanted = [tensor, *(replace(tensor, uses=(*tensor.uses[:-1], number)) for number in others)]
-    if all(Tap(each, Receiver(tensor.part, None, mask_from)).is_in_graph for each in wanted):
-        return tensor
-    if tensor.is_one_use and len(tensor.place.calls) > 1:
-        name = f"{tensor.place.name}{tensor.part}"
+def taps_of(tensors: list[Tensor], mask_from: str | None) -> list[Tap]:
+    """Where to put a penalty, so that it is called once on each of `tensors`.
+
+    A graph of layers distinguishes the uses of a layer. Elsewhere the layer itself calls its penalty, at
+    every use, and in every place where it is held.
+    """
+    taps = [Tap(tensor, Receiver(tensor.part, None, mask_from)) for tensor in tensors]
+    for tap in taps:
+        tap.check_mask()
+    called_by_layer = {id(tap.tensor.place.operation) for tap in taps if not tap.is_in_graph}
+    found: list[Tap] = []
+    for tap in taps:
+        if id(tap.tensor.place.operation) in called_by_layer:
+            refuse_one_use(tap.tensor)
+            tap = replace(tap, tensor=replace(tap.tensor, uses=(None,)))
+        if not any(tap.meets(other) for other in found):
+            found.append(tap)
+    return found
+
+
+def refuse_one_use(tensor: Tensor):
+    """Reject one of several uses of a layer, if these cannot be distinguished."""
+    place = tensor.place
+    if tensor.is_one_use and len(place.calls) > 1:
+        name = f"{place.name}{tensor.part}"
         raise ValueError(
-            f"`penalties` of penalize names '{tensor.place.name}@{tensor.use}{tensor.part}', one use of a "
-            f"layer that is used {len(tensor.place.calls)} times. Only outputs and inputs within a graph of "
+            f"`penalties` of penalize names '{place.name}@{tensor.use}{tensor.part}', one use of a "
+            f"layer that is used {len(place.calls)} times. Only outputs and inputs within a graph of "
             f"layers can be distinguished by use. Name '{name}', which means every use."
         )
-    return replace(tensor, uses=(None,))
 
 
 def check(penalties):
@@ -155,15 +170,12 @@ def check(penalties):
         as_penalties(penalty, f"penalties[{quoted(key)}]", "penalize")
 
 
-def refuse_twice(tensor, key, taps):
+def refuse_twice(tap: Tap, key, taps):
     for other, other_key, _ in taps:
-        same = other.place is tensor.place and other.use == tensor.use and other.part.kind == tensor.part.kind
-        a, b = tensor.part.index or 0, other.part.index or 0
-        all_inputs = tensor.part.kind == "input" and None in (tensor.part.index, other.part.index)
-        if same and (a == b or all_inputs):
+        if tap.meets(other):
             raise ValueError(
-                f"`penalties` of penalize matches '{tensor.place.name}' twice, by {quoted(other_key)} and by "
-                f"{quoted(key)}. Narrow one of them, or give one key a list of penalties."
+                f"`penalties` of penalize matches '{tap.tensor.place.name}' twice, by {quoted(other_key)} "
+                f"and by {quoted(key)}. Narrow one of them, or give one key a list of penalties."
             )
 
 
@@ -188,9 +200,10 @@ def names_for(tensors, model) -> list[str]:
 def _around(tensor) -> list[str]:
     """The names of the layers around `tensor`; if the user named it by attributes, those of the layers."""
     holders = tensor.place.holders[::-1]
-    if tensor.name == tensor.place.operation.name:
-        return [holder.path[-1] for holder in holders]
-    return [([a.replace(".", "_") for a in h.attributes] or [h.path[-1]])[0] for h in holders]
+    names = [holder.path[-1] for holder in holders[: len(holders) - len(tensor.above)]]
+    if tensor.name != tensor.place.operation.name:
+        names = [([label(a) for a in h.attributes] or [n])[0] for h, n in zip(holders, names, strict=False)]
+    return [*names, *tensor.above]
 
 
 def unique(name: str, taken: set) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_penalties._attach.penalize import check_model
+from keras_penalties._attach.attaching import check_model
 from keras_penalties._attach.plain import plain
 from keras_penalties._keras import copies, graphs
 from keras_penalties._keras import layers as keras_layers
@@ -34,7 +34,8 @@ def strip(model: keras.Model) -> keras.Model:
 
     >>> import keras, keras_penalties as kp
     >>> x = keras.Input((2,))
-    >>> h = keras.layers.Dense(3, activity_regularizer=kp.regularizers.L1(0.1), name="dense_4")(x)
+    >>> quiet = kp.regularizers.L1(0.1)
+    >>> h = keras.layers.Dense(3, activity_regularizer=quiet, name="dense_4")(x)
     >>> h = kp.layers.ActivityPenalty(kp.regularizers.DeCov(0.1), name="decov")(h)
     >>> plain = kp.strip(keras.Model(x, h))
     >>> [layer.name for layer in plain.layers][1:]
