@@ -135,7 +135,7 @@ PARTS: tuple[PrivatePart, ...] = (
     *_parts(
         _FUNCTIONAL,
         "read a graph of layers, and rebuild it",
-        _run_through_graph="clones graphs",
+        _run_through_graph="clones",
         _nodes_by_depth="graphs",
     ),
     *_parts(
