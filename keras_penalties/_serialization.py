@@ -22,9 +22,20 @@ def is_registered(cls) -> bool:
     return keras.saving.get_registered_name(cls) != cls.__name__
 
 
+class _SignatureOfInit:
+    """The signature of a class is that of its `__init__`, although it has a `__new__`."""
+
+    def __get__(self, instance, owner):
+        if instance is not None:
+            raise AttributeError("__signature__")
+        signature = inspect.signature(owner.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class Keywords:
     """An object that knows which keywords it was created with: `__init__` may pass `**kwargs` on."""
 
+    __signature__ = _SignatureOfInit()
     _keywords: tuple = ()
 
     def __new__(cls, *args, **kwargs):

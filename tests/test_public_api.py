@@ -118,6 +118,13 @@ def test_the_package_says_that_it_is_typed():
 
 
 @by_name
+def test_the_signature_of_a_class_is_that_of_its_init(cls):
+    """`help` and editors show it; a `__new__` of its own hides it in some releases of Python."""
+    of_init = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    assert list(inspect.signature(cls).parameters.values()) == of_init
+
+
+@by_name
 def test_docstring(cls):
     text = inspect.getdoc(cls)
     assert len(text.splitlines()[0]) < 110
