@@ -120,6 +120,8 @@ def test_the_package_says_that_it_is_typed():
 @by_name
 def test_the_signature_of_a_class_is_that_of_its_init(cls):
     """`help` and editors show it; a `__new__` of its own hides it in some releases of Python."""
+    if not cls.__init__.__module__.startswith("keras_penalties"):
+        pytest.skip("its `__init__` is Keras' own")
     of_init = list(inspect.signature(cls.__init__).parameters.values())[1:]
     assert list(inspect.signature(cls).parameters.values()) == of_init
 
