@@ -1,5 +1,7 @@
 """Parts of a penalized model: `get_layer(name).output` is a tensor of its own graph."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -144,3 +146,29 @@ def test_a_graph_and_a_part_of_it_share_their_calls():
     part = part_of(penalized, [penalized.part.outputs[0], *(penalized.get_layer(n).output for n in "abc")])
     assert len(part.losses) == 1
     assert_same(outputs(part, [X]), outputs(keras.Model(x, [late, h, early, c.output]), [X]))
+
+
+def test_a_penalty_stays_when_another_layer_is_penalized():
+    """For each pair of layers: penalized one after the other, and both at once, they add the same."""
+    x = np.ones((2, 4, 5), "float32")
+    start = keras.Input((4, 5))
+    inner = keras.Model(start, layers.Dense(5, "tanh", name="deep")(start), name="inner")
+    stack = keras.Sequential([keras.Input((4, 5)), layers.Dense(5, name="low")], name="stack")
+    inputs = keras.Input((4, 5))
+    h = layers.Dense(5, name="last")(stack(inner(layers.Dense(5, name="first")(inputs))))
+    model = keras.Model(inputs, h)
+
+    def added(penalized):
+        penalized(x)
+        return sorted(float(loss) for loss in penalized.losses)
+
+    keys = ["first", "inner", "inner/deep", "stack", "stack/low", "last", "inner/deep:preactivation"]
+    for one, other in itertools.permutations(keys, 2):
+        at_once = kp.penalize(model, {one: kp.regularizers.L2(0.1), other: kp.regularizers.L1(0.1)})
+        expected = added(at_once)
+        assert len(expected) == 2
+        again = kp.penalize(
+            kp.penalize(model, {one: kp.regularizers.L2(0.1)}), {other: kp.regularizers.L1(0.1)}
+        )
+        np.testing.assert_allclose(added(again), expected, rtol=1e-6, err_msg=f"{one}, then {other}")
+        assert added(kp.strip(again)) == []

@@ -182,9 +182,10 @@ class Tapping(Rebuild):
         return self.before.get(key, []), self.after.get(key, [])
 
     def finish(self, new, layer):
-        if id(layer) in self.inside:
-            earlier = layer.receivers.all if isinstance(layer, Tapped) else []
-            tap(new, [*earlier, *self.inside[id(layer)]])
+        earlier = layer.receivers.all if isinstance(layer, Tapped) else []
+        receivers = [*earlier, *self.inside.get(id(layer), [])]
+        if receivers:
+            tap(new, receivers)
 
 
 def tap(layer: Tapped, receivers: list[Receiver]):
