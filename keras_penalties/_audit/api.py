@@ -43,12 +43,11 @@ def audit(model: keras.Model, x: Tensors, y: Tensors = None, sample_weight: Tens
 
     The verdicts: *reaches the gradient*; *dropped* (by Keras, a wrapper or a training step); *own
     train_step: not checked*; *counted 2 times*, or *by part*; *training not passed on*; *detached* (it moves
-    no trainable weight); *zero*; *not finite*; *gradient not
-    finite*; *out of range* (of values that the penalty does not accept);
-    *drowned* and *dominates* (its gradient is less than 1/10,000 of the main loss's at its tensors, or more
-    than 100 times that); *counts padding*; *divided twice*; *depends on the Keras release*; *differs on JAX*;
-    *per replica*; *target not met*. *Zero for now* (a strength that changes), *not there yet* (one that still
-    moves towards its target) and *zero on this batch* are not problems.
+    no trainable weight); *zero*; *not finite*; *gradient not finite*; *out of range* (of values that the
+    penalty does not accept); *drowned* and *dominates* (its gradient is less than 1/10,000 of the main loss's
+    at its tensors, or more than 100 times that); *counts padding*; *divided twice*; *depends on the Keras
+    release*; *differs on JAX*; *per replica*; *target not met*. *Zero for now* (a strength that changes),
+    *not there yet* (one that still moves towards its target) and *zero on this batch* are not problems.
 
     Example:
 

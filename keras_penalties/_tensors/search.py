@@ -136,7 +136,7 @@ class Search:
 
     @staticmethod
     def _whole(places: list[Place], name: TensorName) -> list[Place]:
-        """Of `places`, which match `name`, the one whose whole path it is; all if there is none."""
+        """The place whose whole path is `name`, if `places` contain one; otherwise all of them."""
         whole = [place for place in places if len(place.path) == len(name.layers)]
         return (not name.is_pattern and whole) or places
 
@@ -158,11 +158,10 @@ class Search:
         self._check(target, use, part, name)
         own = target.calls if target is place else place.calls or target.calls
         uses = sorted(number for number, _ in own) or [None]
+        *above, called = meant(place, name)
+        above = tuple(above) if target is place else ()
         for number in uses if use is None else [use]:
-            *above, called = meant(place, name)
-            yield Tensor(
-                target, (number,), part, called, use is not None, tuple(above) if target is place else ()
-            )
+            yield Tensor(target, (number,), part, called, use is not None, above)
 
     def _one(self, place: Place, name: TensorName) -> Tensor:
         target, part = self._reachable(place, name.part, name)

@@ -116,9 +116,8 @@ class NTXent(BatchLoss):
     Example:
 
     >>> import numpy as np, keras_penalties as kp
-    >>> # two views of two images,
+    >>> # two views of two images, in one batch
     >>> first, second = [[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 3.0]]
-    >>> # in one batch
     >>> views, ids = np.concatenate([first, second]), np.concatenate([[0, 1], [0, 1]])
     >>> round(float(kp.losses.NTXent(temperature=1.0)(ids, views)), 6)  # log(1 + 2 / e)
     0.551445

@@ -7,6 +7,7 @@ import pytest
 import keras_penalties as kp
 from tests.models.networks import data
 from tests.support.helpers import name_of
+from tests.support.one_batch import OneBatch
 
 
 def two_heads():
@@ -143,17 +144,6 @@ def test_one_weight_for_two_heads(run):
     hidden = keras.ops.convert_to_numpy(model.model.get_layer("features")(x))
     expected = np.mean(weights * np.sum(hidden**2, axis=1))
 
-    class Batches(keras.utils.PyDataset):
-        def __init__(self, weights):
-            super().__init__()
-            self.weights = weights
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return x, y, self.weights
-
     def logs(*data, **options):
         if run == "evaluate":
             return model.evaluate(*data, **options, verbose=0, return_dict=True)["features_loss"]
@@ -161,13 +151,13 @@ def test_one_weight_for_two_heads(run):
 
     for _ in range(2):  # a step that was compiled for one kind of weights is not used for another
         assert logs(x, y, sample_weight=weights) == pytest.approx(expected, rel=1e-5)
-        assert logs(Batches(weights)) == pytest.approx(expected, rel=1e-5)
+        assert logs(OneBatch(x, y, weights)) == pytest.approx(expected, rel=1e-5)
         for several in ({"who": weights, "age": weights**2}, dict.fromkeys(y, weights)):
             message = r"(?s)`hidden_losses\['features'\]`. Received: 2 arrays.*hidden_targets={'features': '"
             with pytest.raises(ValueError, match=message):
                 logs(x, y, sample_weight=several)
             with pytest.raises(ValueError, match=message):
-                logs(Batches(several))
+                logs(OneBatch(x, y, several))
     each = {"who": weights, "age": weights**2}
     model.compile(
         keras.optimizers.SGD(0.0),

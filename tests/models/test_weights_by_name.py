@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_penalties as kp
+from tests.support.one_batch import OneBatch
 
 
 @pytest.mark.parametrize("outputs", [["who"], ["who", "age"]], ids=len)
@@ -26,24 +27,14 @@ def test_weights_weigh_what_they_name(outputs, run):
     drawn = {name: random.uniform(size=rows).astype("float32") for name in labels}
     hidden = keras.ops.convert_to_numpy(inner.get_layer("features")(x))
 
-    class Batches(keras.utils.PyDataset):
-        def __init__(self, weights):
-            super().__init__()
-            self.weights = weights
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return (x, y) if self.weights is None else (x, y, self.weights)
-
     def logs(weights):
+        batch = OneBatch(x, y) if weights is None else OneBatch(x, y, weights)
         model.reset_metrics()  # Keras 3.12 continues the means of `test_on_batch`
         if run.endswith("batch"):
             return getattr(model, run)(x, y, sample_weight=weights, return_dict=True)
         if run == "fit":
-            return {k: v[0] for k, v in model.fit(Batches(weights), verbose=0).history.items()}
-        return model.evaluate(Batches(weights), verbose=0, return_dict=True)
+            return {k: v[0] for k, v in model.fit(batch, verbose=0).history.items()}
+        return model.evaluate(batch, verbose=0, return_dict=True)
 
     for chosen in ([], ["code"], ["who"], ["who", "code"], labels):
         weights = {name: drawn[name] for name in chosen} or None
